@@ -1,2 +1,7 @@
-//! Wire types.
+//! What the eBPF programs and user space share: wire types, limits, kernel-field manifest.
+
 #![no_std]
+#![forbid(unsafe_code)]
+
+pub mod limits;
+pub mod wire;
