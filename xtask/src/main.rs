@@ -1,2 +1,59 @@
-//! Build and test tasks.
-fn main() {}
+//! Build, set-up and test tasks: `cargo xtask --help` lists them.
+
+mod bench;
+mod cmd;
+mod demo;
+mod ebpf;
+mod paths;
+mod setup;
+mod test;
+mod tidy;
+mod vm;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Build, set-up and test tasks of the sensor")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Install everything that building, testing and the demo need; what is there already is reused
+    Setup(setup::Args),
+    /// Build the eBPF object
+    BuildEbpf,
+    /// Run a command in a throw-away virtual machine without network
+    Vm(vm::Args),
+    /// Show the sensor at work: real file operations, real alerts
+    Demo(demo::Args),
+    /// Run every check and every test there is
+    Test(test::Args),
+    /// Measure, and compare with the goals in xtask/goals.toml
+    Bench(bench::Args),
+    /// Check the house rules: file lengths, dependency direction, links, unsafe code
+    Tidy,
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().task {
+        Task::Setup(args) => setup::run(&args),
+        Task::BuildEbpf => ebpf::run(),
+        Task::Vm(args) => vm::run(args),
+        Task::Demo(args) => demo::run(&args),
+        Task::Test(args) => test::run(&args),
+        Task::Bench(args) => bench::run(&args),
+        Task::Tidy => tidy::run(),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

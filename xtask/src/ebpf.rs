@@ -1,0 +1,100 @@
+//! `cargo xtask build-ebpf`, and the builds that embed its object.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result, bail};
+
+use crate::setup::{self, compiler};
+use crate::{cmd, paths};
+
+/// Tells the sensor's build script which object to embed.
+const OBJECT_VARIABLE: &str = "SENSOR_EBPF_OBJECT";
+
+pub(crate) fn run() -> Result<ExitCode> {
+    let object = build_object()?;
+    println!("{}", object.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Builds the eBPF object and returns its path.
+pub(crate) fn build_object() -> Result<PathBuf> {
+    let source = paths::root()?.join("sensor-ebpf");
+    if !source.join("Cargo.toml").is_file() {
+        bail!("{} is missing", source.join("Cargo.toml").display());
+    }
+    let (compiler, linker) = setup::ensure_ebpf()?;
+    println!("eBPF object: {}", compiler.describe());
+    let target = paths::target()?;
+    let output = target.join("ebpf");
+    let flags = [
+        "-C".to_owned(),
+        format!("linker={}", linker.display()),
+        "-C".to_owned(),
+        "link-arg=--btf".to_owned(),
+        "-C".to_owned(),
+        "debuginfo=2".to_owned(),
+    ];
+    let mut cargo = compiler.cargo("build");
+    cargo
+        .arg("--release")
+        .current_dir(&source)
+        .env("CARGO_TARGET_DIR", &output)
+        // Replaces what the outer cargo or the user set: those flags are for the host.
+        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
+        .env_remove("RUSTFLAGS")
+        .env_remove(OBJECT_VARIABLE);
+    cmd::run(&mut cargo)?;
+    let built = output.join(compiler::TARGET).join("release/sensor-ebpf");
+    let object = target.join("bpf/sensor-ebpf.o");
+    copy_if_changed(&built, &object)?;
+    Ok(object)
+}
+
+/// Builds the sensor with the eBPF object inside and returns the binary's path.
+pub(crate) fn build_sensor(release: bool) -> Result<PathBuf> {
+    let object = build_object()?;
+    build_package("sensor", release, Some(&object))
+}
+
+/// Builds the program that runs inside the virtual machine and returns its path.
+pub(crate) fn build_livetest(release: bool) -> Result<PathBuf> {
+    build_package("sensor-tests", release, None)?;
+    binary("sensor-livetest", release)
+}
+
+/// Where cargo puts a binary of the workspace.
+pub(crate) fn binary(name: &str, release: bool) -> Result<PathBuf> {
+    Ok(paths::target()?.join(if release { "release" } else { "debug" }).join(name))
+}
+
+/// Makes `cargo` embed the object when it builds the sensor.
+pub(crate) fn embed(cargo: &mut Command, object: &Path) {
+    cargo.env(OBJECT_VARIABLE, object);
+}
+
+fn build_package(package: &str, release: bool, object: Option<&Path>) -> Result<PathBuf> {
+    let mut cargo = cmd::cargo();
+    cargo.args(["build", "--package", package]).current_dir(paths::root()?);
+    if release {
+        cargo.arg("--release");
+    }
+    if let Some(object) = object {
+        embed(&mut cargo, object);
+    }
+    cmd::run(&mut cargo)?;
+    binary(package, release)
+}
+
+/// Keeps the modification time of an object that did not change, so that nothing is rebuilt around it.
+fn copy_if_changed(from: &Path, to: &Path) -> Result<()> {
+    let new = fs::read(from).with_context(|| format!("the build left no {}", from.display()))?;
+    if fs::read(to).is_ok_and(|old| old == new) {
+        return Ok(());
+    }
+    if let Some(dir) = to.parent() {
+        fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
+    }
+    fs::write(to, new).with_context(|| format!("cannot write {}", to.display()))
+}

@@ -1,0 +1,73 @@
+//! `cargo xtask setup`: packages, BPF compiler, linker and kernels, each only if it is missing.
+
+pub(crate) mod apt;
+pub(crate) mod compiler;
+pub(crate) mod kernels;
+pub(crate) mod linker;
+
+use std::fs::{self, File};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+
+use crate::paths;
+use kernels::KernelId;
+
+/// Packages that the virtual machine needs on the host.
+const VM_PACKAGES: [&str; 3] = ["qemu-system-x86", "busybox-static", "xz-utils"];
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Kernels to fetch, such as 6.1, 6.12, 6.12-rt or 6.1-generic (default: 6.1 and 6.12, cloud flavour)
+    #[arg(long = "kernel", value_name = "SERIES[-FLAVOUR]")]
+    kernels: Vec<KernelId>,
+    /// Fetch a newer kernel package if the archive has one
+    #[arg(long)]
+    update: bool,
+}
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let compiler = ensure_ebpf()?;
+    println!("BPF compiler: {}", compiler.0.describe());
+    println!("BPF linker:   {}", compiler.1.display());
+    ensure_vm()?;
+    let wanted = if args.kernels.is_empty() { KernelId::required().to_vec() } else { args.kernels.clone() };
+    for id in wanted {
+        let kernel = with_lock(|| kernels::ensure(id, args.update))?;
+        println!("kernel {id}: {} in {}", kernel.release, kernel.dir.display());
+    }
+    println!("everything is in place");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What building the eBPF object needs.
+pub(crate) fn ensure_ebpf() -> Result<(compiler::Compiler, std::path::PathBuf)> {
+    with_lock(|| {
+        let compiler = compiler::ensure()?;
+        let linker = linker::ensure(compiler.llvm_major)?;
+        Ok((compiler, linker))
+    })
+}
+
+/// What booting a virtual machine needs, beside a kernel.
+pub(crate) fn ensure_vm() -> Result<()> {
+    with_lock(|| apt::ensure("virtual machine", &VM_PACKAGES))
+}
+
+/// The kernel, fetched and unpacked if it is not there.
+pub(crate) fn ensure_kernel(id: KernelId) -> Result<kernels::Kernel> {
+    with_lock(|| kernels::ensure(id, false))
+}
+
+/// Only one set-up changes the cache and asks the package manager at a time.
+fn with_lock<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let cache = paths::cache()?;
+    fs::create_dir_all(&cache).with_context(|| format!("cannot create {}", cache.display()))?;
+    let path = cache.join("lock");
+    let lock = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
+    if lock.try_lock().is_err() {
+        println!("waiting for another set-up to finish ({})", path.display());
+        lock.lock().with_context(|| format!("cannot lock {}", path.display()))?;
+    }
+    work()
+}

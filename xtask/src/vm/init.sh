@@ -1,0 +1,73 @@
+#!/usr/bin/busybox sh
+# First process of the throw-away machine: prepares it, runs the one command, reports how it ended.
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin
+
+# Hard links, not symbolic ones: each applet is then an executable with a path of its own, as on a real system.
+/usr/bin/busybox --install /usr/bin
+# Package managers of busybox would stand where tests put theirs.
+rm -f /usr/bin/dpkg /usr/bin/dpkg-deb /usr/bin/rpm /usr/bin/rpm2cpio
+
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs dev /dev
+mkdir -p /dev/pts /dev/shm
+mount -t devpts devpts /dev/pts
+mount -t tmpfs -o mode=1777 shm /dev/shm
+mount -t tmpfs -o mode=1777 tmp /tmp
+mount -t tmpfs -o mode=0755 run /run
+mount -t cgroup2 cgroup2 /sys/fs/cgroup
+mount -t tracefs tracefs /sys/kernel/tracing
+mount -t debugfs debugfs /sys/kernel/debug
+mount -t bpf bpf /sys/fs/bpf
+mount -t securityfs securityfs /sys/kernel/security
+ln -sf /proc/self/fd /dev/fd
+ln -sf /proc/self/fd/0 /dev/stdin
+ln -sf /proc/self/fd/1 /dev/stdout
+ln -sf /proc/self/fd/2 /dev/stderr
+hostname -F /etc/hostname
+ip link set lo up
+mkdir -p /out /tmp /var/tmp /root
+chmod 1777 /tmp /var/tmp
+chmod 0700 /root
+
+while read -r module; do
+    load-module "$module" || echo "cannot load $module" >/dev/kmsg
+done </etc/vm/modules
+
+port() {
+    for candidate in /sys/class/virtio-ports/*; do
+        if [ "$(cat "$candidate/name")" = "$1" ]; then
+            echo "/dev/${candidate##*/}"
+            return
+        fi
+    done
+    echo "no virtio port $1" >/dev/console
+    poweroff -f
+}
+out=$(port sensor.stdout)
+err=$(port sensor.stderr)
+exec 5>"$(port sensor.control)"
+echo ready >&5
+
+# A port can be opened only once at a time, so the command gets pipes and may open /dev/stdout again.
+mkfifo /run/vm.stdout /run/vm.stderr
+cat /run/vm.stdout >"$out" &
+out_relay=$!
+cat /run/vm.stderr >"$err" &
+err_relay=$!
+# The relays must not see an end of file before the command has opened its pipe.
+cd /root || exit 1
+setsid env -i PATH="$PATH" HOME=/root LANG=C.UTF-8 SENSOR_VM=1 sh /etc/vm/command \
+    </dev/null >/run/vm.stdout 2>/run/vm.stderr 5>&-
+status=$?
+
+# What the command left running keeps the pipes open: it has had its time.
+{ sleep 5; kill "$out_relay" "$err_relay"; } 2>/dev/null &
+wait "$out_relay" "$err_relay"
+echo "status $status" >&5
+if [ -e /etc/vm/collect ]; then
+    tar -C /out -cf - . >&5
+fi
+exec 5>&-
+sync
+poweroff -f
