@@ -1,0 +1,47 @@
+//! ECS as the schema that rules compile against.
+
+use std::borrow::Cow;
+
+use crate::fields::{TABLE, field, find, row};
+use crate::value::{Field, FieldId, Schema};
+
+/// Written to `ecs.version`: the first release in which every field used here is generally available.
+pub const ECS_VERSION: &str = "8.16.0";
+
+/// The fields of the [table](crate::fields::TABLE).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ecs;
+
+impl Ecs {
+    /// Whether this sensor ever fills the field; a rule that needs another one cannot match on live events.
+    #[must_use]
+    pub fn fills(id: FieldId) -> bool {
+        row(id).is_some_and(|row| row.filled)
+    }
+}
+
+impl Schema for Ecs {
+    fn lookup(&self, name: &str) -> Option<Field> {
+        find(name)
+    }
+
+    fn name(&self, id: FieldId) -> Option<Cow<'_, str>> {
+        row(id).map(|row| Cow::Borrowed(row.name))
+    }
+
+    fn names(&self) -> Vec<Cow<'_, str>> {
+        TABLE.iter().map(|row| Cow::Borrowed(row.name)).collect()
+    }
+
+    fn category(&self) -> FieldId {
+        field::EVENT_CATEGORY
+    }
+
+    fn timestamp(&self) -> FieldId {
+        field::TIMESTAMP
+    }
+
+    fn tiebreaker(&self) -> Option<FieldId> {
+        Some(field::EVENT_SEQUENCE)
+    }
+}
