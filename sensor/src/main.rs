@@ -1,2 +1,7 @@
-//! The sensor.
-fn main() {}
+//! The sensor's executable; everything is in the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    sensor::cli::main()
+}

@@ -1,0 +1,1 @@
+//! What a rule hit becomes: a document for an index, a text for a person.

@@ -1,0 +1,65 @@
+//! The arguments of every command.
+
+use std::convert::Infallible;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Kernel telemetry in Elastic's common schema, and Elastic's EQL rules matched on it.
+#[derive(Debug, Parser)]
+#[command(name = "sensor", version, about, propagate_version = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Record events, match rules, write alerts until stopped by SIGINT or SIGTERM.
+    Run(RunArgs),
+    /// Say whether the sensor can work here, and what is in its way.
+    Doctor(DoctorArgs),
+}
+
+/// `sensor run`.
+#[derive(Clone, Debug, Args)]
+pub struct RunArgs {
+    /// Rules beside the shipped ones: a file or a directory tree; repeatable. A rule with the id of a shipped one
+    /// replaces it.
+    #[arg(long, value_name = "PATH")]
+    pub rules: Vec<PathBuf>,
+    /// Where events go, as NDJSON: a file, which is appended to, or - for standard output. Not written by default.
+    #[arg(long, value_name = "FILE|-")]
+    pub output: Option<Target>,
+    /// Where alerts go: a file, as NDJSON, which is appended to, or - for standard output, readable if that is a
+    /// terminal.
+    #[arg(long, value_name = "FILE|-", default_value = "-")]
+    pub alerts: Target,
+    /// Let one broken rule keep the sensor from starting.
+    #[arg(long)]
+    pub strict: bool,
+}
+
+/// `sensor doctor`.
+#[derive(Clone, Debug, Args)]
+pub struct DoctorArgs {}
+
+/// Where lines go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Standard output, given as `-`.
+    Stdout,
+    /// A file, which is appended to.
+    File(PathBuf),
+}
+
+impl FromStr for Target {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(if text == "-" { Self::Stdout } else { Self::File(PathBuf::from(text)) })
+    }
+}

@@ -1,0 +1,26 @@
+//! The command line: what can be said, and who answers it.
+
+mod args;
+pub mod doctor;
+pub mod run;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+pub use args::{Cli, Command, DoctorArgs, RunArgs, Target};
+
+/// Parses the command line and runs the command.
+///
+/// Every failure ends here: one message on stderr with its causes, and a status other than zero.
+#[must_use]
+pub fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Run(args) => run::run(args),
+        Command::Doctor(args) => doctor::doctor(args),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("sensor: {error:#}");
+        ExitCode::FAILURE
+    })
+}

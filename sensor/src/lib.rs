@@ -1,0 +1,11 @@
+//! The sensor: kernel records to documents, documents to alerts, and the commands around them.
+//!
+//! `kernel` -> `decode` -> `enrich` -> `pipeline` -> `alert` -> `sink`: a module names only what is upstream of it,
+//! and `cli` puts them together.
+
+pub mod alert;
+pub mod cli;
+mod enrich;
+mod kernel;
+mod pipeline;
+pub mod sink;

@@ -1,0 +1,1 @@
+//! The hot path: one loop from records to matches.

@@ -1,0 +1,1 @@
+//! Where lines end up: files and standard output, written off the hot path.
