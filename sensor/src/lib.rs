@@ -5,6 +5,7 @@
 
 pub mod alert;
 pub mod cli;
+mod decode;
 mod enrich;
 mod kernel;
 mod pipeline;

@@ -1,1 +1,8 @@
-//! Records to events: the process table and the facts of host, accounts and containers.
+//! Records to events: who did it, where, under which name.
+
+pub(crate) mod agent;
+mod clock;
+mod container;
+pub(crate) mod host;
+mod names;
+mod procfs;

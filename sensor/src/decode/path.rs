@@ -1,0 +1,125 @@
+//! A path as the kernel walked it, and the absolute paths it stands for.
+
+use sensor_common::wire::{PathRef, path_flags};
+
+use super::error::{DecodeError, Part};
+
+/// Components from the leaf upwards, each ended by a NUL; checked when it was decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct WirePath<'a> {
+    components: &'a [u8],
+    root_bytes: usize,
+    flags: u16,
+}
+
+/// What keeps a path from being the whole truth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum PathDoubt {
+    /// Upper components are missing.
+    Truncated,
+    /// A read failed or a parent was renamed during the walk.
+    Torn,
+    /// The mount is not known: the path starts at the root of its file system.
+    NoMount,
+}
+
+impl PathDoubt {
+    /// Every doubt, in order of declaration.
+    pub(crate) const ALL: [Self; 3] = [Self::Truncated, Self::Torn, Self::NoMount];
+
+    const fn flag(self) -> u16 {
+        match self {
+            Self::Truncated => path_flags::TRUNCATED,
+            Self::Torn => path_flags::TORN,
+            Self::NoMount => path_flags::NO_MOUNT,
+        }
+    }
+}
+
+impl<'a> WirePath<'a> {
+    pub(super) fn new(what: Part, reference: PathRef, components: &'a [u8]) -> Result<Self, DecodeError> {
+        if let Some(&last) = components.last()
+            && last != 0
+        {
+            return Err(DecodeError::Unterminated { what, got: last });
+        }
+        let mut previous = 0;
+        for (at, &byte) in components.iter().enumerate() {
+            if byte == 0 && (at == 0 || previous == 0) {
+                return Err(DecodeError::EmptyComponent { what, at });
+            }
+            previous = byte;
+        }
+        let root_bytes = usize::from(reference.root_bytes);
+        let at_boundary = match root_bytes.checked_sub(1) {
+            None => true,
+            Some(before) => components.get(before) == Some(&0),
+        };
+        if !at_boundary {
+            return Err(DecodeError::RootBoundary { what, needed: components.len(), got: root_bytes });
+        }
+        Ok(Self { components, root_bytes, flags: reference.flags })
+    }
+
+    /// Whether the kernel could say anything at all about where the file is.
+    pub(crate) fn is_known(&self) -> bool {
+        !self.components.is_empty()
+            || self.flags & (path_flags::REACHED_TASK_ROOT | path_flags::REACHED_NS_ROOT) != 0
+    }
+
+    /// Whether the file had lost its name.
+    pub(crate) fn is_unlinked(&self) -> bool {
+        self.flags & path_flags::UNLINKED != 0
+    }
+
+    /// What is doubtful about the path.
+    pub(crate) fn doubts(&self) -> impl Iterator<Item = PathDoubt> + use<> {
+        let flags = self.flags;
+        PathDoubt::ALL.into_iter().filter(move |doubt| flags & doubt.flag() != 0)
+    }
+
+    /// Appends the path that the acting task sees, or the one of its namespace where the file is outside the
+    /// task's root.
+    pub(crate) fn write_task_view(&self, out: &mut Vec<u8>) {
+        match self.below_task_root() {
+            Some(below) => write_absolute(below, out),
+            None => write_absolute(self.components, out),
+        }
+    }
+
+    /// Appends the path from the root of the mount namespace.
+    pub(crate) fn write_namespace_view(&self, out: &mut Vec<u8>) {
+        write_absolute(self.components, out);
+    }
+
+    /// Whether the two views are different paths.
+    pub(crate) fn views_differ(&self) -> bool {
+        self.below_task_root().is_some_and(|below| below.len() != self.components.len())
+    }
+
+    fn below_task_root(&self) -> Option<&'a [u8]> {
+        if self.flags & path_flags::REACHED_TASK_ROOT == 0 {
+            return None;
+        }
+        self.components.get(..self.root_bytes)
+    }
+}
+
+/// Appends `/`-separated components given from the leaf upwards. Every component brings its own slash, so the
+/// result is as long as the input, and `/` for none.
+pub(crate) fn write_absolute(components: &[u8], out: &mut Vec<u8>) {
+    let Some(ended) = components.strip_suffix(&[0]) else {
+        out.push(b'/');
+        return;
+    };
+    out.reserve(components.len());
+    for component in ended.rsplit(|&byte| byte == 0) {
+        out.push(b'/');
+        out.extend_from_slice(component);
+    }
+}
+
+/// The last component of an absolute path; nothing for the root.
+pub(crate) fn base_name(path: &[u8]) -> Option<&[u8]> {
+    path.rsplit(|&byte| byte == b'/').next().filter(|name| !name.is_empty())
+}

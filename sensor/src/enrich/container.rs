@@ -1,0 +1,211 @@
+//! Which container a cgroup path stands for.
+//!
+//! Components are looked at from the innermost outwards; the first that a runtime names is the container. The
+//! monitors that runtimes run beside a container (conmon, `lxc.monitor`) are not inside it and are passed over.
+
+/// What made a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Runtime {
+    Docker,
+    Containerd,
+    CriO,
+    Podman,
+    Lxc,
+    SystemdNspawn,
+}
+
+impl Runtime {
+    /// The name that documents use.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Docker => "docker",
+            Self::Containerd => "containerd",
+            Self::CriO => "cri-o",
+            Self::Podman => "podman",
+            Self::Lxc => "lxc",
+            Self::SystemdNspawn => "systemd-nspawn",
+        }
+    }
+}
+
+/// A container as its cgroup path tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Container {
+    /// 64 hex digits, or the machine's name for LXC and systemd-nspawn.
+    pub(crate) id: Vec<u8>,
+    /// Absent where the path has an id but no hint of what made it.
+    pub(crate) runtime: Option<Runtime>,
+    /// The Kubernetes pod.
+    pub(crate) pod_uid: Option<Vec<u8>>,
+}
+
+impl Container {
+    /// The innermost container of a cgroup path.
+    pub(crate) fn from_cgroup(path: &[u8]) -> Option<Self> {
+        let mut outwards = path.rsplit(|&byte| byte == b'/').filter(|name| !name.is_empty()).peekable();
+        while let Some(component) = outwards.next() {
+            let parent = outwards.peek().copied();
+            let Some((id, runtime)) = identify(component, parent) else { continue };
+            let pod_uid = pod_uid(component).or_else(|| outwards.find_map(pod_uid));
+            let runtime = runtime.or_else(|| pod_uid.is_some().then_some(Runtime::Containerd));
+            return Some(Self { id, runtime, pod_uid });
+        }
+        None
+    }
+}
+
+fn identify(component: &[u8], parent: Option<&[u8]>) -> Option<(Vec<u8>, Option<Runtime>)> {
+    if is_container_id(component) {
+        return Some((component.to_vec(), runtime_of_parent(parent)));
+    }
+    if let Some(name) = component.strip_prefix(b"lxc.payload.") {
+        return Some((name.to_vec(), Some(Runtime::Lxc)));
+    }
+    if matches!(parent, Some(b"lxc" | b"lxc.payload")) {
+        return Some((component.to_vec(), Some(Runtime::Lxc)));
+    }
+    let scope = component.strip_suffix(b".scope").unwrap_or(component);
+    if scope.len() != component.len()
+        && let Some(escaped) = scope.strip_prefix(b"machine-")
+    {
+        let name = unescape_unit(escaped);
+        // libvirt registers virtual machines in the same place.
+        return (!name.starts_with(b"qemu-")).then_some((name, Some(Runtime::SystemdNspawn)));
+    }
+    // `NAME-ID`, or `SLICE:NAME:ID` where the runtime and the kubelet disagree about the driver.
+    let at = scope.iter().rposition(|&byte| byte == b'-' || byte == b':')?;
+    let (before, id) = (scope.get(..at)?, scope.get(at + 1..)?);
+    let name = before.rsplit(|&byte| byte == b':').next()?;
+    let runtime = match name {
+        b"docker" => Runtime::Docker,
+        b"cri-containerd" | b"nerdctl" => Runtime::Containerd,
+        b"crio" => Runtime::CriO,
+        b"libpod" => Runtime::Podman,
+        _ => return None,
+    };
+    is_container_id(id).then(|| (id.to_vec(), Some(runtime)))
+}
+
+fn runtime_of_parent(parent: Option<&[u8]>) -> Option<Runtime> {
+    match parent? {
+        b"docker" | b"actions_job" => Some(Runtime::Docker),
+        // containerd's default namespace for `ctr` and nerdctl.
+        b"default" => Some(Runtime::Containerd),
+        _ => None,
+    }
+}
+
+fn is_container_id(text: &[u8]) -> bool {
+    text.len() == 64 && text.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// `podUID`, or `...-podU_I_D.slice` with whatever follows.
+fn pod_uid(component: &[u8]) -> Option<Vec<u8>> {
+    let unit = component.split(|&byte| byte == b':').next()?;
+    let text = match unit.strip_suffix(b".slice") {
+        Some(slice) => slice.rsplit(|&byte| byte == b'-').next()?,
+        None => unit,
+    };
+    let uid: Vec<u8> =
+        text.strip_prefix(b"pod")?.iter().map(|&byte| if byte == b'_' { b'-' } else { byte }).collect();
+    let plausible = matches!(uid.len(), 32 | 36) && uid.iter().all(|&b| b.is_ascii_hexdigit() || b == b'-');
+    plausible.then_some(uid)
+}
+
+/// Undoes systemd's `\xNN`.
+fn unescape_unit(escaped: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(escaped.len());
+    let mut rest = escaped;
+    while let Some((&byte, tail)) = rest.split_first() {
+        if byte == b'\\'
+            && let Some((&[b'x', high, low], after)) = tail.split_first_chunk::<3>()
+            && let (Some(high), Some(low)) = (hex_digit(high), hex_digit(low))
+        {
+            out.push(high << 4 | low);
+            rest = after;
+        } else {
+            out.push(byte);
+            rest = tail;
+        }
+    }
+    out
+}
+
+fn hex_digit(byte: u8) -> Option<u8> {
+    char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: &str = "5694f82f44168cc048e014ae14d1b0c8ef673bec49f329dc169911ea638f63c2";
+    const B: &str = "84e9ffffe97fea4c5a0f01d401611cbafbf7e559fc6190ed74abfc2b25e889d4";
+    const POD: &str = "eb052b63-ea96-4728-ab4a-64ab3babccd7";
+
+    /// Path, id, runtime, pod. `<A>`, `<B>` stand for ids, `<P>` and `<_>` for a pod's uid and its unit form.
+    const CASES: &str = r"
+        /system.slice/docker-<A>.scope | <A> docker
+        /docker/<A> | <A> docker
+        /docker/<A>/ns | <A> docker
+        /user.slice/user-1000.slice/user@1000.service/user.slice/docker-<A>.scope | <A> docker
+        /kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod<_>.slice/docker-<A>.scope | <A> docker <P>
+        /kubepods/besteffort/pod<P>/<A> | <A> containerd <P>
+        /kubepods/pod<P>/<A> | <A> containerd <P>
+        /kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod<_>.slice/cri-containerd-<A>.scope | <A> containerd <P>
+        /kubepods-besteffort-pod<_>.slice:cri-containerd:<A> | <A> containerd <P>
+        /system.slice/containerd.service/kubepods-besteffort-pod<_>.slice:cri-containerd:<A> | <A> containerd <P>
+        /default/<A> | <A> containerd
+        /system.slice/nerdctl-<A>.scope | <A> containerd
+        /kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod<_>.slice/crio-<A>.scope | <A> cri-o <P>
+        /kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod<_>.slice/crio-<A>.scope/container | <A> cri-o <P>
+        /kubepods/pod<P>/crio-<A> | <A> cri-o <P>
+        /kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod<_>.slice/crio-conmon-<A>.scope |
+        /machine.slice/libpod-<A>.scope | <A> podman
+        /machine.slice/libpod-<A>.scope/container | <A> podman
+        /machine.slice/libpod-conmon-<A>.scope |
+        /user.slice/user-1000.slice/user@1000.service/user.slice/libpod-<A>.scope/container | <A> podman
+        /libpod_parent/libpod-<A> | <A> podman
+        /libpod_parent/conmon |
+        /system.slice/docker-<A>.scope/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod<_>.slice/cri-containerd-<B>.scope | <B> containerd <P>
+        /system.slice/docker-<A>.scope/system.slice/containerd.service | <A> docker
+        /system.slice/docker-<A>.scope/kubelet/kubepods/burstable/pod09a70ae9ccc491e651e5c773579b3490/<B> | <B> containerd 09a70ae9ccc491e651e5c773579b3490
+        /lxc/web01 | web01 lxc
+        /lxc.payload.web01/system.slice/ssh.service | web01 lxc
+        /lxc.payload/web01 | web01 lxc
+        /lxc.monitor.web01 |
+        /machine.slice/machine-deb\x2d12.scope/payload/init.scope | deb-12 systemd-nspawn
+        /machine.slice/machine-qemu\x2d1\x2dvm.scope |
+        /init.scope |
+        /user.slice/user-1000.slice/session-3.scope |
+        /system.slice/docker.service |
+        / |
+        /actions_job/<A> | <A> docker
+        /../../docker/<A> | <A> docker
+        /system.slice/docker-abc.scope |
+        /ecs/task/<A> | <A>
+    ";
+
+    #[test]
+    fn every_runtime_layout_names_its_container() {
+        let underscored = POD.replace('-', "_");
+        let mut checked = 0;
+        for line in CASES.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            let line = line
+                .replace("<A>", A)
+                .replace("<B>", B)
+                .replace("<P>", POD)
+                .replace("<_>", &underscored);
+            let (path, wanted) = line.split_once(" |").unwrap();
+            let got = Container::from_cgroup(path.as_bytes());
+            let shown = got.map_or_else(String::new, |container| {
+                let runtime = container.runtime.map_or("", Runtime::name);
+                let pod = String::from_utf8(container.pod_uid.unwrap_or_default()).unwrap();
+                format!("{} {runtime} {pod}", String::from_utf8(container.id).unwrap())
+            });
+            assert_eq!(shown.trim(), wanted.trim(), "{path}");
+            checked += 1;
+        }
+        assert!(checked >= 35, "{checked}");
+    }
+}

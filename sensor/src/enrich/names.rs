@@ -1,0 +1,137 @@
+//! Names of users and groups, read from the host's files and never through NSS: a lookup must not wait for a
+//! directory server, nor ask one what the host's own files do not know.
+
+use std::collections::HashMap;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+
+/// Largest file that is read; a longer one is cut at its last whole line.
+const FILE_BYTES_MAX: usize = 16 << 20;
+
+/// What tells two versions of a file apart.
+type Version = (SystemTime, u64);
+
+/// One of passwd and group.
+#[derive(Debug)]
+struct NameFile {
+    path: PathBuf,
+    version: Option<Version>,
+    names: HashMap<u32, Box<[u8]>>,
+}
+
+impl NameFile {
+    fn read(path: PathBuf) -> Self {
+        let mut file = Self { path, version: None, names: HashMap::new() };
+        file.refresh();
+        file
+    }
+
+    /// Reads the file again if it is not the one that was read last.
+    fn refresh(&mut self) {
+        let version = version_of(&self.path);
+        if version == self.version && version.is_some() {
+            return;
+        }
+        match std::fs::read(&self.path) {
+            Ok(mut text) => {
+                text.truncate(FILE_BYTES_MAX);
+                self.names = parse(&text);
+                self.version = version;
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => self.names.clear(),
+            // Old names are better than none while the file is being replaced.
+            Err(_) => {}
+        }
+    }
+
+    fn name(&self, id: u32) -> Option<&[u8]> {
+        self.names.get(&id).map(AsRef::as_ref)
+    }
+}
+
+fn version_of(path: &Path) -> Option<Version> {
+    let meta = std::fs::metadata(path).ok()?;
+    Some((meta.modified().ok()?, meta.len()))
+}
+
+/// `name:password:id:...` lines. The first name of an id wins, as it does for `getpwuid`.
+fn parse(text: &[u8]) -> HashMap<u32, Box<[u8]>> {
+    let mut names = HashMap::new();
+    for line in text.split(|&byte| byte == b'\n') {
+        let mut columns = line.split(|&byte| byte == b':');
+        let (Some(name), Some(_), Some(id)) = (columns.next(), columns.next(), columns.next()) else { continue };
+        let id = std::str::from_utf8(id).ok().and_then(|digits| digits.parse().ok());
+        if let Some(id) = id
+            && !name.is_empty()
+        {
+            names.entry(id).or_insert_with(|| name.into());
+        }
+    }
+    names
+}
+
+/// The host's users and groups.
+#[derive(Debug)]
+pub(crate) struct Names {
+    users: NameFile,
+    groups: NameFile,
+}
+
+impl Names {
+    /// From `etc/passwd` and `etc/group` below `root`.
+    pub(crate) fn read(root: &Path) -> Self {
+        Self {
+            users: NameFile::read(root.join("etc/passwd")),
+            groups: NameFile::read(root.join("etc/group")),
+        }
+    }
+
+    /// Follows changes of the files; called between records, not for each.
+    pub(crate) fn refresh(&mut self) {
+        self.users.refresh();
+        self.groups.refresh();
+    }
+
+    /// The user's name.
+    pub(crate) fn user(&self, uid: u32) -> Option<&[u8]> {
+        self.users.name(uid)
+    }
+
+    /// The group's name.
+    pub(crate) fn group(&self, gid: u32) -> Option<&[u8]> {
+        self.groups.name(gid)
+    }
+}
+
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(root: &Path, name: &str, text: &str) {
+        std::fs::create_dir_all(root.join("etc")).unwrap();
+        std::fs::write(root.join("etc").join(name), text).unwrap();
+    }
+
+    #[test]
+    fn names_follow_the_files() {
+        let root = tempfile::tempdir().unwrap();
+        write(root.path(), "passwd", "root:x:0:0:root:/root:/bin/bash\ntoor:x:0:0::/:/bin/sh\nbad line\n");
+        write(root.path(), "group", "root:x:0:\nsudo:x:27:alice\n");
+        let mut names = Names::read(root.path());
+        assert_eq!(names.user(0), Some(b"root".as_slice()));
+        assert_eq!(names.user(1000), None);
+        assert_eq!(names.group(27), Some(b"sudo".as_slice()));
+        write(root.path(), "passwd", "root:x:0:0::/:/bin/sh\nalice:x:1000:1000::/home/alice:/bin/sh\n");
+        names.refresh();
+        assert_eq!(names.user(1000), Some(b"alice".as_slice()));
+    }
+
+    #[test]
+    fn a_missing_file_has_no_names() {
+        let root = tempfile::tempdir().unwrap();
+        assert_eq!(Names::read(root.path()).user(0), None);
+    }
+}
