@@ -3,5 +3,6 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod kernel_fields;
 pub mod limits;
 pub mod wire;

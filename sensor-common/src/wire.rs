@@ -350,3 +350,15 @@ const _: () = assert!(size_of::<ScriptRecord>() == 168);
 const _: () = assert!(size_of::<ExecRecord>() == 224);
 const _: () = assert!(size_of::<ForkRecord>() == 264);
 const _: () = assert!(size_of::<ExitRecord>() == 152);
+
+/// One entry per [`RecordKind`] of the per-CPU counter map.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct KindCounters {
+    /// Records attempted: the next `seq`.
+    pub seq: u64,
+    /// Records that found no room in the ring.
+    pub lost_ring_full: u64,
+    /// Operations whose intent found no room in its map, so that no record could be made.
+    pub lost_no_intent: u64,
+}

@@ -1,1 +1,236 @@
 //! Loading the kernel programs and reading their ring: the only user of aya.
+
+mod btf;
+mod error;
+mod hooks;
+mod host;
+mod offsets;
+
+use std::{
+    fs, io,
+    os::fd::{AsFd, BorrowedFd},
+};
+
+use aya::{
+    Ebpf, EbpfLoader, VerifierLogLevel,
+    maps::{MapData, PerCpuArray, RingBuf},
+    programs::{BtfTracePoint, FEntry, FExit, ProgramError},
+};
+use sensor_common::{limits::RING_BYTES_DEFAULT, wire::RecordKind};
+use zerocopy::IntoBytes;
+
+pub use error::KernelError;
+pub use hooks::{HOOKS, Hook, Mode};
+pub use host::{Capability, HostFacts};
+
+/// Where the running kernel describes its types.
+pub const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
+
+/// The object that was embedded at build time; empty when it was not.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sensor-ebpf.o"));
+
+/// How to load.
+#[derive(Clone, Copy, Debug)]
+pub struct KernelOptions {
+    /// Size of the ring: a power of two, at least a page.
+    pub ring_bytes: u32,
+    /// Whether the programs report their own troubles.
+    pub diagnostics: bool,
+}
+
+impl Default for KernelOptions {
+    fn default() -> Self {
+        Self { ring_bytes: RING_BYTES_DEFAULT, diagnostics: false }
+    }
+}
+
+/// A hook and what became of it.
+#[derive(Debug)]
+pub struct HookStatus {
+    /// Which.
+    pub hook: Hook,
+    /// Why it is not attached, if it is not.
+    pub failure: Option<String>,
+}
+
+/// What the programs could not deliver, by record kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lost {
+    /// No room in the ring.
+    pub ring_full: u64,
+    /// No room to remember that the operation had begun.
+    pub no_intent: u64,
+}
+
+impl Lost {
+    /// All of it.
+    pub fn total(self) -> u64 {
+        self.ring_full + self.no_intent
+    }
+}
+
+/// The loaded programs and their ring.
+pub struct Kernel {
+    ebpf: Ebpf,
+    ring: RingBuf<MapData>,
+    counters: PerCpuArray<MapData, [u64; 3]>,
+    logger: Option<aya_log::EbpfLogger<&'static dyn log::Log>>,
+    hooks: Vec<HookStatus>,
+}
+
+impl Kernel {
+    /// Loads and attaches every program.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that this kernel or this process lacks; nothing stays attached then.
+    pub fn load(options: &KernelOptions) -> Result<Self, KernelError> {
+        let kernel = Self::try_load(options)?;
+        match kernel.hooks.iter().find_map(|status| Some((status.hook, status.failure.clone()?))) {
+            Some((hook, reason)) => Err(KernelError::Hook { hook, reason }),
+            None => Ok(kernel),
+        }
+    }
+
+    /// Loads, and attaches what can be attached: each hook says how it went.
+    ///
+    /// # Errors
+    ///
+    /// What makes any hook impossible.
+    pub fn try_load(options: &KernelOptions) -> Result<Self, KernelError> {
+        if OBJECT.is_empty() {
+            return Err(KernelError::NoObject);
+        }
+        host::require_capabilities()?;
+        let bytes = fs::read(BTF_PATH).map_err(KernelError::NoBtf)?;
+        let resolved = offsets::resolve(&bytes, &hooks::signatures())?;
+        if !resolved.missing.is_empty() {
+            return Err(KernelError::MissingFields(resolved.missing));
+        }
+        drop(bytes);
+
+        let btf = aya::Btf::from_sys_fs()?;
+        let diagnostics = u8::from(options.diagnostics);
+        let mut ebpf = EbpfLoader::new()
+            .btf(Some(&btf))
+            // The verifier's log of a program this size costs more than loading it; it is asked for on failure.
+            .verifier_log_level(VerifierLogLevel::DISABLE)
+            .override_global("OFFSETS", resolved.offsets.as_bytes(), true)
+            .override_global("DIAGNOSTICS", &diagnostics, true)
+            .map_max_entries("RING", options.ring_bytes)
+            .load(OBJECT)?;
+        let ring = take_map(&mut ebpf, "RING")?;
+        let counters = take_map(&mut ebpf, "COUNTERS")?;
+        let hooks = HOOKS
+            .iter()
+            .map(|hook| {
+                let unusable = resolved.functions.iter().find(|(function, _)| *function == hook.target);
+                let failure = match unusable {
+                    Some((_, reason)) => Some(reason.clone()),
+                    None => attach(&mut ebpf, hook, &btf).err(),
+                };
+                HookStatus { hook: *hook, failure }
+            })
+            .collect();
+        let logger = if options.diagnostics {
+            Some(aya_log::EbpfLogger::init(&mut ebpf).map_err(|error| KernelError::Logger(error.to_string()))?)
+        } else {
+            None
+        };
+        Ok(Self { ebpf, ring, counters, logger, hooks })
+    }
+
+    /// Becomes readable when records wait.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.ring.as_fd()
+    }
+
+    /// Hands the oldest record to `take`; `false` when there is none.
+    pub fn next_record(&mut self, take: &mut dyn FnMut(&[u8])) -> bool {
+        match self.ring.next() {
+            Some(record) => {
+                take(&record);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Losses so far, in the order of [`RecordKind::ALL`].
+    ///
+    /// # Errors
+    ///
+    /// When the counters cannot be read.
+    pub fn lost(&self) -> io::Result<[Lost; RecordKind::ALL.len()]> {
+        let mut lost = [Lost::default(); RecordKind::ALL.len()];
+        for (slot, kind) in lost.iter_mut().zip(RecordKind::ALL) {
+            let per_cpu = self.counters.get(&(kind.index() as u32), 0).map_err(io::Error::other)?;
+            for [_, ring_full, no_intent] in per_cpu.iter() {
+                slot.ring_full += ring_full;
+                slot.no_intent += no_intent;
+            }
+        }
+        Ok(lost)
+    }
+
+    /// Every hook and how it went.
+    pub fn hooks(&self) -> &[HookStatus] {
+        &self.hooks
+    }
+
+    /// Passes on what the programs had to say about themselves.
+    pub fn flush_diagnostics(&mut self) {
+        if let Some(logger) = &mut self.logger {
+            logger.flush();
+        }
+    }
+
+    /// Detaches every program; the ring keeps what it holds.
+    pub fn detach(&mut self) {
+        for hook in HOOKS {
+            if let Some(program) = self.ebpf.program_mut(hook.program) {
+                // A program that was never loaded has nothing to unload.
+                let _ = match hook.mode {
+                    Mode::Fentry => <&mut FEntry>::try_from(program).and_then(FEntry::unload),
+                    Mode::Fexit => <&mut FExit>::try_from(program).and_then(FExit::unload),
+                    Mode::TpBtf => <&mut BtfTracePoint>::try_from(program).and_then(BtfTracePoint::unload),
+                };
+            }
+        }
+    }
+}
+
+fn take_map<T>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, KernelError>
+where
+    T: TryFrom<aya::maps::Map>,
+    T::Error: std::fmt::Display,
+{
+    let map = ebpf.take_map(name).ok_or_else(|| KernelError::Object(format!("no map {name}")))?;
+    T::try_from(map).map_err(|error| KernelError::Object(format!("map {name}: {error}")))
+}
+
+/// Loads and attaches one program, or says why not.
+fn attach(ebpf: &mut Ebpf, hook: &Hook, btf: &aya::Btf) -> Result<(), String> {
+    let program = ebpf.program_mut(hook.program).ok_or_else(|| format!("the object has no program {}", hook.program))?;
+    let attached: Result<(), ProgramError> = (|| {
+        match hook.mode {
+            Mode::Fentry => {
+                let program: &mut FEntry = program.try_into()?;
+                program.load(hook.target, btf)?;
+                program.attach()?;
+            }
+            Mode::Fexit => {
+                let program: &mut FExit = program.try_into()?;
+                program.load(hook.target, btf)?;
+                program.attach()?;
+            }
+            Mode::TpBtf => {
+                let program: &mut BtfTracePoint = program.try_into()?;
+                program.load(hook.target, btf)?;
+                program.attach()?;
+            }
+        }
+        Ok(())
+    })();
+    attached.map_err(|error| error::chain(&error))
+}

@@ -1,0 +1,302 @@
+//! A process runs a new image.
+//!
+//! ```c
+//! int security_bprm_check(struct linux_binprm *bprm);
+//! TP_PROTO(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)   // sched_process_exec
+//! ```
+//!
+//! The tracepoint fires when the exec can no longer fail, with the new mm and credentials in place. For a
+//! `#!` script `bprm->file` is the interpreter by then, so the script's own path is taken earlier, when the
+//! kernel has read its first bytes: a record of its own, which the exec record of the same thread follows.
+//! An exec that fails in between leaves a script record without one.
+//!
+//! Misses: argv that was swapped out again before the tracepoint (flagged as unreadable); formats of
+//! binfmt_misc have no script record, their exec record keeps `bprm->filename`.
+
+use aya_ebpf::{
+    helpers::generated::{bpf_probe_read_kernel_str, bpf_probe_read_user},
+    macros::{btf_tracepoint, fentry},
+    programs::{BtfTracePointContext, FEntryContext},
+};
+use sensor_common::wire::{ExecRecord, RecordKind, ScriptRecord, Span, record_flags};
+
+use crate::{
+    emit::{self, Fill, Slot},
+    kernel::{Ptr, load, load_optional, offset, probe, probe_ptr},
+    path::{self, Start},
+    task,
+};
+
+#[fentry(function = "security_bprm_check")]
+pub fn bprm_check(ctx: FEntryContext) -> i32 {
+    let bprm: Ptr = ctx.arg(0);
+    // SAFETY: typed loads.
+    unsafe {
+        let first: u8 = load(bprm, offset!(binprm_buf));
+        let second: u8 = load(bprm, offset!(binprm_buf) + 1);
+        if first != b'#' || second != b'!' {
+            return 0;
+        }
+        let file: Ptr = load(bprm, offset!(binprm_file));
+        let start = file_start(file);
+        Script { start }.emit();
+    }
+    0
+}
+
+/// # Safety
+/// `file` must be a typed `struct file` pointer.
+#[inline(always)]
+unsafe fn file_start(file: Ptr) -> Start {
+    // SAFETY: typed loads.
+    unsafe {
+        Start::new(
+            load(file, offset!(file_path) + offset!(path_dentry)),
+            load(file, offset!(file_path) + offset!(path_mnt)),
+            task::current(),
+        )
+    }
+}
+
+struct Script {
+    start: Start,
+}
+
+const SCRIPT_FIXED: usize = size_of::<ScriptRecord>();
+
+impl Script {
+    #[inline(always)]
+    fn emit(&self) {
+        let seq = emit::next_seq(Self::KIND);
+        let measure = path::measure(&self.start);
+        if SCRIPT_FIXED + measure.bytes <= 512 - 64 && measure.longest_name <= 63 {
+            emit::emit_sized::<Self, 512, 63>(self, seq);
+        } else {
+            emit::emit_sized::<Self, { 6 * 1024 }, 255>(self, seq);
+        }
+    }
+}
+
+impl Fill for Script {
+    const KIND: RecordKind = RecordKind::ExecScript;
+
+    #[inline(always)]
+    fn fill(&self, slot: &Slot, seq: u64) {
+        let record = slot.base.cast::<ScriptRecord>();
+        let inode = probe_ptr(self.start.dentry as Ptr, offset!(dentry_inode));
+        // SAFETY: every slot is larger than the fixed part.
+        unsafe {
+            emit::fill_header(&raw mut (*record).header, Self::KIND, seq, task::current());
+            (*record).inode = probe(inode, offset!(inode_ino));
+            (*record).dev = probe(probe_ptr(inode, offset!(inode_sb)), offset!(super_block_dev));
+            (*record).mode = u32::from(probe::<u16>(inode, offset!(inode_mode)));
+            let end = path::copy(slot, SCRIPT_FIXED, 0, &self.start, &raw mut (*record).path);
+            (*record).header.len = end as u32;
+        }
+    }
+}
+
+#[btf_tracepoint(function = "sched_process_exec")]
+pub fn process_exec(ctx: BtfTracePointContext) -> i32 {
+    let task: Ptr = ctx.arg(0);
+    let old_tid: u32 = ctx.arg(1);
+    let bprm: Ptr = ctx.arg(2);
+    // SAFETY: typed loads.
+    unsafe {
+        let mm: Ptr = load(task, offset!(task_mm));
+        let fs: Ptr = load(task, offset!(task_fs));
+        let exe = file_start(load(bprm, offset!(binprm_file)));
+        let cwd = Start {
+            dentry: load(fs, offset!(fs_pwd) + offset!(path_dentry)),
+            vfsmount: load(fs, offset!(fs_pwd) + offset!(path_mnt)),
+            ..exe
+        };
+        Exec {
+            bprm: bprm as u64,
+            old_tid,
+            exe,
+            cwd,
+            arg_start: load(mm, offset!(mm_arg_start)),
+            arg_end: load(mm, offset!(mm_arg_end)),
+        }
+        .emit();
+    }
+    0
+}
+
+struct Exec {
+    bprm: u64,
+    old_tid: u32,
+    exe: Start,
+    cwd: Start,
+    arg_start: u64,
+    arg_end: u64,
+}
+
+const FIXED: usize = size_of::<ExecRecord>();
+/// Room for the cgroup path, in every slot.
+const CGROUP_ROOM: usize = 320;
+
+/// What an exec slot of `SIZE` bytes leaves for each string. Constants, so that the verifier can follow.
+struct Room;
+
+impl Room {
+    /// Longest argv, as a mask.
+    const fn argv_mask(size: usize) -> usize {
+        match size {
+            0..=2048 => 511,
+            2049..=8192 => 2047,
+            _ => 16_383,
+        }
+    }
+
+    /// Longest `filename` and `interp`, terminator included.
+    const fn string(size: usize) -> usize {
+        match size {
+            0..=2048 => 256,
+            2049..=8192 => 1024,
+            _ => 4096,
+        }
+    }
+
+    /// What is left for the two paths.
+    const fn paths(size: usize, name_mask: usize) -> usize {
+        size - FIXED - CGROUP_ROOM - Self::argv_mask(size) - 1 - 2 * Self::string(size) - 2 * (name_mask + 1)
+    }
+}
+
+impl Exec {
+    #[inline(always)]
+    fn emit(&self) {
+        let seq = emit::next_seq(Self::KIND);
+        let exe = path::measure(&self.exe);
+        let cwd = path::measure(&self.cwd);
+        let paths = exe.bytes + cwd.bytes;
+        let longest = exe.longest_name.max(cwd.longest_name);
+        let argv = self.arg_end.wrapping_sub(self.arg_start) as usize;
+        // A path that leads to the executable by a longer way than its resolved one is rare: `filename` gets
+        // what the slot has, and is cut where that is too little.
+        if argv <= Room::argv_mask(2048) && longest <= 63 && paths <= Room::paths(2048, 63) && exe.bytes <= 192 {
+            emit::emit_sized::<Self, 2048, 63>(self, seq);
+        } else if argv <= Room::argv_mask(8192) && paths <= Room::paths(8192, 255) && exe.bytes <= 768 {
+            emit::emit_sized::<Self, 8192, 255>(self, seq);
+        } else {
+            emit::emit_sized::<Self, { 48 * 1024 }, 255>(self, seq);
+        }
+    }
+}
+
+impl Fill for Exec {
+    const KIND: RecordKind = RecordKind::Exec;
+
+    #[inline(always)]
+    fn fill(&self, slot: &Slot, seq: u64) {
+        let record = slot.base.cast::<ExecRecord>();
+        let bprm = self.bprm as Ptr;
+        let task = task::current();
+        // SAFETY: every slot is larger than the fixed part; loads are typed, or go through helpers.
+        unsafe {
+            emit::fill_header(&raw mut (*record).header, Self::KIND, seq, task);
+            let mut flags = 0;
+            let cred: Ptr = load(task, offset!(task_cred));
+            (*record).cap_effective = load(cred, offset!(cred_cap_effective));
+            (*record).cap_permitted = load(cred, offset!(cred_cap_permitted));
+            (*record).argv_bytes = self.arg_end.wrapping_sub(self.arg_start);
+            (*record).argc = probe(bprm, offset!(binprm_argc));
+            (*record).old_tid = self.old_tid;
+            (*record).pid_in_ns = task::pid_in_namespace(task);
+            let (major, minor) = tty(task);
+            (*record).tty_major = major;
+            (*record).tty_minor = minor;
+            let inode = probe_ptr(self.exe.dentry as Ptr, offset!(dentry_inode));
+            (*record).exe_mode = u32::from(probe::<u16>(inode, offset!(inode_mode)));
+            if probe::<u32>(inode, offset!(inode_nlink)) == 0 {
+                flags |= record_flags::EXE_UNLINKED;
+            }
+
+            let mut at = path::copy(slot, FIXED, 0, &self.exe, &raw mut (*record).exe);
+            at = path::copy(slot, at, 0, &self.cwd, &raw mut (*record).cwd);
+            at = path::copy_cgroup(slot, at, task::cgroup_node(task), &raw mut (*record).cgroup);
+            at = self.copy_argv(slot, at, &raw mut (*record).argv, &mut flags);
+            let filename = probe_ptr(bprm, offset!(binprm_filename));
+            let interp = probe_ptr(bprm, offset!(binprm_interp));
+            at = copy_string(slot, at, filename, &raw mut (*record).filename);
+            if filename == interp {
+                (*record).interp = Span { offset: 0, len: 0 };
+            } else {
+                flags |= record_flags::SCRIPT;
+                at = copy_string(slot, at, interp, &raw mut (*record).interp);
+            }
+            (*record).header.flags = flags;
+            (*record).header.len = at as u32;
+        }
+    }
+}
+
+impl Exec {
+    #[inline(always)]
+    fn copy_argv(&self, slot: &Slot, at: usize, span: *mut Span, flags: &mut u16) -> usize {
+        let mask = Room::argv_mask(slot.size);
+        let total = self.arg_end.wrapping_sub(self.arg_start) as usize;
+        let mut len = total;
+        if len > mask {
+            len = mask;
+            *flags |= record_flags::ARGV_TRUNCATED;
+        }
+        len &= mask;
+        // SAFETY: the verifier checks the destination; the source is user memory, which may be gone.
+        unsafe {
+            if at > slot.size - mask - 1 {
+                *span = Span { offset: 0, len: 0 };
+                *flags |= record_flags::ARGV_TRUNCATED;
+                return at;
+            }
+            let ret = bpf_probe_read_user(slot.base.add(at).cast(), len as u32, self.arg_start as *const _);
+            if ret != 0 {
+                *span = Span { offset: 0, len: 0 };
+                *flags |= record_flags::ARGV_UNREADABLE;
+                return at;
+            }
+            *span = Span { offset: at as u16, len: len as u16 };
+        }
+        at + len
+    }
+}
+
+/// Copies a NUL-ended kernel string, without its NUL.
+#[inline(always)]
+fn copy_string(slot: &Slot, at: usize, from: Ptr, span: *mut Span) -> usize {
+    let room = Room::string(slot.size);
+    // SAFETY: the verifier checks the destination and the span.
+    unsafe {
+        *span = Span { offset: 0, len: 0 };
+        if at > slot.size - room {
+            return at;
+        }
+        let read = bpf_probe_read_kernel_str(slot.base.add(at).cast(), room as u32, from.cast());
+        if read <= 1 {
+            return at;
+        }
+        let len = (read as usize - 1) & (room - 1);
+        *span = Span { offset: at as u16, len: len as u16 };
+        at + len
+    }
+}
+
+/// Major and minor number of the controlling terminal, zero without one.
+///
+/// # Safety
+/// `task` must be a typed `task_struct` pointer.
+#[inline(always)]
+unsafe fn tty(task: Ptr) -> (u32, u32) {
+    // SAFETY: typed loads.
+    unsafe {
+        let signal: Ptr = load(task, offset!(task_signal));
+        let tty: Ptr = load(signal, offset!(signal_tty));
+        let driver = load_optional::<u64>(tty, offset!(tty_driver)) as Ptr;
+        let major: u32 = load_optional(driver, offset!(tty_driver_major));
+        let first: u32 = load_optional(driver, offset!(tty_driver_minor_start));
+        let index: u32 = load_optional(tty, offset!(tty_index));
+        (major, first.wrapping_add(index))
+    }
+}

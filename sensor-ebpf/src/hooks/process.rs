@@ -1,0 +1,95 @@
+//! Processes begin and end.
+//!
+//! ```c
+//! TP_PROTO(struct task_struct *parent, struct task_struct *child)   // sched_process_fork
+//! void taskstats_exit(struct task_struct *tsk, int group_dead);
+//! ```
+//!
+//! The tracepoint fires for threads too: only a child that leads its own group is a process. A process ends
+//! when its last thread does, which `group_dead` says and which is not when its leader exits.
+
+use aya_ebpf::{
+    macros::{btf_tracepoint, fentry},
+    programs::{BtfTracePointContext, FEntryContext},
+};
+use sensor_common::wire::{ExitRecord, ForkRecord, RecordKind};
+
+use crate::{
+    emit::{self, Fill, Slot},
+    kernel::{Ptr, load, offset},
+    maps::{CREATE_INTENTS, RENAME_INTENTS},
+    task,
+};
+
+#[btf_tracepoint(function = "sched_process_fork")]
+pub fn process_fork(ctx: BtfTracePointContext) -> i32 {
+    let child: Ptr = ctx.arg(1);
+    // SAFETY: typed loads.
+    let is_process = unsafe { load::<u32>(child, offset!(task_pid)) == load::<u32>(child, offset!(task_tgid)) };
+    if is_process {
+        let seq = emit::next_seq(RecordKind::Fork);
+        emit::emit_sized::<Fork, { size_of::<ForkRecord>() }, 0>(&Fork { child }, seq);
+    }
+    0
+}
+
+struct Fork {
+    child: Ptr,
+}
+
+impl Fill for Fork {
+    const KIND: RecordKind = RecordKind::Fork;
+
+    #[inline(always)]
+    fn fill(&self, slot: &Slot, seq: u64) {
+        let record = slot.base.cast::<ForkRecord>();
+        // SAFETY: the slot has the record's size; typed loads.
+        unsafe {
+            emit::fill_header(&raw mut (*record).header, Self::KIND, seq, task::current());
+            task::fill_facts(&raw mut (*record).child, self.child);
+            (*record).child_pid_in_ns = task::pid_in_namespace(self.child);
+            (*record).reserved = 0;
+            (*record).header.len = size_of::<ForkRecord>() as u32;
+        }
+    }
+}
+
+#[fentry(function = "taskstats_exit")]
+pub fn process_exit(ctx: FEntryContext) -> i32 {
+    let task: Ptr = ctx.arg(0);
+    let group_dead: i32 = ctx.arg(1);
+    let key = task::thread_key();
+    let _ = CREATE_INTENTS.remove(key);
+    let _ = RENAME_INTENTS.remove(key);
+    if group_dead != 0 {
+        let seq = emit::next_seq(RecordKind::Exit);
+        emit::emit_sized::<Exit, { size_of::<ExitRecord>() }, 0>(&Exit { task }, seq);
+    }
+    0
+}
+
+struct Exit {
+    task: Ptr,
+}
+
+impl Fill for Exit {
+    const KIND: RecordKind = RecordKind::Exit;
+
+    #[inline(always)]
+    fn fill(&self, slot: &Slot, seq: u64) {
+        let record = slot.base.cast::<ExitRecord>();
+        // SAFETY: the slot has the record's size; typed loads.
+        unsafe {
+            emit::fill_header(&raw mut (*record).header, Self::KIND, seq, self.task);
+            let signal: Ptr = load(self.task, offset!(task_signal));
+            let leader: Ptr = load(self.task, offset!(task_group_leader));
+            // What the parent will see: the group's code where one was set (exit_group, a fatal signal), the
+            // leader's where each thread ended by itself.
+            let group: u32 = load(signal, offset!(signal_group_exit_code));
+            let own: u32 = load(leader, offset!(task_exit_code));
+            (*record).exit_code = if group != 0 { group } else { own };
+            (*record).reserved = 0;
+            (*record).header.len = size_of::<ExitRecord>() as u32;
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Reads of kernel memory, at offsets that the loader resolved for the running kernel.
+
+use core::mem::MaybeUninit;
+
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
+use sensor_common::kernel_fields::{KernelOffsets, OFFSET_ABSENT};
+
+/// Overridden by the loader before the object is loaded; constants to the verifier.
+#[unsafe(no_mangle)]
+pub static OFFSETS: KernelOffsets = KernelOffsets::ABSENT;
+
+/// A pointer into the kernel. Which structure it points to is in the variable's name.
+pub type Ptr = *const u8;
+
+/// The offset of a [`KernelOffsets`] member.
+macro_rules! offset {
+    ($field:ident) => {
+        $crate::kernel::loaded(&$crate::kernel::OFFSETS.$field)
+    };
+}
+pub(crate) use offset;
+
+/// What the loader put into a static, read so that the compiler cannot fold the placeholder in.
+#[inline(always)]
+pub fn loaded(offset: &u32) -> usize {
+    // SAFETY: reads a u32 through a reference.
+    unsafe { core::ptr::read_volatile(offset) as usize }
+}
+
+/// Whether the kernel has the member at `offset`.
+#[inline(always)]
+pub fn present(offset: usize) -> bool {
+    offset != OFFSET_ABSENT as usize
+}
+
+/// A load through a pointer whose type the verifier knows: an argument of a BTF-typed program, the current
+/// task, or what was loaded from one of them. A fault, a null pointer included, reads as zero.
+///
+/// # Safety
+/// `base` must be such a pointer and `offset` must come from [`offset!`]: the verifier rejects anything else.
+#[inline(always)]
+pub unsafe fn load<T: Copy>(base: Ptr, offset: usize) -> T {
+    // SAFETY: the verifier checked the access against the structure's BTF.
+    unsafe { core::ptr::read_volatile(base.add(offset).cast()) }
+}
+
+/// [`load`] of a member that may not exist; zero where it does not.
+///
+/// # Safety
+/// As for [`load`].
+#[inline(always)]
+pub unsafe fn load_optional<T: Copy + Default>(base: Ptr, offset: usize) -> T {
+    if present(offset) {
+        // SAFETY: the caller's promise.
+        unsafe { load(base, offset) }
+    } else {
+        T::default()
+    }
+}
+
+/// A read through any pointer, by helper; `T::default()` when it fails.
+#[inline(always)]
+pub fn probe<T: Copy + Default>(base: Ptr, offset: usize) -> T {
+    let mut value = MaybeUninit::<T>::uninit();
+    // SAFETY: the destination is a local of the given size; the helper tolerates any source address.
+    let ret = unsafe {
+        bpf_probe_read_kernel(
+            value.as_mut_ptr().cast(),
+            size_of::<T>() as u32,
+            base.wrapping_add(offset).cast(),
+        )
+    };
+    if ret == 0 {
+        // SAFETY: the helper wrote every byte of it.
+        unsafe { value.assume_init() }
+    } else {
+        T::default()
+    }
+}
+
+/// [`probe`] of a pointer.
+#[inline(always)]
+pub fn probe_ptr(base: Ptr, offset: usize) -> Ptr {
+    probe::<u64>(base, offset) as Ptr
+}
+
+/// Set by the loader: whether the programs report their own troubles through aya-log.
+#[unsafe(no_mangle)]
+pub static DIAGNOSTICS: u8 = 0;

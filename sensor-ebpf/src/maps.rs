@@ -1,0 +1,63 @@
+//! Every map, and what its entries mean.
+
+use aya_ebpf::{
+    macros::map,
+    maps::{HashMap, PerCpuArray, RingBuf},
+};
+use sensor_common::{limits::RING_BYTES_DEFAULT, wire::KindCounters};
+
+/// One ring for all CPUs keeps their order; the loader may change its size.
+#[map]
+pub static RING: RingBuf = RingBuf::with_byte_size(RING_BYTES_DEFAULT, 0);
+
+/// Sequence numbers and losses by record kind, counted per CPU.
+#[map]
+pub static COUNTERS: PerCpuArray<KindCounters> = PerCpuArray::with_max_entries(6, 0);
+
+/// A thread that is about to create a name, by thread (`pid_tgid`).
+///
+/// Written where the path is known, advanced where the permission was given, consumed where it took effect.
+/// An entry whose operation failed stays until the thread's next attempt or its end.
+#[map]
+pub static CREATE_INTENTS: HashMap<u64, CreateIntent> = HashMap::with_max_entries(INTENTS_MAX, 0);
+
+/// A thread that is about to rename, by thread.
+#[map]
+pub static RENAME_INTENTS: HashMap<u64, RenameIntent> = HashMap::with_max_entries(INTENTS_MAX / 4, 0);
+
+/// Threads that may be inside a creation at one time; more are counted as lost.
+const INTENTS_MAX: u32 = 16_384;
+
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct CreateIntent {
+    /// The new name's dentry, still negative.
+    pub dentry: u64,
+    /// The mount that it was looked up through.
+    pub vfsmount: u64,
+    /// `d_parent` and `d_name.hash_len` when the permission was given: a dentry's memory is reused, a stale
+    /// intent must not be taken for the name that lives there now.
+    pub parent: u64,
+    pub name_hash: u64,
+    /// Set once `security_inode_create` allowed it.
+    pub allowed: u64,
+}
+
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct RenameIntent {
+    pub old_dentry: u64,
+    pub vfsmount: u64,
+    /// The `renamedata` of the call that runs: tells it from a nested one (overlayfs renames in its upper
+    /// layer on behalf of the same task). Zero until `vfs_rename` began.
+    pub renamedata: u64,
+    /// The directory that the file leaves.
+    pub old_parent: u64,
+    /// The name that it leaves behind; gone from the dentry by the time the rename succeeded.
+    pub name_len: u64,
+    pub name: [u8; 256],
+}
+
+/// What a fresh [`RenameIntent`] is copied from: it is too large for the stack.
+pub static RENAME_INTENT_EMPTY: RenameIntent =
+    RenameIntent { old_dentry: 0, vfsmount: 0, renamedata: 0, old_parent: 0, name_len: 0, name: [0; 256] };

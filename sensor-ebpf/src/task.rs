@@ -1,0 +1,146 @@
+//! The only reader of `task_struct`: identity, credentials, namespaces, executable.
+
+use sensor_common::wire::TaskFacts;
+
+use crate::kernel::{Ptr, load, load_optional, offset, probe, probe_ptr};
+
+/// `enum pid_type`: PID, TGID, PGID, SID. Unchanged since 4.19.
+const PIDTYPE_PGID: usize = 2;
+const PIDTYPE_SID: usize = 3;
+
+/// Writes what is known of `task`'s process.
+///
+/// # Safety
+/// `out` must point to writable memory of its size, `task` be a typed `task_struct` pointer.
+#[inline(always)]
+pub unsafe fn fill_facts(out: *mut TaskFacts, task: Ptr) {
+    // SAFETY: every load is through a typed pointer, which the verifier checks; a null on the way (no mm, no
+    // nsproxy while exiting) reads as zero.
+    unsafe {
+        let leader: Ptr = load(task, offset!(task_group_leader));
+        let parent: Ptr = load(leader, offset!(task_real_parent));
+        let parent_leader: Ptr = load(parent, offset!(task_group_leader));
+        (*out).start_boottime_ns = load(leader, offset!(task_start_boottime));
+        (*out).parent_start_boottime_ns = load(parent_leader, offset!(task_start_boottime));
+        (*out).tgid = load(task, offset!(task_tgid));
+        (*out).tid = load(task, offset!(task_pid));
+        (*out).ppid = load(parent, offset!(task_tgid));
+        (*out).self_exec_id = load(leader, offset!(task_self_exec_id));
+        (*out).loginuid = load_loginuid(task);
+
+        let signal: Ptr = load(task, offset!(task_signal));
+        (*out).pgid = pid_number(load(signal, offset!(signal_pids) + PIDTYPE_PGID * 8));
+        (*out).sid = pid_number(load(signal, offset!(signal_pids) + PIDTYPE_SID * 8));
+
+        let cred: Ptr = load(task, offset!(task_cred));
+        (*out).uid = load(cred, offset!(cred_uid));
+        (*out).gid = load(cred, offset!(cred_gid));
+        (*out).suid = load(cred, offset!(cred_suid));
+        (*out).sgid = load(cred, offset!(cred_sgid));
+        (*out).euid = load(cred, offset!(cred_euid));
+        (*out).egid = load(cred, offset!(cred_egid));
+
+        let mm: Ptr = load(task, offset!(task_mm));
+        let exe: Ptr = load(mm, offset!(mm_exe_file));
+        let dentry: Ptr = load(exe, offset!(file_path) + offset!(path_dentry));
+        let inode: Ptr = load(dentry, offset!(dentry_inode));
+        let sb: Ptr = load(inode, offset!(inode_sb));
+        (*out).exe_inode = load(inode, offset!(inode_ino));
+        (*out).exe_dev = load(sb, offset!(super_block_dev));
+
+        let nsproxy: Ptr = load(task, offset!(task_nsproxy));
+        let mnt_ns: Ptr = load(nsproxy, offset!(nsproxy_mnt_ns));
+        (*out).mnt_ns = load(mnt_ns, offset!(mnt_namespace_inum));
+        (*out).pid_ns = load(pid_namespace(task), offset!(pid_namespace_inum));
+        (*out).cgroup_id = load_optional(cgroup_node(task), offset!(kernfs_node_id));
+        (*out).comm = load_comm(task);
+    }
+}
+
+/// The tgid of `task` and its thread id, as one key.
+#[inline(always)]
+pub fn thread_key() -> u64 {
+    aya_ebpf::helpers::bpf_get_current_pid_tgid()
+}
+
+/// The running task as a typed pointer.
+#[inline(always)]
+pub fn current() -> Ptr {
+    // SAFETY: always succeeds in the program types used here.
+    unsafe { aya_ebpf::helpers::generated::bpf_get_current_task_btf() as Ptr }
+}
+
+/// The kernfs node of the task's cgroup in the default hierarchy; null without cgroup v2.
+///
+/// # Safety
+/// `task` must be a typed `task_struct` pointer.
+#[inline(always)]
+pub unsafe fn cgroup_node(task: Ptr) -> Ptr {
+    // SAFETY: typed loads.
+    unsafe {
+        let css_set: u64 = load_optional(task, offset!(task_cgroups));
+        let cgroup: u64 = load_optional(css_set as Ptr, offset!(css_set_dfl_cgrp));
+        load_optional::<u64>(cgroup as Ptr, offset!(cgroup_kn)) as Ptr
+    }
+}
+
+/// The pid of `task`'s process in its own namespace.
+///
+/// # Safety
+/// `task` must be a typed `task_struct` pointer of a group leader.
+#[inline(always)]
+pub unsafe fn pid_in_namespace(task: Ptr) -> u32 {
+    // SAFETY: typed loads.
+    let (pid, level): (Ptr, u32) = unsafe {
+        let pid: Ptr = load(task, offset!(task_thread_pid));
+        (pid, load(pid, offset!(pid_level)))
+    };
+    probe(upid(pid, level), offset!(upid_nr))
+}
+
+#[inline(always)]
+unsafe fn pid_namespace(task: Ptr) -> Ptr {
+    // SAFETY: typed loads.
+    unsafe {
+        let pid: Ptr = load(task, offset!(task_thread_pid));
+        let level: u32 = load(pid, offset!(pid_level));
+        if level == 0 {
+            // The host's namespace: no helper call.
+            load(pid, offset!(pid_numbers) + offset!(upid_ns))
+        } else {
+            probe_ptr(upid(pid, level), offset!(upid_ns))
+        }
+    }
+}
+
+/// Address of `pid->numbers[level]`: a `struct upid` is a number and, last, a pointer.
+#[inline(always)]
+fn upid(pid: Ptr, level: u32) -> Ptr {
+    let size = offset!(upid_ns) + size_of::<u64>();
+    // The namespaces nest at most 32 deep (MAX_PID_NS_LEVEL).
+    ((pid as usize) + offset!(pid_numbers) + (level as usize & 31) * size) as Ptr
+}
+
+/// The number of a `struct pid` in the initial namespace.
+#[inline(always)]
+unsafe fn pid_number(pid: Ptr) -> u32 {
+    // SAFETY: typed load.
+    unsafe { load(pid, offset!(pid_numbers) + offset!(upid_nr)) }
+}
+
+#[inline(always)]
+unsafe fn load_loginuid(task: Ptr) -> u32 {
+    let offset = offset!(task_loginuid);
+    if crate::kernel::present(offset) {
+        // SAFETY: typed load.
+        unsafe { load(task, offset) }
+    } else {
+        u32::MAX
+    }
+}
+
+#[inline(always)]
+unsafe fn load_comm(task: Ptr) -> [u8; 16] {
+    // SAFETY: sixteen bytes of an array member, read as two words.
+    unsafe { core::mem::transmute([probe::<u64>(task, offset!(task_comm)), probe::<u64>(task, offset!(task_comm) + 8)]) }
+}
