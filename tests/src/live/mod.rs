@@ -1,0 +1,55 @@
+//! The cases, one file per area.
+
+mod cli;
+mod container;
+mod exec;
+mod file_create;
+mod mounts;
+mod names;
+mod privileges;
+mod process_table;
+mod rename;
+mod silent;
+mod stop;
+
+use crate::runner::Test;
+
+/// Every case, in the order in which they run.
+#[must_use]
+pub fn all() -> Vec<Test> {
+    [
+        cli::TESTS,
+        privileges::TESTS,
+        file_create::TESTS,
+        rename::TESTS,
+        silent::TESTS,
+        container::TESTS,
+        mounts::TESTS,
+        names::TESTS,
+        exec::TESTS,
+        process_table::TESTS,
+        stop::TESTS,
+    ]
+    .concat()
+}
+
+/// A table of tests named like their functions.
+macro_rules! tests {
+    ($($name:ident),* $(,)?) => {
+        pub(super) const TESTS: &[crate::runner::Test] =
+            &[$(crate::runner::Test { name: stringify!($name), run: $name }),*];
+    };
+}
+use tests;
+
+#[cfg(test)]
+mod unit {
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn names_are_unique() {
+        let all = super::all();
+        let names: BTreeSet<&str> = all.iter().map(|test| test.name).collect();
+        assert_eq!(names.len(), all.len());
+    }
+}

@@ -1,0 +1,88 @@
+//! Stopping: what is in the ring comes out, the totals are told, the exit status is 0.
+
+use anyhow::{Context, Result, bail, ensure};
+use rustix::process::Signal;
+
+use super::tests;
+use crate::ctx::{APT_DIR, Ctx, act, ok, shell};
+use crate::runner::Outcome;
+use crate::sensor::{Run, Sensor};
+
+tests![
+    sigterm_drains_and_tells_totals,
+    sigint_drains_and_tells_totals,
+    burst_of_creations_is_complete_or_counted,
+    burst_of_renames_is_complete_or_counted,
+    stopping_again_while_stopping_is_harmless,
+];
+
+fn stopped_by(ctx: &Ctx, signal: Signal) -> Result<Outcome> {
+    let sensor = Sensor::start(ctx)?;
+    ok(&mut shell(&format!("echo >{APT_DIR}/99evil")))?;
+    // At once: the event is still in the ring, or on its way through the sensor.
+    let run = sensor.stop_by(signal)?;
+    ensure!(run.status.code() == Some(0), "it ended with {}:\n{}", run.status, run.stderr);
+    run.only_alert()?;
+    let said = run.stderr.to_lowercase();
+    for word in ["creation", "exec", "match", "lost"] {
+        ensure!(said.contains(word), "the totals do not tell {word:?}:\n{}", run.stderr);
+    }
+    Ok(Outcome::Passed)
+}
+
+fn sigterm_drains_and_tells_totals(ctx: &Ctx) -> Result<Outcome> {
+    stopped_by(ctx, Signal::TERM)
+}
+
+fn sigint_drains_and_tells_totals(ctx: &Ctx) -> Result<Outcome> {
+    stopped_by(ctx, Signal::INT)
+}
+
+/// The number after "lost" in the totals.
+fn lost(run: &Run) -> Result<usize> {
+    let number = |text: &str| -> Option<usize> {
+        let digits: String =
+            text.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
+        digits.parse().ok()
+    };
+    let totals = run.stderr.lines().rev().find(|line| line.to_lowercase().contains("lost"));
+    let line = totals.context("no totals")?;
+    let (before, after) = line.split_at(line.to_lowercase().find("lost").unwrap_or(0));
+    // "lost 3" or "3 lost".
+    let count = number(after).or_else(|| before.split_whitespace().last().and_then(number));
+    count.with_context(|| format!("no number in {line:?}"))
+}
+
+fn burst(ctx: &Ctx, operation: &str, action: &str) -> Result<Outcome> {
+    const COUNT: usize = 3_000;
+    let sensor = Sensor::start_seeing_all(ctx)?;
+    let dir = ctx.dir("burst")?.display().to_string();
+    ok(&mut act(&[operation, &dir, &COUNT.to_string()]))?;
+    let run = sensor.stop()?;
+    let seen = run.files(&dir).iter().filter(|doc| doc.is("event.action", action)).count();
+    let lost = lost(&run)?;
+    if seen + lost != COUNT {
+        bail!("{COUNT} happened, {seen} were reported and {lost} said to be lost:\n{}", run.stderr);
+    }
+    ensure!(lost == 0, "a burst of {COUNT} fits the ring, but {lost} were lost");
+    Ok(Outcome::Passed)
+}
+
+fn burst_of_creations_is_complete_or_counted(ctx: &Ctx) -> Result<Outcome> {
+    burst(ctx, "create-many", "creation")
+}
+
+fn burst_of_renames_is_complete_or_counted(ctx: &Ctx) -> Result<Outcome> {
+    burst(ctx, "rename-many", "rename")
+}
+
+fn stopping_again_while_stopping_is_harmless(ctx: &Ctx) -> Result<Outcome> {
+    let sensor = Sensor::start(ctx)?;
+    ok(shell(&format!("kill -TERM {}", sensor.pid())).arg(""))?;
+    match sensor.stop_by(Signal::TERM) {
+        Ok(run) => ensure!(run.status.code() == Some(0), "it ended with {}:\n{}", run.status, run.stderr),
+        // It was gone before the second signal.
+        Err(error) => ensure!(format!("{error:#}").contains("No such process"), "{error:#}"),
+    }
+    Ok(Outcome::Passed)
+}

@@ -1,0 +1,149 @@
+//! Runs the cases one by one, each in a process of its own, and sums them up.
+
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::process::{Command, ExitCode, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::ctx::Ctx;
+use crate::live;
+
+/// What became of a test that did not fail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It held.
+    Passed,
+    /// It could not be tried here, and why.
+    Skipped(String),
+}
+
+/// One live test.
+#[derive(Clone, Copy, Debug)]
+pub struct Test {
+    /// Says the behaviour.
+    pub name: &'static str,
+    /// Fails with what was wrong.
+    pub run: fn(&Ctx) -> Result<Outcome>,
+}
+
+/// Exit status of a case that was skipped; its reason is the last line that it printed.
+const SKIPPED: u8 = 77;
+const CASE_LIMIT: Duration = Duration::from_secs(120);
+
+#[derive(Default)]
+struct Options {
+    required: bool,
+    filters: Vec<String>,
+}
+
+/// The command line of `sensor-livetest`, without the actor's.
+pub fn run(args: &[OsString]) -> Result<ExitCode> {
+    let mut options = Options::default();
+    let mut words = args.iter().map(|word| word.to_string_lossy().into_owned());
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "list" => {
+                live::all().iter().for_each(|test| println!("{}", test.name));
+                return Ok(ExitCode::SUCCESS);
+            }
+            "one" => return one(&words.next().context("one wants a name")?),
+            "--required" => options.required = true,
+            "--filter" => options.filters.push(words.next().context("--filter wants a text")?),
+            other => bail!("unknown argument {other}"),
+        }
+    }
+    all(&options)
+}
+
+/// Runs a single case in this very process.
+fn one(name: &str) -> Result<ExitCode> {
+    let test =
+        live::all().into_iter().find(|test| test.name == name).with_context(|| format!("no test {name}"))?;
+    match (test.run)(&Ctx::new(name)?)? {
+        Outcome::Passed => Ok(ExitCode::SUCCESS),
+        Outcome::Skipped(reason) => {
+            println!("{reason}");
+            Ok(ExitCode::from(SKIPPED))
+        }
+    }
+}
+
+fn all(options: &Options) -> Result<ExitCode> {
+    let (mut passed, mut failed, mut skipped) = (0_u32, 0_u32, 0_u32);
+    for test in live::all() {
+        if !options.filters.is_empty()
+            && !options.filters.iter().any(|text| test.name.contains(text.as_str()))
+        {
+            continue;
+        }
+        let start = Instant::now();
+        let verdict = case(test.name)?;
+        let seconds = start.elapsed().as_secs_f32();
+        match verdict {
+            Verdict::Ok => {
+                passed += 1;
+                println!("test {} ... ok ({seconds:.1} s)", test.name);
+            }
+            Verdict::Skipped(reason) if !options.required => {
+                skipped += 1;
+                println!("test {} ... skipped: {reason}", test.name);
+            }
+            Verdict::Skipped(reason) => {
+                failed += 1;
+                println!("test {} ... FAILED: skipped where it is required: {reason}", test.name);
+            }
+            Verdict::Failed(why) => {
+                failed += 1;
+                println!("test {} ... FAILED ({seconds:.1} s)", test.name);
+                why.lines().for_each(|line| println!("    {line}"));
+            }
+        }
+    }
+    println!("livetest: {passed} passed, {failed} failed, {skipped} skipped");
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+enum Verdict {
+    Ok,
+    Skipped(String),
+    Failed(String),
+}
+
+fn case(name: &str) -> Result<Verdict> {
+    let (log, path) = {
+        let path = env::temp_dir().join(format!("{name}.log"));
+        (fs::File::create(&path)?, path)
+    };
+    let mut command = Command::new(env::current_exe()?);
+    command.args(["one", name]).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+    // A group of its own, so that what the case left running ends with it.
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    let mut child = command.spawn()?;
+    let start = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break Some(status);
+        }
+        if start.elapsed() > CASE_LIMIT {
+            break None;
+        }
+        thread::sleep(Duration::from_millis(10));
+    };
+    if let Some(group) = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw) {
+        rustix::process::kill_process_group(group, rustix::process::Signal::KILL).ok();
+    }
+    drop(child.wait());
+    let said = String::from_utf8_lossy(&fs::read(&path)?).trim().to_owned();
+    Ok(match status {
+        Some(status) if status.success() => Verdict::Ok,
+        Some(status) if status.code() == Some(i32::from(SKIPPED)) => {
+            Verdict::Skipped(said.lines().last().unwrap_or("no reason given").to_owned())
+        }
+        Some(status) => Verdict::Failed(format!("{said}\n({status})")),
+        None => Verdict::Failed(format!("{said}\n(stopped after {} s)", CASE_LIMIT.as_secs())),
+    })
+}
