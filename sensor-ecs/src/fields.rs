@@ -228,6 +228,7 @@ fields! {
     PROCESS_ENTITY_ID = "process.entity_id", Keyword, both, Kernel, yes, |e| e.process().entity_id();
     PROCESS_ENTRY_LEADER_ARGS = "process.entry_leader.args", Keyword, process, ProcessTable, yes, |e| e.entry_leader().args();
     PROCESS_ENTRY_LEADER_ARGS_COUNT = "process.entry_leader.args_count", Long, process, ProcessTable, yes, |e| e.entry_leader().args_count();
+    PROCESS_ENTRY_LEADER_COMMAND_LINE = "process.entry_leader.command_line", Keyword, process, ProcessTable, yes, |e| e.entry_leader().command_line();
     PROCESS_ENTRY_LEADER_ENTITY_ID = "process.entry_leader.entity_id", Keyword, both, ProcessTable, yes, |e| e.entry_leader().entity_id();
     PROCESS_ENTRY_LEADER_ENTRY_META_SOURCE_IP = "process.entry_leader.entry_meta.source.ip", Ip, process, ProcessTable, yes, |e| e.entry_leader().entry_source_ip();
     PROCESS_ENTRY_LEADER_ENTRY_META_TYPE = "process.entry_leader.entry_meta.type", Keyword, process, ProcessTable, yes, |e| e.entry_leader().entry_type();
@@ -260,6 +261,7 @@ fields! {
     PROCESS_GROUP_NAME = "process.group.name", Keyword, process, ProcessTable, yes, |e| e.process().group_name();
     PROCESS_GROUP_LEADER_ARGS = "process.group_leader.args", Keyword, process, ProcessTable, yes, |e| e.group_leader().args();
     PROCESS_GROUP_LEADER_ARGS_COUNT = "process.group_leader.args_count", Long, process, ProcessTable, yes, |e| e.group_leader().args_count();
+    PROCESS_GROUP_LEADER_COMMAND_LINE = "process.group_leader.command_line", Keyword, process, ProcessTable, yes, |e| e.group_leader().command_line();
     PROCESS_GROUP_LEADER_ENTITY_ID = "process.group_leader.entity_id", Keyword, both, ProcessTable, yes, |e| e.group_leader().entity_id();
     PROCESS_GROUP_LEADER_EXECUTABLE = "process.group_leader.executable", Keyword, process, ProcessTable, yes, |e| e.group_leader().executable();
     PROCESS_GROUP_LEADER_GROUP_ID = "process.group_leader.group.id", Keyword, process, ProcessTable, yes, |e| e.group_leader().group_id();
@@ -319,6 +321,7 @@ fields! {
     PROCESS_REAL_USER_NAME = "process.real_user.name", Keyword, process, ProcessTable, yes, |e| e.process().real_user_name();
     PROCESS_SESSION_LEADER_ARGS = "process.session_leader.args", Keyword, process, ProcessTable, yes, |e| e.session_leader().args();
     PROCESS_SESSION_LEADER_ARGS_COUNT = "process.session_leader.args_count", Long, process, ProcessTable, yes, |e| e.session_leader().args_count();
+    PROCESS_SESSION_LEADER_COMMAND_LINE = "process.session_leader.command_line", Keyword, process, ProcessTable, yes, |e| e.session_leader().command_line();
     PROCESS_SESSION_LEADER_ENTITY_ID = "process.session_leader.entity_id", Keyword, both, ProcessTable, yes, |e| e.session_leader().entity_id();
     PROCESS_SESSION_LEADER_EXECUTABLE = "process.session_leader.executable", Keyword, process, ProcessTable, yes, |e| e.session_leader().executable();
     PROCESS_SESSION_LEADER_GROUP_ID = "process.session_leader.group.id", Keyword, process, ProcessTable, yes, |e| e.session_leader().group_id();

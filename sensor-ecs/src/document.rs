@@ -1,0 +1,339 @@
+//! Documents read back from JSON, as records that rules match on: replay sees what the live sensor saw.
+
+use std::borrow::Cow;
+
+use serde::de::{DeserializeSeed, Deserializer as _, MapAccess, SeqAccess, Visitor};
+
+use crate::escape::unescape;
+use crate::fields::field;
+use crate::open_schema::OpenSchema;
+use crate::time::{epoch_millis, parse_date};
+use crate::value::{Field, FieldId, FieldType, Record, Scalar, Value};
+
+/// The flag that text in the document is escaped.
+const ESCAPED: &str = "sensor.escaped";
+
+/// A document. Made once and filled again for each line, so that reading a file needs constant memory.
+#[derive(Clone, Debug, Default)]
+pub struct Document {
+    /// By field: one more than the position in `slots`; 0 for an absent field.
+    positions: Vec<u16>,
+    slots: Vec<Slot>,
+    malformed: usize,
+}
+
+#[derive(Clone, Debug)]
+struct Slot {
+    field: Field,
+    values: Vec<Scalar>,
+    /// Whether it was written as an array, which a list of one keeps.
+    list: bool,
+}
+
+/// Why a line is not a document.
+#[derive(Debug)]
+pub struct DocumentError(serde_json::Error);
+
+impl DocumentError {
+    /// The column in the line, from 1.
+    #[must_use]
+    pub fn column(&self) -> usize {
+        self.0.column().max(1)
+    }
+}
+
+impl std::fmt::Display for DocumentError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // A line is parsed by itself, so the position that the parser appends would always say line 1.
+        let text = self.0.to_string();
+        f.write_str(text.rsplit_once(" at line ").map_or(text.as_str(), |(cause, _)| cause))
+    }
+}
+
+impl std::error::Error for DocumentError {}
+
+impl Document {
+    /// An empty document.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Reads one JSON object, replacing what was there.
+    ///
+    /// # Errors
+    ///
+    /// When it is not one JSON object in UTF-8; the document is then empty.
+    pub fn parse(&mut self, json: &[u8], schema: &OpenSchema) -> Result<(), DocumentError> {
+        self.clear(schema.len());
+        let mut path = String::new();
+        let mut escaped = false;
+        let mut parser = serde_json::Deserializer::from_slice(json);
+        let root =
+            Root(Node { document: self, schema, path: &mut path, escaped: &mut escaped, in_list: false });
+        let parsed = parser.deserialize_map(root).and_then(|()| parser.end());
+        if let Err(error) = parsed {
+            self.clear(0);
+            return Err(DocumentError(error));
+        }
+        if escaped {
+            self.unescape();
+        }
+        Ok(())
+    }
+
+    /// How many values could not be read as their field's type; they are absent.
+    #[must_use]
+    pub fn malformed(&self) -> usize {
+        self.malformed
+    }
+
+    /// `event.id`, for reports.
+    #[must_use]
+    pub fn id(&self) -> Option<&[u8]> {
+        self.value(field::EVENT_ID).as_keyword()
+    }
+
+    fn clear(&mut self, fields: usize) {
+        self.positions.clear();
+        self.positions.resize(fields, 0);
+        self.slots.clear();
+        self.malformed = 0;
+    }
+
+    fn unescape(&mut self) {
+        for scalar in self.slots.iter_mut().flat_map(|slot| &mut slot.values) {
+            if let Scalar::Keyword(bytes) = scalar
+                && let Ok(text) = std::str::from_utf8(bytes)
+                && let Cow::Owned(plain) = unescape(text)
+            {
+                *bytes = Cow::Owned(plain);
+            }
+        }
+    }
+
+    fn add(&mut self, field: Field, value: Option<Scalar>, in_list: bool) {
+        let Some(value) = value else {
+            self.malformed += 1;
+            return;
+        };
+        let Some(position) = self.positions.get_mut(usize::from(field.id.0)) else {
+            return;
+        };
+        match usize::from(*position).checked_sub(1).and_then(|at| self.slots.get_mut(at)) {
+            Some(slot) => {
+                slot.values.push(value);
+                slot.list = true;
+            }
+            None => {
+                self.slots.push(Slot { field, values: vec![value], list: in_list });
+                *position = u16::try_from(self.slots.len()).unwrap_or(0);
+            }
+        }
+    }
+
+    fn slot(&self, field: FieldId) -> Option<&Slot> {
+        let position = usize::from(*self.positions.get(usize::from(field.0))?);
+        let slot = self.slots.get(position.checked_sub(1)?)?;
+        (slot.field.id == field).then_some(slot)
+    }
+}
+
+impl Record for Document {
+    fn value(&self, field: FieldId) -> Value<'_> {
+        match self.slot(field) {
+            None => Value::Absent,
+            Some(Slot { values, list: true, .. }) => Value::List(values),
+            Some(slot) => slot.values.first().map_or(Value::Absent, Scalar::as_value),
+        }
+    }
+}
+
+/// A scalar as JSON has it.
+enum Leaf<'a> {
+    Text(&'a str),
+    Signed(i64),
+    Unsigned(u64),
+    Float(f64),
+    Boolean(bool),
+}
+
+/// A value as its field's type, by the rules of Elasticsearch's `coerce`; `None` if it cannot be.
+fn coerce(leaf: &Leaf<'_>, ty: FieldType) -> Option<Scalar> {
+    let float = || match leaf {
+        Leaf::Text(text) => text.trim().parse::<f64>().ok().filter(|number| number.is_finite()),
+        Leaf::Float(number) => Some(*number),
+        Leaf::Signed(number) => Some(*number as f64),
+        Leaf::Unsigned(number) => Some(*number as f64),
+        Leaf::Boolean(_) => None,
+    };
+    // The cast is exact for the accepted range: below 2^63 and truncated as `coerce` does.
+    let truncated = |number: f64| (number.abs() < 9.2e18).then_some(number as i64);
+    let long = || match leaf {
+        Leaf::Text(text) => text.trim().parse::<i64>().ok().or_else(|| float().and_then(truncated)),
+        Leaf::Signed(number) => Some(*number),
+        Leaf::Unsigned(number) => i64::try_from(*number).ok(),
+        Leaf::Float(number) => truncated(*number),
+        Leaf::Boolean(_) => None,
+    };
+    match ty {
+        FieldType::Keyword | FieldType::Ip => Some(Scalar::Keyword(Cow::Owned(match leaf {
+            Leaf::Text(text) => text.as_bytes().to_vec(),
+            Leaf::Signed(number) => number.to_string().into_bytes(),
+            Leaf::Unsigned(number) => number.to_string().into_bytes(),
+            Leaf::Float(number) => number.to_string().into_bytes(),
+            Leaf::Boolean(value) => value.to_string().into_bytes(),
+        }))),
+        FieldType::Long => long().map(Scalar::Long),
+        FieldType::Double => float().map(Scalar::Double),
+        FieldType::Boolean => match leaf {
+            Leaf::Boolean(value) => Some(Scalar::Boolean(*value)),
+            Leaf::Text("true") => Some(Scalar::Boolean(true)),
+            Leaf::Text("false" | "") => Some(Scalar::Boolean(false)),
+            Leaf::Text(_) | Leaf::Signed(_) | Leaf::Unsigned(_) | Leaf::Float(_) => None,
+        },
+        FieldType::Date => match leaf {
+            Leaf::Text(text) => parse_date(text),
+            Leaf::Signed(_) | Leaf::Unsigned(_) | Leaf::Float(_) | Leaf::Boolean(_) => {
+                long().and_then(epoch_millis)
+            }
+        }
+        .map(Scalar::Date),
+    }
+}
+
+/// Walks a JSON value, noting leaves by their dotted path.
+struct Node<'n> {
+    document: &'n mut Document,
+    schema: &'n OpenSchema,
+    path: &'n mut String,
+    escaped: &'n mut bool,
+    in_list: bool,
+}
+
+impl Node<'_> {
+    fn leaf(self, leaf: &Leaf<'_>) {
+        if let Some(field) = self.schema.find(self.path) {
+            self.document.add(field, coerce(leaf, field.ty), self.in_list);
+        } else if self.path == ESCAPED && matches!(leaf, Leaf::Boolean(true)) {
+            *self.escaped = true;
+        }
+    }
+
+    fn members<'de, A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let parent = self.path.len();
+        while let Some(()) = map.next_key_seed(Key(self.path))? {
+            map.next_value_seed(Node {
+                document: self.document,
+                schema: self.schema,
+                path: self.path,
+                escaped: self.escaped,
+                in_list: false,
+            })?;
+            self.path.truncate(parent);
+        }
+        Ok(())
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Node<'_> {
+    type Value = ();
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Node<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<(), E> {
+        self.leaf(&Leaf::Boolean(value));
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<(), E> {
+        self.leaf(&Leaf::Signed(value));
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<(), E> {
+        self.leaf(&Leaf::Unsigned(value));
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<(), E> {
+        self.leaf(&Leaf::Float(value));
+        Ok(())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<(), E> {
+        self.leaf(&Leaf::Text(value));
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        while let Some(()) = items.next_element_seed(Node {
+            document: self.document,
+            schema: self.schema,
+            path: self.path,
+            escaped: self.escaped,
+            in_list: true,
+        })? {}
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<(), A::Error> {
+        self.members(map)
+    }
+}
+
+/// Appends a key to the path.
+struct Key<'n>(&'n mut String);
+
+impl<'de> DeserializeSeed<'de> for Key<'_> {
+    type Value = ();
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Key<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_str<E>(self, key: &str) -> Result<(), E> {
+        if !self.0.is_empty() {
+            self.0.push('.');
+        }
+        self.0.push_str(key);
+        Ok(())
+    }
+}
+
+/// The document itself, which must be an object.
+struct Root<'n>(Node<'n>);
+
+impl<'de> Visitor<'de> for Root<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<(), A::Error> {
+        self.0.members(map)
+    }
+}
