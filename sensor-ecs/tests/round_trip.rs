@@ -1,5 +1,7 @@
 //! What an event says live, its document says on replay.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests count as tests")]
+
 mod common;
 
 use std::collections::HashSet;

@@ -1,5 +1,7 @@
 //! Our documents beside documents written by hand from Elastic Defend's documentation.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests count as tests")]
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::PathBuf;

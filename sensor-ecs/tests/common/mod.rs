@@ -182,7 +182,7 @@ prop_compose! {
 
 prop_compose! {
     fn host()(texts in prop::collection::vec(shared(), 8), ip in list(), mac in list()) -> Host {
-        let take = |at: usize| texts[at].clone();
+        let take = |at: usize| texts.get(at).cloned().flatten();
         Host {
             id: take(0),
             hostname: take(1).unwrap_or_default(),
@@ -200,12 +200,12 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn meta()(nonce: [u8; 10], sequence: u64, time_ns: i64, action in 0..Action::ALL.len(), ok: Option<bool>) -> EventMeta {
+    fn meta()(nonce: [u8; 10], sequence: u64, time_ns: i64, action in prop::sample::select(&Action::ALL[..]), ok: Option<bool>) -> EventMeta {
         EventMeta {
             id: EventId::new(nonce, sequence),
             sequence,
             time_ns,
-            action: Action::ALL[action],
+            action,
             outcome: ok.map(|ok| if ok { Outcome::Success } else { Outcome::Failure }),
         }
     }
