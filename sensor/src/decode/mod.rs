@@ -70,7 +70,7 @@ pub(crate) struct Exec<'a> {
     /// The interpreter, where it differs from the file name.
     pub(crate) interp: Option<&'a [u8]>,
     /// Arguments, each ended by a NUL except perhaps a cut last one.
-    argv: &'a [u8],
+    pub(crate) argv: &'a [u8],
     /// cgroup path, leaf first, NUL-ended.
     cgroup: &'a [u8],
 }

@@ -191,11 +191,8 @@ mod tests {
         let underscored = POD.replace('-', "_");
         let mut checked = 0;
         for line in CASES.lines().map(str::trim).filter(|line| !line.is_empty()) {
-            let line = line
-                .replace("<A>", A)
-                .replace("<B>", B)
-                .replace("<P>", POD)
-                .replace("<_>", &underscored);
+            let line =
+                line.replace("<A>", A).replace("<B>", B).replace("<P>", POD).replace("<_>", &underscored);
             let (path, wanted) = line.split_once(" |").unwrap();
             let got = Container::from_cgroup(path.as_bytes());
             let shown = got.map_or_else(String::new, |container| {

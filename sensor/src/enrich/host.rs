@@ -120,7 +120,8 @@ fn addresses(root: &Path) -> Vec<Scalar> {
     }
     let v6 = std::fs::read_to_string(root.join("proc/net/if_inet6")).unwrap_or_default();
     for line in v6.lines() {
-        if let Some(bits) = line.split_whitespace().next().and_then(|hex| u128::from_str_radix(hex, 16).ok()) {
+        if let Some(bits) = line.split_whitespace().next().and_then(|hex| u128::from_str_radix(hex, 16).ok())
+        {
             found.push(std::net::Ipv6Addr::from_bits(bits).to_string());
         }
     }

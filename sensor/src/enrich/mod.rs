@@ -1,8 +1,136 @@
 //! Records to events: who did it, where, under which name.
 
+mod accounts;
 pub(crate) mod agent;
 mod clock;
 mod container;
+mod containers;
+mod event;
 pub(crate) mod host;
+mod leaders;
 mod names;
+mod process;
 mod procfs;
+mod scripts;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sensor_ecs::{Agent, Host, Image};
+
+use accounts::Accounts;
+use clock::BootClock;
+use containers::Containers;
+use event::PathBuffers;
+use scripts::PendingScripts;
+use table::Table;
+
+pub(crate) use clock::boot_ns_now;
+pub(crate) use event::Enriched;
+pub(crate) use procfs::{ProcFacts, pids, read_process};
+
+/// Bytes of the process table; some 8,000 processes with ordinary arguments.
+pub(crate) const TABLE_BYTES_MAX: usize = 12 << 20;
+
+/// Where facts that records do not carry are read.
+#[derive(Clone, Debug)]
+pub(crate) struct Sources {
+    /// `/`: os-release, passwd and the like.
+    pub(crate) root: PathBuf,
+    /// `/proc`.
+    pub(crate) proc_root: PathBuf,
+}
+
+impl Default for Sources {
+    fn default() -> Self {
+        Self { root: PathBuf::from("/"), proc_root: PathBuf::from("/proc") }
+    }
+}
+
+/// How often the process table had to be put right.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct EnrichStats {
+    /// Processes that spoke without having been seen to start.
+    pub(crate) discovered: u64,
+    /// Processes whose exec was missed.
+    pub(crate) repaired: u64,
+    /// Of both, those whose image could not be found out any more.
+    pub(crate) images_lost: u64,
+    /// Living processes that were dropped for want of room.
+    pub(crate) evicted: u64,
+}
+
+/// Turns records into events.
+#[derive(Debug)]
+pub(crate) struct Enricher {
+    host: Host,
+    agent: Agent,
+    boot_hash: u32,
+    proc_root: PathBuf,
+    clock: BootClock,
+    accounts: Accounts,
+    containers: Containers,
+    table: Table,
+    scripts: PendingScripts,
+    paths: PathBuffers,
+    /// The image before the exec in hand.
+    previous: Option<Arc<Image>>,
+    nonce: [u8; 10],
+    sequence: u64,
+    stats: EnrichStats,
+}
+
+impl Enricher {
+    /// Reads what does not change with events.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel has no random bytes for the ids of events.
+    pub(crate) fn new(sources: &Sources, agent: Agent, table_bytes_max: usize) -> std::io::Result<Self> {
+        let host = host::read(&sources.root);
+        Ok(Self {
+            boot_hash: host::boot_hash(&host),
+            host,
+            agent,
+            proc_root: sources.proc_root.clone(),
+            clock: BootClock::now(),
+            accounts: Accounts::read(&sources.root),
+            containers: Containers::default(),
+            table: Table::new(table_bytes_max),
+            scripts: PendingScripts::default(),
+            paths: PathBuffers::default(),
+            previous: None,
+            nonce: agent::random()?,
+            sequence: 0,
+            stats: EnrichStats::default(),
+        })
+    }
+
+    /// Where processes are looked up.
+    pub(crate) fn proc_root(&self) -> &Path {
+        &self.proc_root
+    }
+
+    /// What passes with time rather than with records.
+    pub(crate) fn tick(&mut self, boot_ns: u64) {
+        self.accounts.refresh();
+        if self.clock.resync() {
+            tracing::info!("the wall clock was stepped; event times follow it");
+        }
+        self.scripts.expire(boot_ns);
+        self.table.expire(boot_ns);
+    }
+
+    /// Processes in the table.
+    pub(crate) fn processes(&self) -> usize {
+        self.table.len()
+    }
+
+    /// How it went so far.
+    pub(crate) fn stats(&self) -> EnrichStats {
+        EnrichStats { evicted: self.table.evicted(), ..self.stats }
+    }
+}

@@ -6,7 +6,6 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-
 /// Largest file that is read; a longer one is cut at its last whole line.
 const FILE_BYTES_MAX: usize = 16 << 20;
 
@@ -28,11 +27,11 @@ impl NameFile {
         file
     }
 
-    /// Reads the file again if it is not the one that was read last.
-    fn refresh(&mut self) {
+    /// Reads the file again if it is not the one that was read last; says whether it did.
+    fn refresh(&mut self) -> bool {
         let version = version_of(&self.path);
-        if version == self.version && version.is_some() {
-            return;
+        if version == self.version {
+            return false;
         }
         match std::fs::read(&self.path) {
             Ok(mut text) => {
@@ -40,10 +39,14 @@ impl NameFile {
                 self.names = parse(&text);
                 self.version = version;
             }
-            Err(error) if error.kind() == ErrorKind::NotFound => self.names.clear(),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                self.names.clear();
+                self.version = None;
+            }
             // Old names are better than none while the file is being replaced.
-            Err(_) => {}
+            Err(_) => return false,
         }
+        true
     }
 
     fn name(&self, id: u32) -> Option<&[u8]> {
@@ -61,7 +64,9 @@ fn parse(text: &[u8]) -> HashMap<u32, Box<[u8]>> {
     let mut names = HashMap::new();
     for line in text.split(|&byte| byte == b'\n') {
         let mut columns = line.split(|&byte| byte == b':');
-        let (Some(name), Some(_), Some(id)) = (columns.next(), columns.next(), columns.next()) else { continue };
+        let (Some(name), Some(_), Some(id)) = (columns.next(), columns.next(), columns.next()) else {
+            continue;
+        };
         let id = std::str::from_utf8(id).ok().and_then(|digits| digits.parse().ok());
         if let Some(id) = id
             && !name.is_empty()
@@ -88,10 +93,10 @@ impl Names {
         }
     }
 
-    /// Follows changes of the files; called between records, not for each.
-    pub(crate) fn refresh(&mut self) {
-        self.users.refresh();
-        self.groups.refresh();
+    /// Follows changes of the files, and says whether there were any; called between records, not for each.
+    pub(crate) fn refresh(&mut self) -> bool {
+        let users = self.users.refresh();
+        self.groups.refresh() || users
     }
 
     /// The user's name.
@@ -104,7 +109,6 @@ impl Names {
         self.groups.name(gid)
     }
 }
-
 
 #[cfg(test)]
 mod tests {

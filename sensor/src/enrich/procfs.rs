@@ -192,7 +192,8 @@ fn script_of(dir: &Path, stat: &Stat, facts: &ProcFacts) -> Option<Vec<u8>> {
     let path = absolute(arg, facts.cwd.as_deref()?);
     let root = dir.join("root");
     let interpreter = shebang_interpreter(&read_regular(&join_below(&root, &path), SHEBANG_BYTES_MAX)?)?;
-    let named = statx(CWD, join_below(&root, &interpreter), AtFlags::STATX_DONT_SYNC, StatxFlags::INO).ok()?;
+    let named =
+        statx(CWD, join_below(&root, &interpreter), AtFlags::STATX_DONT_SYNC, StatxFlags::INO).ok()?;
     (Some(named.stx_ino) == exe.inode).then_some(path)
 }
 
@@ -271,8 +272,7 @@ fn parse_stat(text: &[u8]) -> Option<Stat> {
     let open = text.iter().position(|&byte| byte == b'(')?;
     let close = text.iter().rposition(|&byte| byte == b')')?;
     let comm = text.get(open + 1..close)?.to_vec();
-    let columns: Vec<&[u8]> =
-        text.get(close + 2..)?.split(|byte| byte.is_ascii_whitespace()).collect();
+    let columns: Vec<&[u8]> = text.get(close + 2..)?.split(|byte| byte.is_ascii_whitespace()).collect();
     let column = |at: usize| columns.get(at).copied();
     // A negative device number is printed as such on some kernels.
     let tty_nr = number::<i64>(column(4)?)?;
@@ -294,11 +294,8 @@ fn parse_status(text: &[u8], facts: &mut ProcFacts) {
     for line in text.split(|&byte| byte == b'\n') {
         let Some(colon) = line.iter().position(|&byte| byte == b':') else { continue };
         let (key, values) = line.split_at(colon);
-        let words = || {
-            values
-                .split(|byte| matches!(byte, b':' | b'\t' | b' '))
-                .filter(|word| !word.is_empty())
-        };
+        let words =
+            || values.split(|byte| matches!(byte, b':' | b'\t' | b' ')).filter(|word| !word.is_empty());
         let id = |at: usize| words().nth(at).and_then(number::<u32>);
         let mask = || {
             let word = std::str::from_utf8(words().next()?).ok()?;
@@ -326,7 +323,8 @@ fn parse_cgroup(text: &[u8]) -> Option<Vec<u8>> {
     let mut unified = None;
     for line in text.split(|&byte| byte == b'\n') {
         let mut columns = line.splitn(3, |&byte| byte == b':');
-        let (Some(_), Some(controllers), Some(path)) = (columns.next(), columns.next(), columns.next()) else {
+        let (Some(_), Some(controllers), Some(path)) = (columns.next(), columns.next(), columns.next())
+        else {
             continue;
         };
         if controllers.is_empty() {
