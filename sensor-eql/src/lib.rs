@@ -1,1 +1,28 @@
-//! EQL.
+//! EQL as Elasticsearch evaluates it: parse, check, compile, match. Pure: no clock, no I/O.
+
+#![forbid(unsafe_code)]
+
+pub mod ast;
+mod compile;
+pub mod diag;
+mod eval;
+mod func;
+mod ir;
+mod lex;
+mod lint;
+mod lower;
+mod net;
+mod parse;
+mod regex;
+mod rules;
+mod time;
+mod value;
+mod wild;
+
+pub use compile::{Compiled, Kind, compile};
+pub use diag::{Diagnostic, Diagnostics, Severity, Span};
+pub use parse::{parse, parse_condition};
+pub use rules::{
+    Language, ListedRule, LoadedRule, NewTerms, Origin, Reason, Rule, RuleFile, RuleIndex, RuleSet,
+    RuleSeverity, RuleSource, RuleType, Tactic, Technique, Threat, Threshold, parse_rule_file,
+};

@@ -1,0 +1,174 @@
+//! From a parsed query to something that runs.
+
+use sensor_ecs::{FieldId, Record, Schema};
+
+use crate::ast::{Pipe, Query};
+use crate::diag::{Diagnostic, Diagnostics, Severity};
+use crate::ir::{Pred, Test};
+use crate::lower::Lower;
+use crate::value::Out;
+
+/// A category and a condition.
+#[derive(Clone, Debug)]
+pub(crate) struct Filter {
+    pub(crate) category: Option<Box<[u8]>>,
+    pub(crate) category_field: FieldId,
+    pub(crate) condition: Pred,
+}
+
+impl Filter {
+    pub(crate) fn matches(&self, record: &impl Record) -> bool {
+        self.in_category(record) && self.condition.holds(record)
+    }
+
+    pub(crate) fn in_category(&self, record: &impl Record) -> bool {
+        let Some(category) = &self.category else { return true };
+        match record.value(self.category_field) {
+            sensor_ecs::Value::Keyword(have) => have == category.as_ref(),
+            sensor_ecs::Value::List(items) => {
+                items.iter().any(|i| i.as_value().as_keyword() == Some(category.as_ref()))
+            }
+            _ => false,
+        }
+    }
+}
+
+/// A key of a sequence or sample. Without a field it reads as null.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Key {
+    pub(crate) field: Option<FieldId>,
+    pub(crate) optional: bool,
+}
+
+/// One stage of a sequence, or one member of a sample.
+#[derive(Clone, Debug)]
+pub(crate) struct Stage {
+    pub(crate) filter: Filter,
+    pub(crate) keys: Box<[Key]>,
+    pub(crate) missing: bool,
+}
+
+/// A sequence with its runs expanded.
+#[derive(Clone, Debug)]
+pub(crate) struct SequencePlan {
+    pub(crate) stages: Vec<Stage>,
+    pub(crate) until: Option<Stage>,
+    pub(crate) maxspan: Option<i64>,
+    pub(crate) pipes: Vec<Pipe>,
+}
+
+/// A sample.
+#[derive(Clone, Debug)]
+pub(crate) struct SamplePlan {
+    pub(crate) members: Vec<Stage>,
+    pub(crate) pipes: Vec<Pipe>,
+}
+
+/// What a query does.
+#[derive(Clone, Debug)]
+pub(crate) enum Plan {
+    Event { filter: Filter, pipes: Vec<Pipe> },
+    Sequence(SequencePlan),
+    Sample(SamplePlan),
+}
+
+/// The form of a query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Single events.
+    Event,
+    /// Events in order.
+    Sequence,
+    /// Events in any order.
+    Sample,
+}
+
+/// A query ready to run against records of the schema it was compiled with.
+#[derive(Clone, Debug)]
+pub struct Compiled {
+    pub(crate) plan: Plan,
+    warnings: Vec<Diagnostic>,
+    unknown_fields: Vec<String>,
+}
+
+/// Type-checks a query against `schema` and compiles it.
+///
+/// # Errors
+/// Every type error found, with warnings among them.
+pub fn compile(query: &Query, schema: &dyn Schema) -> Result<Compiled, Diagnostics> {
+    let mut lower = Lower::new(schema);
+    let plan = lower.query(query);
+    crate::lint::query(query, &mut lower.found);
+    lower.found.sort_by_key(|d| d.span.start);
+    if lower.found.iter().any(|d| d.severity == Severity::Error) {
+        return Err(Diagnostics(lower.found));
+    }
+    Ok(Compiled { plan, warnings: lower.found, unknown_fields: lower.unknown })
+}
+
+impl Compiled {
+    /// Whether one record satisfies a single-event query. Pipes do not apply; other forms never match here, they
+    /// need a [`crate::Correlator`].
+    #[must_use]
+    pub fn matches(&self, record: &impl Record) -> bool {
+        match &self.plan {
+            Plan::Event { filter, .. } => filter.matches(record),
+            Plan::Sequence(_) | Plan::Sample(_) => false,
+        }
+    }
+
+    /// Whether the query is on single events, a sequence or a sample.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self.plan {
+            Plan::Event { .. } => Kind::Event,
+            Plan::Sequence(_) => Kind::Sequence,
+            Plan::Sample(_) => Kind::Sample,
+        }
+    }
+
+    /// What the author should know although the query runs.
+    #[must_use]
+    pub fn warnings(&self) -> &[Diagnostic] {
+        &self.warnings
+    }
+
+    /// Fields that the schema does not know and that were not marked optional: they read as null.
+    #[must_use]
+    pub fn unknown_fields(&self) -> &[String] {
+        &self.unknown_fields
+    }
+
+    /// The categories that can match; `None` if any can.
+    #[must_use]
+    pub fn categories(&self) -> Option<Vec<&[u8]>> {
+        self.filters().map(|f| f.category.as_deref()).collect()
+    }
+
+    pub(crate) fn filters(&self) -> impl Iterator<Item = &Filter> {
+        let (one, many, until) = match &self.plan {
+            Plan::Event { filter, .. } => (Some(filter), &[][..], None),
+            Plan::Sequence(s) => (None, s.stages.as_slice(), s.until.as_ref()),
+            Plan::Sample(s) => (None, s.members.as_slice(), None),
+        };
+        one.into_iter().chain(many.iter().chain(until).map(|s| &s.filter))
+    }
+}
+
+/// The texts that `field` must have one of for `pred` to hold, if that is plain from its conjunction.
+pub(crate) fn required_texts(pred: &Pred, field: FieldId) -> Option<Vec<Vec<u8>>> {
+    match pred {
+        Pred::And(items) => items.iter().find_map(|p| required_texts(p, field)),
+        Pred::Field(f, Test::OneOf(set)) if *f == field && !set.fold && set.texts.len() == set.all.len() => {
+            Some(set.texts.iter().map(|t| t.to_vec()).collect())
+        }
+        Pred::Field(f, Test::Compare(crate::ast::CompareOp::Eq, Out::Text(text))) if *f == field => {
+            Some(vec![text.to_vec()])
+        }
+        Pred::Or(items) => {
+            let all: Option<Vec<_>> = items.iter().map(|p| required_texts(p, field)).collect();
+            all.map(|lists| lists.into_iter().flatten().collect())
+        }
+        _ => None,
+    }
+}

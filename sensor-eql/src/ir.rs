@@ -1,0 +1,168 @@
+//! The lowered form of a condition: fields resolved, literals converted, patterns compiled.
+
+use std::borrow::Cow;
+
+use sensor_ecs::FieldId;
+
+use crate::ast::{ArithmeticOp, CompareOp};
+use crate::func::Func;
+use crate::net::Cidr;
+use crate::regex::LuceneRegex;
+use crate::value::Out;
+use crate::wild::Wildcard;
+
+/// A condition. Two-valued: each leaf is true or false, also on a record without its field.
+#[derive(Clone, Debug)]
+pub(crate) enum Pred {
+    Const(bool),
+    And(Box<[Pred]>),
+    Or(Box<[Pred]>),
+    Not(Box<Pred>),
+    /// One test on one field: the common case.
+    Field(FieldId, Test),
+    /// Anything with functions, arithmetic or several fields.
+    Script(Script),
+}
+
+/// A test on the values of one field; holds if any value satisfies it.
+#[derive(Clone, Debug)]
+pub(crate) enum Test {
+    /// The field has a value.
+    Present,
+    Compare(CompareOp, Out<'static>),
+    OneOf(OneOf),
+    Like(Box<[Wildcard]>),
+    Regex(LuceneRegex),
+    Cidr(Box<[Cidr]>),
+    /// `startsWith`, `endsWith`, `stringContains` with a literal.
+    Part {
+        func: Func,
+        fold: bool,
+        part: Box<[u8]>,
+    },
+}
+
+/// `in (..)` and `==` on several literals.
+#[derive(Clone, Debug)]
+pub(crate) struct OneOf {
+    pub(crate) all: Box<[Out<'static>]>,
+    /// The text literals, sorted by length and bytes; lower case if `fold`.
+    pub(crate) texts: Box<[Box<[u8]>]>,
+    pub(crate) fold: bool,
+}
+
+impl OneOf {
+    pub(crate) fn new(all: Vec<Out<'static>>, fold: bool) -> Self {
+        let lower = |t: &[u8]| if fold { t.to_ascii_lowercase() } else { t.to_vec() };
+        let mut texts: Vec<Box<[u8]>> =
+            all.iter().filter_map(|o| o.text().map(|t| lower(t).into())).collect();
+        texts.sort_by(|a, b| a.len().cmp(&b.len()).then_with(|| a.cmp(b)));
+        texts.dedup();
+        Self { all: all.into(), texts: texts.into(), fold }
+    }
+
+    pub(crate) fn contains_text(&self, text: &[u8]) -> bool {
+        let folded = |b: &u8| if self.fold { b.to_ascii_lowercase() } else { *b };
+        let found = self.texts.binary_search_by(|have| {
+            have.len().cmp(&text.len()).then_with(|| have.iter().copied().cmp(text.iter().map(folded)))
+        });
+        found.is_ok()
+    }
+}
+
+/// A computed condition over a few fields. It holds if some choice of one value per field makes it true.
+#[derive(Clone, Debug)]
+pub(crate) struct Script {
+    pub(crate) fields: Box<[FieldId]>,
+    pub(crate) node: Node,
+}
+
+/// Most distinct fields of one computed condition.
+pub(crate) const SCRIPT_FIELDS_MAX: usize = 8;
+
+/// A computed value; null propagates.
+#[derive(Clone, Debug)]
+pub(crate) enum Node {
+    Const(Out<'static>),
+    /// Position in [`Script::fields`].
+    Field(usize),
+    Negate(Box<Node>),
+    Arithmetic(ArithmeticOp, Box<Node>, Box<Node>),
+    Compare(CompareOp, Box<Node>, Box<Node>),
+    IsNull(Box<Node>),
+    In {
+        value: Box<Node>,
+        list: Box<[Node]>,
+        fold: bool,
+    },
+    Like(Box<Node>, Box<[Wildcard]>),
+    Regex(Box<Node>, LuceneRegex),
+    Cidr(Box<Node>, Box<[Cidr]>),
+    Concat(Box<[Node]>),
+    Call {
+        func: Func,
+        fold: bool,
+        args: Box<[Node]>,
+    },
+    Not(Box<Node>),
+    And(Box<[Node]>),
+    Or(Box<[Node]>),
+}
+
+impl Pred {
+    pub(crate) fn not(inner: Self) -> Self {
+        match inner {
+            Self::Const(b) => Self::Const(!b),
+            Self::Not(inner) => *inner,
+            other => Self::Not(Box::new(other)),
+        }
+    }
+
+    /// Conjunction with constants folded and nested conjunctions flattened.
+    pub(crate) fn and(items: Vec<Self>) -> Self {
+        let mut kept = Vec::with_capacity(items.len());
+        for item in items {
+            match item {
+                Self::Const(true) => {}
+                Self::Const(false) => return Self::Const(false),
+                Self::And(inner) => kept.extend(inner),
+                other => kept.push(other),
+            }
+        }
+        match kept.len() {
+            0 => Self::Const(true),
+            1 => kept.pop().unwrap_or(Self::Const(true)),
+            _ => Self::And(kept.into()),
+        }
+    }
+
+    /// Disjunction with constants folded and nested disjunctions flattened.
+    pub(crate) fn or(items: Vec<Self>) -> Self {
+        let mut kept = Vec::with_capacity(items.len());
+        for item in items {
+            match item {
+                Self::Const(false) => {}
+                Self::Const(true) => return Self::Const(true),
+                Self::Or(inner) => kept.extend(inner),
+                other => kept.push(other),
+            }
+        }
+        match kept.len() {
+            0 => Self::Const(false),
+            1 => kept.pop().unwrap_or(Self::Const(false)),
+            _ => Self::Or(kept.into()),
+        }
+    }
+}
+
+/// A constant lent out without copying its text.
+pub(crate) fn lend<'a>(constant: &'a Out<'static>) -> Out<'a> {
+    match constant {
+        Out::Text(text) => Out::Text(Cow::Borrowed(text)),
+        Out::Null => Out::Null,
+        Out::Bool(b) => Out::Bool(*b),
+        Out::Long(n) => Out::Long(*n),
+        Out::Double(n) => Out::Double(*n),
+        Out::Date(ns) => Out::Date(*ns),
+    }
+}

@@ -1,0 +1,86 @@
+//! Findings that need no schema: clauses that can never decide anything.
+
+use crate::ast::{CompareOp, Expr, ExprKind, PatternSyntax, Query};
+use crate::diag::{Diagnostic, Span};
+use crate::wild::Wildcard;
+
+/// Adds warnings about unreachable clauses to `found`.
+pub(crate) fn query(query: &Query, found: &mut Vec<Diagnostic>) {
+    let mut visit = |e: &Expr| {
+        e.walk(&mut |e| {
+            if let ExprKind::Or(items) = &e.kind {
+                absorbed(items, found);
+            }
+        });
+    };
+    match query {
+        Query::Event(q) => visit(&q.filter.condition),
+        Query::Sequence(q) => q.terms.iter().chain(&q.until).for_each(|t| visit(&t.filter.condition)),
+        Query::Sample(q) => q.terms.iter().for_each(|t| visit(&t.filter.condition)),
+    }
+}
+
+/// A condition of the form "field is one of these texts or patterns".
+struct Choice<'a> {
+    field: &'a str,
+    texts: Vec<&'a str>,
+    like: bool,
+    fold: bool,
+    span: Span,
+}
+
+fn choice(e: &Expr) -> Option<Choice<'_>> {
+    let (value, texts, like, fold) = match &e.kind {
+        ExprKind::Compare(CompareOp::Eq, value, text) => (value, vec![text_of(text)?], false, false),
+        ExprKind::In { value, list, insensitive } => {
+            (value, list.iter().map(text_of).collect::<Option<_>>()?, false, *insensitive)
+        }
+        ExprKind::Match { value, patterns, syntax: PatternSyntax::Wildcard, insensitive } => {
+            (value, patterns.iter().map(|(p, _)| p.as_str()).collect(), true, *insensitive)
+        }
+        _ => return None,
+    };
+    let ExprKind::Field { name, .. } = &value.kind else { return None };
+    Some(Choice { field: name, texts, like, fold, span: e.span })
+}
+
+fn text_of(e: &Expr) -> Option<&str> {
+    match &e.kind {
+        ExprKind::Text(text) => Some(text),
+        _ => None,
+    }
+}
+
+/// In `a or (a' and b)`, where whatever satisfies `a'` satisfies `a`, the second clause never decides.
+fn absorbed(items: &[Expr], found: &mut Vec<Diagnostic>) {
+    let wide: Vec<Choice<'_>> = items.iter().filter_map(choice).collect();
+    for item in items {
+        let ExprKind::And(parts) = &item.kind else { continue };
+        let covering = parts.iter().filter_map(choice).find_map(|narrow| {
+            wide.iter()
+                .find(|w| w.field == narrow.field && covers(w, &narrow))
+                .map(|w| (w.span, narrow.field))
+        });
+        if let Some((_, field)) = covering {
+            found.push(
+                Diagnostic::warning(item.span, "this clause never decides")
+                    .because(format!("another alternative already takes every such `{field}`")),
+            );
+        }
+    }
+}
+
+fn covers(wide: &Choice<'_>, narrow: &Choice<'_>) -> bool {
+    let literal = |t: &str| !narrow.like || !t.contains(['*', '?']);
+    if narrow.fold && !wide.fold {
+        return false;
+    }
+    narrow.texts.iter().all(|text| {
+        literal(text)
+            && wide.texts.iter().any(|w| match wide.like {
+                true => Wildcard::new(w, wide.fold).matches(text.as_bytes()),
+                false if wide.fold => w.eq_ignore_ascii_case(text),
+                false => w == text,
+            })
+    })
+}

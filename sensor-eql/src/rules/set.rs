@@ -1,0 +1,199 @@
+//! All rules of a run: those that run, those that cannot with the reason, and what is wrong with the rest.
+
+use std::collections::HashMap;
+
+use sensor_ecs::{Record, Schema};
+
+use super::file::{Language, Reason, Rule, parse_rule_file};
+use super::index::Index;
+use crate::compile::{Compiled, Plan, compile};
+use crate::diag::{Diagnostic, Located, SourceFile, Span};
+use crate::parse::parse;
+
+/// Where a rule file comes from; the user's wins over one of the same id that is shipped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Origin {
+    /// Part of the product.
+    Shipped,
+    /// Named by the user.
+    User,
+}
+
+/// A rule file before it is read.
+#[derive(Clone, Debug)]
+pub struct RuleSource {
+    /// Whose it is.
+    pub origin: Origin,
+    /// Its name for messages.
+    pub path: String,
+    /// Its text.
+    pub text: String,
+}
+
+/// A rule that runs.
+#[derive(Clone, Debug)]
+pub struct LoadedRule {
+    /// The rule as its file states it.
+    pub rule: Rule,
+    /// Whose it is.
+    pub origin: Origin,
+    /// The file.
+    pub path: String,
+    /// The compiled query.
+    pub compiled: Compiled,
+}
+
+/// A rule, or other file, that does not run although nothing is wrong with it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ListedRule {
+    /// The file.
+    pub path: String,
+    /// The rule's id, if it is a rule.
+    pub id: Option<String>,
+    /// The rule's name, if it is a rule.
+    pub name: Option<String>,
+    /// Why it does not run.
+    pub reason: Reason,
+}
+
+/// Position of a rule in its [`RuleSet`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RuleIndex(pub u32);
+
+impl RuleIndex {
+    fn slot(self) -> usize {
+        usize::try_from(self.0).unwrap_or(usize::MAX)
+    }
+}
+
+/// The rules of a run.
+#[derive(Clone, Debug, Default)]
+pub struct RuleSet {
+    rules: Vec<LoadedRule>,
+    listed: Vec<ListedRule>,
+    errors: Vec<Located>,
+    warnings: Vec<Located>,
+    index: Index,
+}
+
+/// A rule that compiled, with what a duplicate warning needs.
+struct Candidate {
+    loaded: LoadedRule,
+    id_at: Located,
+}
+
+impl RuleSet {
+    /// Loads every file. A file that is broken is reported in [`Self::errors`] and stops no other.
+    pub fn load(files: impl IntoIterator<Item = RuleSource>, schema: &dyn Schema) -> Self {
+        let mut set = Self::default();
+        let mut order: Vec<Candidate> = Vec::new();
+        let mut by_id: HashMap<String, usize> = HashMap::new();
+        for file in files {
+            let Some(candidate) = set.load_one(file, schema) else { continue };
+            match by_id.get(&candidate.loaded.rule.id).and_then(|at| order.get_mut(*at)) {
+                None => {
+                    by_id.insert(candidate.loaded.rule.id.clone(), order.len());
+                    order.push(candidate);
+                }
+                Some(kept) => {
+                    let newer_wins = candidate.loaded.origin >= kept.loaded.origin;
+                    let loser = if newer_wins { std::mem::replace(kept, candidate) } else { candidate };
+                    set.warnings.push(duplicate(&kept.loaded, loser));
+                }
+            }
+        }
+        set.rules = order.into_iter().map(|c| c.loaded).collect();
+        set.index = Index::build(&set.rules, schema);
+        set
+    }
+
+    fn load_one(&mut self, file: RuleSource, schema: &dyn Schema) -> Option<Candidate> {
+        let RuleSource { origin, path, text } = file;
+        let read = match parse_rule_file(&path, &text) {
+            Ok(read) => read,
+            Err(errors) => {
+                self.errors.extend(errors);
+                return None;
+            }
+        };
+        self.warnings.extend(read.warnings);
+        let reason = match (read.reason, &read.rule) {
+            (None, Some(rule)) if rule.language != Language::Eql => {
+                Some(Reason::Language("kuery".to_owned()))
+            }
+            (reason, _) => reason,
+        };
+        let rule = match (reason, read.rule) {
+            (None, Some(rule)) => rule,
+            (reason, rule) => {
+                let (id, name) = rule.map_or((None, None), |r| (Some(r.id), Some(r.name)));
+                let reason = reason.unwrap_or(Reason::NotARule);
+                self.listed.push(ListedRule { path, id, name, reason });
+                return None;
+            }
+        };
+        let query_source = SourceFile { name: &path, text: &text, map: read.query_map };
+        let compiled = match parse(&rule.query).and_then(|query| compile(&query, schema)) {
+            Ok(compiled) => compiled,
+            Err(found) => {
+                self.errors.extend(found.0.iter().map(|d| query_source.locate(d)));
+                return None;
+            }
+        };
+        self.warnings.extend(compiled.warnings().iter().map(|d| query_source.locate(d)));
+        let id_at = SourceFile::new(&path, &text).locate(&Diagnostic::warning(read.id_span, ""));
+        Some(Candidate { loaded: LoadedRule { rule, origin, path, compiled }, id_at })
+    }
+
+    /// The rules that run.
+    #[must_use]
+    pub fn rules(&self) -> &[LoadedRule] {
+        &self.rules
+    }
+
+    /// One of them.
+    #[must_use]
+    pub fn get(&self, index: RuleIndex) -> Option<&LoadedRule> {
+        self.rules.get(index.slot())
+    }
+
+    /// Files that do not run, each with its reason.
+    #[must_use]
+    pub fn listed(&self) -> &[ListedRule] {
+        &self.listed
+    }
+
+    /// What is wrong with files that were left out.
+    #[must_use]
+    pub fn errors(&self) -> &[Located] {
+        &self.errors
+    }
+
+    /// What authors should know about rules that run.
+    #[must_use]
+    pub fn warnings(&self) -> &[Located] {
+        &self.warnings
+    }
+
+    /// Calls `out` for every single-event rule that `record` satisfies, in order. Sequences and samples need a
+    /// [`crate::Correlator`].
+    pub fn matches(&self, record: &impl Record, out: &mut impl FnMut(RuleIndex)) {
+        self.index.candidates(record, &mut |index| {
+            if let Some(LoadedRule { compiled, .. }) = self.rules.get(index.slot())
+                && let Plan::Event { filter, .. } = &compiled.plan
+                && filter.matches(record)
+            {
+                out(index);
+            }
+        });
+    }
+}
+
+fn duplicate(winner: &LoadedRule, loser: Candidate) -> Located {
+    let mut at = loser.id_at;
+    let (id, path) = (&winner.rule.id, &winner.path);
+    at.diagnostic =
+        Diagnostic::warning(Span::default(), format!("rule {id} is replaced by the one in {path}"))
+            .because("same rule_id");
+    at
+}

@@ -1,0 +1,140 @@
+//! Rule files and sets of them: validation, duplicates, reasons, and the rule that ships.
+
+mod support;
+
+use sensor_eql::{
+    Language, Origin, Reason, RuleSet, RuleSeverity, RuleSource, RuleType, Severity, parse_rule_file,
+};
+use support::JsonSchema;
+
+const SHIPPED: &str = include_str!("../../rules/linux/persistence_apt_package_manager_file_creation.toml");
+
+fn rule(id: &str, query: &str) -> String {
+    format!(
+        "[rule]\nname = \"n {id}\"\nrule_id = \"{id}\"\ntype = \"eql\"\nlanguage = \"eql\"\nseverity = \"low\"\n\
+         risk_score = 21\nfuture_key = {{ a = 1 }}\nquery = '''\n{query}\n'''\n"
+    )
+}
+
+fn source(origin: Origin, path: &str, text: impl Into<String>) -> RuleSource {
+    RuleSource { origin, path: path.to_owned(), text: text.into() }
+}
+
+fn load(files: Vec<RuleSource>) -> RuleSet {
+    RuleSet::load(files, &JsonSchema::ecs())
+}
+
+#[test]
+fn the_shipped_rule_is_whole() {
+    let file = parse_rule_file("apt.toml", SHIPPED).unwrap();
+    let rule = file.rule.unwrap();
+    assert_eq!((file.reason, file.warnings.len()), (None, 0));
+    assert_eq!(rule.id, "7c2e1297-7664-42bc-af11-6d5d35220b6b");
+    assert_eq!((rule.kind, rule.language, rule.version), (RuleType::Eql, Language::Eql, Some(5)));
+    assert_eq!((rule.severity, rule.risk_score, rule.max_signals), (RuleSeverity::Medium, 47, 100));
+    assert_eq!((rule.interval_ns, rule.look_back_ns), (300_000_000_000, 540_000_000_000));
+    assert_eq!(rule.indices, ["logs-endpoint.events.file*"]);
+    assert_eq!(
+        (rule.license.as_deref(), rule.authors.as_slice()),
+        (Some("Elastic License v2"), &["Elastic".to_owned()][..])
+    );
+    assert_eq!((rule.references.len(), rule.tags.len(), rule.threats.len()), (2, 7, 2));
+    let ids: Vec<&str> = rule.threats[0].techniques.iter().map(|t| t.id.as_str()).collect();
+    assert_eq!(ids, ["T1543", "T1546", "T1574"]);
+    assert_eq!(rule.threats[0].techniques[1].subtechniques[0].id, "T1546.016");
+    assert_eq!(rule.threats[1].tactic.id, "TA0005");
+    assert!(rule.threats[1].techniques.is_empty());
+}
+
+#[test]
+fn the_shipped_rule_warns_about_its_literal_star_at_its_place_in_the_file() {
+    let set = load(vec![source(Origin::Shipped, "apt.toml", SHIPPED)]);
+    let line = SHIPPED.lines().position(|l| l.contains("\"/dev/fd/*\", \"/usr/bin/pamac")).unwrap() + 1;
+    let star = set.warnings().iter().find(|w| w.diagnostic.message.contains("not a wildcard")).unwrap();
+    assert_eq!((star.file.as_str(), star.line), ("apt.toml", line));
+    assert!(star.source_line[star.column - 1..].starts_with("\"/dev/fd/*\""));
+    assert!(set.warnings().iter().any(|w| w.diagnostic.message == "this clause never decides"));
+}
+
+#[test]
+fn the_users_rule_replaces_the_shipped_one_whatever_the_order() {
+    let mine = |o, p: &str| source(o, p, rule("same", "any where true"));
+    for files in [
+        vec![mine(Origin::Shipped, "ours.toml"), mine(Origin::User, "yours.toml")],
+        vec![mine(Origin::User, "yours.toml"), mine(Origin::Shipped, "ours.toml")],
+    ] {
+        let set = load(files);
+        assert_eq!((set.rules().len(), set.rules()[0].path.as_str()), (1, "yours.toml"));
+        let warning = set.warnings()[0].to_string();
+        assert!(warning.contains("yours.toml") && warning.contains("ours.toml:3"), "{warning}");
+    }
+}
+
+#[test]
+fn of_two_user_files_the_later_wins_with_a_warning() {
+    let mine = |p: &str| source(Origin::User, p, rule("same", "any where true"));
+    let set = load(vec![mine("a.toml"), mine("b.toml")]);
+    assert_eq!((set.rules()[0].path.as_str(), set.warnings().len()), ("b.toml", 1));
+}
+
+#[test]
+fn a_broken_rule_stops_no_other_and_is_positioned_in_its_file() {
+    let set = load(vec![
+        source(Origin::User, "good.toml", rule("good", "file where true")),
+        source(Origin::User, "bad.toml", rule("bad", "file where\n  file.name = \"x\"")),
+        source(Origin::User, "torn.toml", "[rule\n"),
+        source(Origin::User, "empty.toml", "[rule]\n"),
+    ]);
+    assert_eq!(set.rules().len(), 1);
+    let bad = set.errors().iter().find(|e| e.file == "bad.toml").unwrap();
+    assert_eq!((bad.line, bad.column, bad.diagnostic.severity), (11, 13, Severity::Error));
+    assert!(set.errors().iter().any(|e| e.file == "torn.toml" && e.line == 1));
+    for key in ["rule_id", "name", "query", "severity", "type"] {
+        assert!(set.errors().iter().any(|e| e.diagnostic.message == format!("`{key}` is missing")), "{key}");
+    }
+}
+
+#[test]
+fn what_cannot_run_is_listed_with_its_reason() {
+    let other = |kind: &str, language: &str| {
+        rule("x", "anything at all ((")
+            .replace("type = \"eql\"", kind)
+            .replace("language = \"eql\"", language)
+    };
+    let set = load(vec![
+        source(Origin::User, "esql.toml", other("type = \"esql\"", "language = \"esql\"")),
+        source(Origin::User, "ml.toml", other("type = \"machine_learning\"", "")),
+        source(Origin::User, "lucene.toml", other("type = \"query\"", "language = \"lucene\"")),
+        source(Origin::User, "hunt.toml", "[hunt]\nname = \"h\"\n"),
+        source(Origin::User, "other.toml", "[package]\nname = \"h\"\n"),
+    ]);
+    assert!(set.errors().is_empty());
+    let reasons: Vec<&Reason> = set.listed().iter().map(|l| &l.reason).collect();
+    assert_eq!(
+        reasons,
+        [
+            &Reason::Language("esql".into()),
+            &Reason::Type("machine_learning".into()),
+            &Reason::Language("lucene".into()),
+            &Reason::Hunt,
+            &Reason::NotARule
+        ]
+    );
+}
+
+#[test]
+fn values_out_of_range_are_errors() {
+    let good = rule("x", "any where true");
+    for (from, to, message) in [
+        ("risk_score = 21", "risk_score = 101", "`risk_score` must be from 0 to 100"),
+        ("risk_score = 21", "risk_score = \"21\"", "`risk_score` must be an integer"),
+        ("severity = \"low\"", "severity = \"lowish\"", "unknown severity"),
+        ("risk_score = 21", "risk_score = 21\ninterval = \"soon\"", "`interval` is not a time span"),
+        ("risk_score = 21", "risk_score = 21\nfrom = \"5m\"", "`from` is not a time span"),
+        ("risk_score = 21", "risk_score = 21\nmax_signals = 0", "`max_signals` must be from 1 to 1000000"),
+        ("risk_score = 21", "risk_score = 21\ntags = \"a\"", "`tags` must be a list"),
+    ] {
+        let errors = parse_rule_file("f", &good.replace(from, to)).unwrap_err();
+        assert_eq!(errors[0].diagnostic.message, message);
+    }
+}
