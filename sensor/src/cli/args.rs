@@ -1,10 +1,10 @@
 //! The arguments of every command.
 
-use std::convert::Infallible;
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand};
+
+use crate::sink::Target;
 
 /// Kernel telemetry in Elastic's common schema, and Elastic's EQL rules matched on it.
 #[derive(Debug, Parser)]
@@ -46,20 +46,3 @@ pub struct RunArgs {
 /// `sensor doctor`.
 #[derive(Clone, Debug, Args)]
 pub struct DoctorArgs {}
-
-/// Where lines go.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
-    /// Standard output, given as `-`.
-    Stdout,
-    /// A file, which is appended to.
-    File(PathBuf),
-}
-
-impl FromStr for Target {
-    type Err = Infallible;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(if text == "-" { Self::Stdout } else { Self::File(PathBuf::from(text)) })
-    }
-}

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-pub use args::{Cli, Command, DoctorArgs, RunArgs, Target};
+pub use args::{Cli, Command, DoctorArgs, RunArgs};
 
 /// Parses the command line and runs the command.
 ///
