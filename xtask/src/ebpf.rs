@@ -35,6 +35,9 @@ pub(crate) fn build_object() -> Result<PathBuf> {
         "link-arg=--btf".to_owned(),
         "-C".to_owned(),
         "debuginfo=2".to_owned(),
+        "-C".to_owned(),
+        // Atomic fetch-and-add needs the third version of the instruction set: Linux 5.12.
+        "target-cpu=v3".to_owned(),
     ];
     let mut cargo = compiler.cargo("build");
     cargo

@@ -13,7 +13,6 @@ mount -t devtmpfs dev /dev
 mkdir -p /dev/pts /dev/shm
 mount -t devpts devpts /dev/pts
 mount -t tmpfs -o mode=1777 shm /dev/shm
-mount -t tmpfs -o mode=1777 tmp /tmp
 mount -t tmpfs -o mode=0755 run /run
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mount -t tracefs tracefs /sys/kernel/tracing
@@ -26,6 +25,7 @@ ln -sf /proc/self/fd/1 /dev/stdout
 ln -sf /proc/self/fd/2 /dev/stderr
 hostname -F /etc/hostname
 ip link set lo up
+# /tmp stays on the root file system, so that moving a file from there is a rename.
 mkdir -p /out /tmp /var/tmp /root
 chmod 1777 /tmp /var/tmp
 chmod 0700 /root

@@ -36,8 +36,7 @@ pub(crate) enum Outcome {
 /// Runs the command in a fresh machine.
 pub(crate) fn boot(spec: &Spec, streams: Streams) -> Result<Outcome> {
     let kernel = prepare(spec.kernel)?;
-    let work =
-        tempfile::Builder::new().prefix("sensor-vm-").tempdir().context("cannot make a work folder")?;
+    let work = work_folder()?;
     let initrd = work.path().join("initrd");
     let archive = image::build(&kernel, &spec.command, &spec.extras, spec.collect.is_some())?;
     let mut file = io::BufWriter::new(fs::File::create(&initrd)?);

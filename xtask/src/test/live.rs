@@ -1,0 +1,194 @@
+//! Live tests: in a virtual machine for each kernel, and what can be tried on this host's own.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use super::{Totals, build_guest, host_sensor};
+use crate::setup::kernels::KernelId;
+use crate::vm::{self, Extra, Outcome, Spec, Streams};
+use crate::{cmd, paths};
+
+const LIMIT: Duration = Duration::from_secs(1_800);
+
+pub(super) fn run(kernels: &[KernelId], filters: &[String], totals: &mut Totals) -> Result<()> {
+    let mut files = build_guest()?;
+    if let Some(image) = ext4_image()? {
+        files.push(Extra { guest: "/usr/share/sensor-livetest/ext4.img".to_owned(), host: image });
+    }
+    host(filters, totals)?;
+    for &kernel in kernels {
+        println!("\n--- kernel {kernel}");
+        let start = Instant::now();
+        if let Err(error) = machine(kernel, &files, filters, totals) {
+            println!("error: {error:#}");
+            totals.failed.push(format!("[{kernel}] {error:#}"));
+        }
+        println!("--- kernel {kernel}: {:.1} s", start.elapsed().as_secs_f32());
+    }
+    Ok(())
+}
+
+fn machine(kernel: KernelId, files: &[Extra], filters: &[String], totals: &mut Totals) -> Result<()> {
+    let mut command = vec![OsString::from("/usr/bin/sensor-livetest")];
+    if KernelId::required().contains(&kernel) {
+        command.push("--required".into());
+    }
+    for filter in filters {
+        command.extend(["--filter".into(), filter.into()]);
+    }
+    let spec = Spec { timeout: LIMIT, ..Spec::new(kernel, files.to_vec(), command) };
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let stdout = Lines { prefix: format!("[{kernel}] "), partial: Vec::new(), seen: Arc::clone(&lines) };
+    let outcome = vm::boot(&spec, Streams { stdout: Box::new(stdout), stderr: Box::new(io::stderr()) })?;
+    let lines = lines.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let closed = count(kernel, &lines, totals);
+    match outcome {
+        Outcome::Failed(why) => bail!(why),
+        Outcome::Exited(code) if !closed => bail!("the live tests ended early, with status {code}"),
+        Outcome::Exited(_) => Ok(()),
+    }
+}
+
+/// Adds up the verdicts; tells whether the closing line was there, which a run that broke off lacks.
+fn count(kernel: KernelId, lines: &[String], totals: &mut Totals) -> bool {
+    for line in lines {
+        let Some((name, verdict)) = line.strip_prefix("test ").and_then(|rest| rest.split_once(" ... "))
+        else {
+            continue;
+        };
+        if verdict.starts_with("ok") {
+            totals.passed += 1;
+        } else if let Some(reason) = verdict.strip_prefix("skipped: ") {
+            totals.skipped.push(format!("[{kernel}] {name}: {reason}"));
+        } else {
+            totals.failed.push(format!("[{kernel}] {name}"));
+        }
+    }
+    lines.last().is_some_and(|line| line.starts_with("livetest: "))
+}
+
+/// Prints each line with a prefix, and keeps it.
+struct Lines {
+    prefix: String,
+    partial: Vec<u8>,
+    seen: Arc<Mutex<Vec<String>>>,
+}
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.partial.extend_from_slice(bytes);
+        while let Some(end) = self.partial.iter().position(|&byte| byte == b'\n') {
+            let line: Vec<u8> = self.partial.drain(..=end).collect();
+            let line = String::from_utf8_lossy(&line).trim_end().to_owned();
+            println!("{}{line}", self.prefix);
+            self.seen.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stdout().flush()
+    }
+}
+
+/// An empty ext4 file system for the guest, which has no tool to make one.
+fn ext4_image() -> Result<Option<PathBuf>> {
+    let mke2fs = [PathBuf::from("/usr/sbin/mke2fs"), PathBuf::from("/sbin/mke2fs")];
+    let Some(mke2fs) = mke2fs.iter().find(|path| path.exists()) else { return Ok(None) };
+    let dir = paths::target()?.join("vm");
+    std::fs::create_dir_all(&dir)?;
+    let image = dir.join("ext4.img");
+    cmd::stdout(
+        Command::new(mke2fs).args(["-q", "-F", "-t", "ext4", "-O", "^has_journal"]).arg(&image).arg("4M"),
+    )?;
+    Ok(Some(image))
+}
+
+/// On a kernel that refuses its hooks, starting must end in one clear message; on others this cannot be tried.
+fn host(filters: &[String], totals: &mut Totals) -> Result<()> {
+    const NAME: &str = "start_on_a_kernel_that_refuses_hooks_is_one_clear_error";
+    if !filters.is_empty() && !filters.iter().any(|text| NAME.contains(text.as_str())) {
+        return Ok(());
+    }
+    println!("\n--- this host");
+    let doctor =
+        host_sensor()?.arg("doctor").stdin(Stdio::null()).output().context("cannot run the sensor")?;
+    if doctor.status.success() {
+        println!("test {NAME} ... skipped: this host's kernel accepts every hook");
+        totals.skipped.push(format!("[host] {NAME}: this host's kernel accepts every hook"));
+        return Ok(());
+    }
+    match refusal() {
+        Ok(()) => {
+            totals.passed += 1;
+            println!("test {NAME} ... ok");
+        }
+        Err(error) => {
+            println!("test {NAME} ... FAILED\n    {error:#}");
+            totals.failed.push(format!("[host] {NAME}"));
+        }
+    }
+    Ok(())
+}
+
+fn refusal() -> Result<()> {
+    let rules = paths::root()?.join("rules");
+    let mut command = Command::new("timeout");
+    command
+        .args(["--kill-after=5", "30"])
+        .arg(host_sensor()?.get_program())
+        .arg("run")
+        .arg("--rules")
+        .arg(rules);
+    command.args(["--output", "/dev/null", "--alerts", "/dev/null"]).stdin(Stdio::null());
+    let output = command.output().context("cannot run the sensor")?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    if output.status.success() || output.status.code() == Some(124) {
+        bail!(
+            "it started, although `sensor doctor` says that it cannot work here: {}\n{said}",
+            output.status
+        );
+    }
+    if output.status.code().is_none() || said.contains("panicked at") {
+        bail!("it crashed: {}\n{said}", output.status);
+    }
+    let errors = said.lines().filter(|line| line.to_lowercase().contains("error")).count();
+    if said.trim().is_empty() || errors > 1 {
+        bail!("wanted one clear message, got:\n{said}");
+    }
+    println!("{}", said.trim());
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn verdicts_are_added_up_and_a_missing_end_is_noticed() {
+        let mut lines: Vec<String> =
+            ["test a ... ok (0.1 s)", "test b ... skipped: no disk", "test c ... FAILED (1.0 s)", "    why"]
+                .map(str::to_owned)
+                .to_vec();
+        let mut totals = Totals::default();
+        assert!(!count(KernelId::newest(), &lines, &mut totals));
+        assert_eq!((totals.passed, totals.failed.len(), totals.skipped.len()), (1, 1, 1));
+        lines.push("livetest: 1 passed, 1 failed, 1 skipped".to_owned());
+        assert!(count(KernelId::newest(), &lines, &mut Totals::default()));
+    }
+
+    #[test]
+    fn lines_are_put_together_from_parts() {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let mut lines = Lines { prefix: String::new(), partial: Vec::new(), seen: Arc::clone(&seen) };
+        lines.write_all(b"test a ... ").unwrap();
+        lines.write_all(b"ok\ntest b").unwrap();
+        assert_eq!(*seen.lock().unwrap(), ["test a ... ok"]);
+    }
+}

@@ -1,0 +1,132 @@
+//! `cargo xtask test`: every check and every test, and one closing line that sums them up.
+
+mod live;
+mod unit;
+
+use std::path::Path;
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+use anyhow::Result;
+
+use crate::setup::kernels::KernelId;
+use crate::{cmd, ebpf, paths, setup, tidy};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Only the live tests in virtual machines
+    #[arg(long, conflicts_with = "no_live")]
+    live_only: bool,
+    /// Everything but the live tests
+    #[arg(long)]
+    no_live: bool,
+    /// Only tests whose name contains this text
+    #[arg(long = "filter", value_name = "TEXT")]
+    filters: Vec<String>,
+    /// Kernels for the live tests (default: all that are required)
+    #[arg(long = "kernel", value_name = "SERIES[-FLAVOUR]")]
+    kernels: Vec<KernelId>,
+}
+
+/// What came of it all.
+#[derive(Debug, Default)]
+struct Totals {
+    passed: u64,
+    /// Each with the place where it was seen.
+    failed: Vec<String>,
+    /// Each with its reason.
+    skipped: Vec<String>,
+}
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let mut totals = Totals::default();
+    if !args.live_only {
+        check(&mut totals, "format", format);
+        check(&mut totals, "clippy", clippy);
+        check(&mut totals, "clippy of the eBPF programs", clippy_ebpf);
+        check(&mut totals, "tidy", || {
+            let code = tidy::run()?;
+            anyhow::ensure!(code == ExitCode::SUCCESS, "there are findings");
+            Ok(())
+        });
+        section(&mut totals, "unit tests", |totals| unit::run(&args.filters, totals));
+    }
+    if !args.no_live {
+        let kernels =
+            if args.kernels.is_empty() { KernelId::required().to_vec() } else { args.kernels.clone() };
+        section(&mut totals, "live tests", |totals| live::run(&kernels, &args.filters, totals));
+    }
+    Ok(summary(&totals))
+}
+
+/// A step that is no test: it counts only when it fails.
+fn check(totals: &mut Totals, name: &str, work: impl FnOnce() -> Result<()>) {
+    section(totals, name, |_| work());
+}
+
+fn section(totals: &mut Totals, name: &str, work: impl FnOnce(&mut Totals) -> Result<()>) {
+    println!("\n==> {name}");
+    let start = Instant::now();
+    let verdict = match work(totals) {
+        Ok(()) => "done",
+        Err(error) => {
+            println!("error: {error:#}");
+            totals.failed.push(format!("{name}: {error:#}"));
+            "FAILED"
+        }
+    };
+    println!("<== {name}: {verdict} in {:.1} s", start.elapsed().as_secs_f32());
+}
+
+fn summary(totals: &Totals) -> ExitCode {
+    println!();
+    for skip in &totals.skipped {
+        println!("skipped: {skip}");
+    }
+    for failure in &totals.failed {
+        println!("failed: {}", failure.lines().next().unwrap_or_default());
+    }
+    println!("{} passed, {} failed, {} skipped", totals.passed, totals.failed.len(), totals.skipped.len());
+    if totals.failed.is_empty() && totals.passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn format() -> Result<()> {
+    let root = paths::root()?;
+    cmd::run(cmd::cargo().args(["fmt", "--all", "--check"]).current_dir(&root))?;
+    with_ebpf(&root, |dir| cmd::run(cmd::cargo().args(["fmt", "--check"]).current_dir(dir)))
+}
+
+fn clippy() -> Result<()> {
+    let mut cargo = cmd::cargo();
+    cargo.args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]);
+    cmd::run(cargo.current_dir(paths::root()?))
+}
+
+/// For the host's target: clippy needs a compiler of its own version, which has no core for the eBPF target.
+fn clippy_ebpf() -> Result<()> {
+    let output = paths::target()?.join("ebpf-clippy");
+    with_ebpf(&paths::root()?, |dir| {
+        let mut cargo = cmd::cargo();
+        cargo
+            .args(["clippy", "--", "-D", "warnings"])
+            .env("CARGO_TARGET_DIR", &output)
+            .env("RUSTC_BOOTSTRAP", "1");
+        cmd::run(cargo.current_dir(dir))
+    })
+}
+
+fn with_ebpf(root: &Path, work: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    let dir = root.join("sensor-ebpf");
+    if dir.join("Cargo.toml").is_file() { work(&dir) } else { Ok(()) }
+}
+
+/// Everything that the live tests need, and the sensor's own verdict about this host.
+fn build_guest() -> Result<Vec<crate::vm::Extra>> {
+    setup::ensure_vm()?;
+    crate::vm::guest_files(true)
+}
+
+/// The command that asks the sensor on this host.
+fn host_sensor() -> Result<Command> {
+    Ok(Command::new(ebpf::binary("sensor", true)?))
+}
