@@ -33,6 +33,12 @@ pub(crate) struct Args {
     kernel: KernelId,
 }
 
+impl Default for Args {
+    fn default() -> Self {
+        Self { out: None, vm: false, kernel: KernelId::newest() }
+    }
+}
+
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let files = vm::guest_files(true)?;
     let out = match &args.out {
