@@ -1,1 +1,129 @@
-//! The hot path: one loop from records to matches.
+//! Records to alerts: one loop over a closed set of inputs.
+
+mod caps;
+mod engine;
+mod output;
+mod scan;
+mod source;
+#[cfg(test)]
+mod tests;
+mod totals;
+
+use std::future::Future;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+pub(crate) use engine::Engine;
+pub(crate) use output::{Hit, Output, View};
+pub(crate) use source::RecordSource;
+pub(crate) use totals::Totals;
+
+use scan::Scan;
+
+/// How long records may wait in the ring when the kernel side does not wake us for them.
+const POLL: Duration = Duration::from_millis(100);
+/// Polls between two rounds of housekeeping.
+const POLLS_PER_ROUND: u32 = 10;
+/// Records between two looks at the other inputs.
+const RECORDS_PER_TURN: usize = 4096;
+/// A scan of `/proc` that takes longer goes on without us.
+const SCAN_MAX: Duration = Duration::from_secs(10);
+
+/// Everything that can happen to the loop.
+enum Input {
+    /// The ring has records, or may have.
+    Records,
+    /// `/proc` has been read, or has taken too long.
+    Scanned { complete: bool },
+    /// Time has passed.
+    Tick,
+    /// Somebody wants us to end.
+    Stop,
+}
+
+/// Runs until `stop` is ready; `ready` is called once, when every event from then on will be seen. Drains the ring at
+/// the end, and hands the output back.
+///
+/// # Errors
+///
+/// When the ring cannot be waited for.
+pub(crate) async fn run<S: RecordSource, O: Output>(
+    source: &mut S,
+    mut engine: Engine<O>,
+    proc_root: PathBuf,
+    stop: impl Future<Output = ()>,
+    ready: impl FnOnce(&Engine<O>),
+) -> io::Result<(Totals, O)> {
+    let ring = AsyncFd::with_interest(source.fd().try_clone_to_owned()?, Interest::READABLE)?;
+    let mut scan = Scan::start(proc_root)?;
+    let scan_deadline = Instant::now() + SCAN_MAX;
+    let mut ready = Some(ready);
+    let mut polls = interval(POLL);
+    polls.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut since_round: u32 = 0;
+    let mut more_wait = false;
+    tokio::pin!(stop);
+
+    loop {
+        let input = tokio::select! {
+            biased;
+            () = &mut stop => Input::Stop,
+            () = scan.done(), if engine.is_scanning() => Input::Scanned { complete: true },
+            () = tokio::time::sleep_until(scan_deadline), if engine.is_scanning() => Input::Scanned { complete: false },
+            _ = polls.tick() => Input::Tick,
+            () = std::future::ready(()), if more_wait => Input::Records,
+            readiness = ring.readable(), if engine.wants_records() => {
+                // Cleared before reading: what comes meanwhile makes it ready again.
+                readiness?.clear_ready();
+                Input::Records
+            }
+        };
+        match input {
+            Input::Records => more_wait = drain(source, &mut engine, RECORDS_PER_TURN),
+            Input::Scanned { complete } => {
+                if !complete {
+                    tracing::warn!("a process keeps /proc from being read; what was read so far must do");
+                }
+                engine.scanned(scan.take());
+                more_wait = true;
+                if let Some(ready) = ready.take() {
+                    ready(&engine);
+                }
+            }
+            Input::Tick => {
+                more_wait = drain(source, &mut engine, RECORDS_PER_TURN);
+                engine.flush();
+                source.tick();
+                since_round += 1;
+                if since_round >= POLLS_PER_ROUND {
+                    since_round = 0;
+                    engine.tick();
+                }
+            }
+            Input::Stop => break,
+        }
+    }
+    source.detach();
+    if engine.is_scanning() {
+        engine.scanned(scan.take());
+    }
+    while drain(source, &mut engine, RECORDS_PER_TURN) {}
+    source.tick();
+    let lost = source.lost().inspect_err(|error| tracing::warn!("losses cannot be read: {error}")).ok();
+    Ok(engine.finish(lost))
+}
+
+/// Takes up to `most` records; says whether there may be more.
+fn drain<O: Output>(source: &mut impl RecordSource, engine: &mut Engine<O>, most: usize) -> bool {
+    for _ in 0..most {
+        if !engine.wants_records() || !source.next_record(&mut |bytes| engine.record(bytes)) {
+            return false;
+        }
+    }
+    true
+}

@@ -1,0 +1,53 @@
+//! Where records come from.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+
+use sensor_common::wire::RecordKind;
+
+/// What could not be delivered, by kind, in the order of [`RecordKind::ALL`].
+pub(crate) type LostByKind = [u64; RecordKind::ALL.len()];
+
+/// A ring of records. The kernel is one; a test brings recorded bytes.
+pub(crate) trait RecordSource {
+    /// Becomes readable when records wait.
+    fn fd(&self) -> BorrowedFd<'_>;
+
+    /// Hands the oldest record to `take`; `false` when there is none.
+    fn next_record(&mut self, take: &mut dyn FnMut(&[u8])) -> bool;
+
+    /// Losses so far.
+    ///
+    /// # Errors
+    ///
+    /// When they cannot be read.
+    fn lost(&self) -> io::Result<LostByKind>;
+
+    /// Called from time to time.
+    fn tick(&mut self) {}
+
+    /// Ends the production of records; what is there can still be read.
+    fn detach(&mut self);
+}
+
+impl RecordSource for crate::kernel::Kernel {
+    fn fd(&self) -> BorrowedFd<'_> {
+        Self::fd(self)
+    }
+
+    fn next_record(&mut self, take: &mut dyn FnMut(&[u8])) -> bool {
+        Self::next_record(self, take)
+    }
+
+    fn lost(&self) -> io::Result<LostByKind> {
+        Ok(Self::lost(self)?.map(crate::kernel::Lost::total))
+    }
+
+    fn tick(&mut self) {
+        self.flush_diagnostics();
+    }
+
+    fn detach(&mut self) {
+        Self::detach(self);
+    }
+}

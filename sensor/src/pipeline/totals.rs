@@ -1,0 +1,128 @@
+//! What was seen, matched and lost, in one block at the end.
+
+use std::fmt;
+
+use sensor_common::wire::RecordKind;
+use sensor_ecs::Action;
+
+use crate::enrich::EnrichStats;
+
+use super::source::LostByKind;
+
+/// Counts of one run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Totals {
+    /// Events, in the order of [`Action::ALL`].
+    events: [u64; Action::ALL.len()],
+    /// Rule hits, those beyond a rule's cap included.
+    pub(crate) matches: u64,
+    /// Alerts handed to the output.
+    pub(crate) alerts: u64,
+    /// Hits beyond the cap of their rule.
+    pub(crate) held_back: u64,
+    /// Events of processes whose image we had lost.
+    pub(crate) degraded: u64,
+    /// Records that were not what the wire types promise.
+    pub(crate) undecodable: u64,
+    /// File records of our own doing.
+    pub(crate) own: u64,
+    /// What the kernel could not deliver; absent when its counters could not be read.
+    pub(crate) lost: Option<LostByKind>,
+    /// How often the process table had to be put right.
+    pub(crate) enrich: EnrichStats,
+}
+
+impl Totals {
+    /// Counts an event.
+    pub(crate) fn count(&mut self, action: Action) {
+        if let Some(at) = Action::ALL.iter().position(|known| *known == action)
+            && let Some(count) = self.events.get_mut(at)
+        {
+            *count += 1;
+        }
+    }
+
+    /// Events with this action.
+    #[cfg(test)]
+    pub(crate) fn events(&self, action: Action) -> u64 {
+        self.by_action().find(|(known, _)| *known == action).map_or(0, |(_, count)| count)
+    }
+
+    fn by_action(&self) -> impl Iterator<Item = (Action, u64)> {
+        Action::ALL.into_iter().zip(self.events)
+    }
+}
+
+impl fmt::Display for Totals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "events     {}", self.events.iter().sum::<u64>())?;
+        // What a reader looks for stands there even when it is none.
+        let always = [Action::Creation, Action::Rename, Action::Exec, Action::Fork, Action::End];
+        let shown = self.by_action().filter(|(action, count)| *count > 0 || always.contains(action));
+        write_list(f, shown.map(|(action, count)| (action.name(), count)))?;
+        write!(f, "\nmatches    {}", self.matches)?;
+        write_list(f, [("alerts", self.alerts), ("held back by max_signals", self.held_back)].into_iter())?;
+        let enrich = &self.enrich;
+        let odd = [
+            ("events without their image", self.degraded),
+            ("processes found late", enrich.discovered),
+            ("execs repaired", enrich.repaired),
+            ("processes evicted", enrich.evicted),
+            ("undecodable records", self.undecodable),
+            ("own file records", self.own),
+        ];
+        if odd.iter().any(|(_, count)| *count > 0) {
+            write!(f, "\nnoted      ")?;
+            let mut separator = "";
+            for (name, count) in odd.iter().filter(|(_, count)| *count > 0) {
+                write!(f, "{separator}{name} {count}")?;
+                separator = ", ";
+            }
+        }
+        match self.lost {
+            Some(lost) => {
+                write!(f, "\nlost       {}", lost.iter().sum::<u64>())?;
+                let by_kind = RecordKind::ALL.iter().map(|kind| kind.name()).zip(lost);
+                write_list(f, by_kind.filter(|(_, count)| *count > 0))
+            }
+            None => write!(f, "\nlost       unknown: the kernel's counters could not be read"),
+        }
+    }
+}
+
+/// `: a 1, b 2`, or nothing.
+fn write_list<'a>(f: &mut fmt::Formatter<'_>, items: impl Iterator<Item = (&'a str, u64)>) -> fmt::Result {
+    let mut separator = ": ";
+    for (name, count) in items {
+        write!(f, "{separator}{name} {count}")?;
+        separator = ", ";
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn totals_read_as_a_block() {
+        let mut totals = Totals {
+            matches: 3,
+            alerts: 2,
+            held_back: 1,
+            lost: Some([4, 0, 1, 0, 0, 0]),
+            ..Totals::default()
+        };
+        totals.count(Action::Creation);
+        totals.count(Action::Mkdir);
+        assert_eq!(
+            totals.to_string(),
+            "events     2: creation 1, rename 0, mkdir 1, exec 0, fork 0, end 0\n\
+             matches    3: alerts 2, held back by max_signals 1\n\
+             lost       5: file_create 4, exec 1"
+        );
+        totals.undecodable = 7;
+        totals.lost = None;
+        assert!(totals.to_string().contains("\nnoted      undecodable records 7\nlost       unknown"));
+    }
+}
