@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::sink::Target;
 
 /// Kernel telemetry in Elastic's common schema, and Elastic's EQL rules matched on it.
 #[derive(Debug, Parser)]
-#[command(name = "sensor", version, about, propagate_version = true)]
+#[command(name = "sensor", version, about)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -22,6 +22,14 @@ pub enum Command {
     Run(RunArgs),
     /// Say whether the sensor can work here, and what is in its way.
     Doctor(DoctorArgs),
+    /// Look at rules.
+    Rules {
+        /// What to do with them.
+        #[command(subcommand)]
+        command: RulesCommand,
+    },
+    /// Match rules on recorded events.
+    Replay(ReplayArgs),
 }
 
 /// `sensor run`.
@@ -29,20 +37,76 @@ pub enum Command {
 pub struct RunArgs {
     /// Rules beside the shipped ones: a file or a directory tree; repeatable. A rule with the id of a shipped one
     /// replaces it.
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", num_args = 1..)]
     pub rules: Vec<PathBuf>,
     /// Where events go, as NDJSON: a file, which is appended to, or - for standard output. Not written by default.
     #[arg(long, value_name = "FILE|-")]
     pub output: Option<Target>,
-    /// Where alerts go: a file, as NDJSON, which is appended to, or - for standard output, readable if that is a
-    /// terminal.
+    /// Where alerts go: a file, which is appended to, or - for standard output.
     #[arg(long, value_name = "FILE|-", default_value = "-")]
     pub alerts: Target,
+    /// How alerts are written.
+    #[arg(long, value_name = "FORMAT", default_value = "auto")]
+    pub alert_format: AlertFormat,
     /// Let one broken rule keep the sensor from starting.
     #[arg(long)]
     pub strict: bool,
 }
 
+/// How alerts are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum AlertFormat {
+    /// As text on a terminal, otherwise as NDJSON.
+    #[default]
+    Auto,
+    /// For people.
+    Text,
+    /// For an index: one document per line.
+    Ndjson,
+}
+
 /// `sensor doctor`.
 #[derive(Clone, Debug, Args)]
 pub struct DoctorArgs {}
+
+/// `sensor rules ...`.
+#[derive(Debug, Subcommand)]
+pub enum RulesCommand {
+    /// Read rules and say which run, which cannot and why, and what is wrong with the rest. Fails if a rule is broken.
+    Check(RulesCheckArgs),
+}
+
+/// `sensor rules check`.
+#[derive(Clone, Debug, Args)]
+pub struct RulesCheckArgs {
+    /// Rule files or directory trees.
+    #[arg(value_name = "PATH", required = true)]
+    pub paths: Vec<PathBuf>,
+    /// Fail on warnings too.
+    #[arg(long)]
+    pub strict: bool,
+}
+
+/// `sensor replay`.
+#[derive(Clone, Debug, Args)]
+pub struct ReplayArgs {
+    /// Events as NDJSON; - for standard input.
+    #[arg(value_name = "EVENTS")]
+    pub events: Option<PathBuf>,
+    /// Rules to match: a file or a directory tree; repeatable. The shipped ones if there is none.
+    #[arg(long, value_name = "PATH", num_args = 1..)]
+    pub rules: Vec<PathBuf>,
+    /// What to print for each match.
+    #[arg(long, value_name = "FORMAT", default_value = "pairs")]
+    pub format: ReplayFormat,
+    /// Let a broken rule be an error.
+    #[arg(long)]
+    pub strict: bool,
+}
+
+/// What `sensor replay` prints for each match.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ReplayFormat {
+    /// The rule's id, a tab, and the event's id.
+    Pairs,
+}

@@ -22,14 +22,20 @@ pub fn doctor(_args: DoctorArgs) -> anyhow::Result<ExitCode> {
         Err(error) => writeln!(out, "BTF           missing: {}: {error}", crate::kernel::BTF_PATH)?,
     }
     writeln!(out, "LSM           {}", facts.lsm.as_deref().unwrap_or("unknown (securityfs is not mounted)"))?;
-    writeln!(out, "lockdown      {}", match facts.lockdown.as_deref() {
-        Some("confidentiality") => "confidentiality: the kernel forbids programs to read its memory",
-        Some(mode) => mode,
-        None => "unknown or not built in",
-    })?;
+    writeln!(
+        out,
+        "lockdown      {}",
+        match facts.lockdown.as_deref() {
+            Some("confidentiality") => "confidentiality: the kernel forbids programs to read its memory",
+            Some(mode) => mode,
+            None => "unknown or not built in",
+        }
+    )?;
     let capabilities: Vec<_> = [Capability::SysAdmin, Capability::Bpf, Capability::Perfmon]
         .into_iter()
-        .map(|capability| format!("{} {}", capability.name(), if facts.has(capability) { "yes" } else { "no" }))
+        .map(|capability| {
+            format!("{} {}", capability.name(), if facts.has(capability) { "yes" } else { "no" })
+        })
         .collect();
     writeln!(out, "capabilities  {}", capabilities.join(", "))?;
 
@@ -48,7 +54,13 @@ pub fn doctor(_args: DoctorArgs) -> anyhow::Result<ExitCode> {
             Some(reason) => format!("REFUSED: {reason}"),
         };
         let hook = status.hook;
-        writeln!(out, "hook          {:<24} {:<7} {:<12} {how}", hook.target, hook.mode.name(), hook.feeds.name())?;
+        writeln!(
+            out,
+            "hook          {:<24} {:<7} {:<12} {how}",
+            hook.target,
+            hook.mode.name(),
+            hook.feeds.name()
+        )?;
     }
     let refused = kernel.hooks().iter().filter(|status| status.failure.is_some()).count();
     if refused == 0 {

@@ -2,13 +2,18 @@
 
 mod args;
 pub mod doctor;
+mod replay;
+pub mod rules;
 pub mod run;
+pub(crate) mod say;
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
-pub use args::{Cli, Command, DoctorArgs, RunArgs};
+pub use args::{
+    AlertFormat, Cli, Command, DoctorArgs, ReplayArgs, ReplayFormat, RulesCheckArgs, RulesCommand, RunArgs,
+};
 
 /// Parses the command line and runs the command.
 ///
@@ -18,9 +23,11 @@ pub fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run(args) => run::run(args),
         Command::Doctor(args) => doctor::doctor(args),
+        Command::Rules { command: RulesCommand::Check(args) } => rules::check(&args),
+        Command::Replay(args) => replay::replay(&args),
     };
     done.unwrap_or_else(|error| {
-        eprintln!("sensor: {error:#}");
+        say::note(format_args!("sensor: {error:#}"));
         ExitCode::FAILURE
     })
 }

@@ -1,0 +1,221 @@
+//! `sensor replay`: rules matched on recorded events, in constant memory.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, BufWriter, Read as _, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+use sensor_ecs::{Document, OpenSchema};
+use sensor_eql::{Kind, RuleSet};
+
+use super::args::{ReplayArgs, ReplayFormat};
+use super::rules::{Choice, Rules};
+use super::say::note;
+
+/// No event is longer; a line that is will be skipped, so that a file without line ends cannot fill the memory.
+const LINE_BYTES_MAX: usize = 16 << 20;
+/// How many bad lines are shown; all of them are counted.
+const BAD_LINES_SHOWN_MAX: u64 = 20;
+
+/// Matches rules on the events of a file, and prints each match.
+///
+/// # Errors
+///
+/// When rules or events cannot be read. Lines that are no events are reported and counted.
+pub(super) fn replay(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
+    let (events, user) = args.paths()?;
+    let schema = OpenSchema::new();
+    let rules = Rules::load(user, Choice::UserOrShipped, &schema)?;
+    rules.vet(user, args.strict)?;
+    let skipped = rules.set.rules().iter().filter(|rule| rule.compiled.kind() != Kind::Event).count();
+    if skipped > 0 {
+        note(format_args!("{skipped} rules are sequences or samples, which this version does not match"));
+    }
+    let name =
+        if events == Path::new("-") { "standard input".to_owned() } else { events.display().to_string() };
+    let input: Box<dyn BufRead> = if events == Path::new("-") {
+        Box::new(io::stdin().lock())
+    } else {
+        Box::new(BufReader::with_capacity(
+            1 << 20,
+            File::open(events).with_context(|| format!("events {name}"))?,
+        ))
+    };
+    let mut out = BufWriter::new(io::stdout().lock());
+    let ReplayFormat::Pairs = args.format;
+    let mut replay = Replay { name: &name, schema: &schema, rules: &rules.set, totals: Totals::default() };
+    let ended = replay.all(input, &mut out).and_then(|()| out.flush().map_err(End::Output));
+    note(format_args!("{}", replay.totals));
+    match ended {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        // Whoever read the matches has seen enough.
+        Err(End::Output(cause)) if cause.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
+        Err(End::Output(cause)) => Err(cause).context("standard output"),
+        Err(End::Input(cause)) => Err(cause).with_context(|| format!("events {name}")),
+    }
+}
+
+impl ReplayArgs {
+    /// The events and the rules. `--rules` takes any number of paths, and so swallows events that are named last.
+    fn paths(&self) -> anyhow::Result<(&Path, &[std::path::PathBuf])> {
+        match (&self.events, self.rules.split_last()) {
+            (Some(events), _) => Ok((events, &self.rules)),
+            (None, Some((last, others))) if !others.is_empty() => Ok((last, others)),
+            (None, _) => bail!("which events? sensor replay EVENTS.ndjson --rules PATH..."),
+        }
+    }
+}
+
+#[derive(Default)]
+struct Totals {
+    events: u64,
+    matches: u64,
+    bad_lines: u64,
+    malformed: u64,
+}
+
+impl std::fmt::Display for Totals {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { events, matches, bad_lines, malformed } = self;
+        write!(f, "{events} events, {matches} matches, {bad_lines} lines that are no events")?;
+        if *malformed > 0 {
+            write!(f, ", {malformed} values not of their field's type, taken as absent")?;
+        }
+        Ok(())
+    }
+}
+
+enum End {
+    Input(io::Error),
+    Output(io::Error),
+}
+
+struct Replay<'r> {
+    name: &'r str,
+    schema: &'r OpenSchema,
+    rules: &'r RuleSet,
+    totals: Totals,
+}
+
+impl Replay<'_> {
+    fn all(&mut self, mut input: impl BufRead, out: &mut impl Write) -> Result<(), End> {
+        let mut line = Vec::new();
+        let mut document = Document::new();
+        for number in 1u64.. {
+            line.clear();
+            let limit = LINE_BYTES_MAX as u64 + 1;
+            if (&mut input).take(limit).read_until(b'\n', &mut line).map_err(End::Input)? == 0 {
+                break;
+            }
+            let ended = line.pop_if(|last| *last == b'\n').is_some();
+            if !ended && line.len() > LINE_BYTES_MAX {
+                self.bad(number, 1, &format!("longer than {LINE_BYTES_MAX} bytes"));
+                input.skip_until(b'\n').map_err(End::Input)?;
+                continue;
+            }
+            let text = line.trim_ascii();
+            if text.is_empty() {
+                continue;
+            }
+            match document.parse(text, self.schema) {
+                Err(error) => self.bad(number, error.column(), &error.to_string()),
+                Ok(()) => self.event(number, &document, out).map_err(End::Output)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn event(&mut self, number: u64, document: &Document, out: &mut impl Write) -> io::Result<()> {
+        self.totals.events += 1;
+        self.totals.malformed += document.malformed() as u64;
+        let mut result = Ok(());
+        let (rules, totals) = (self.rules, &mut self.totals);
+        rules.matches(document, &mut |index| {
+            if let Some(rule) = rules.get(index)
+                && result.is_ok()
+            {
+                totals.matches += 1;
+                result =
+                    write!(out, "{}\t", rule.rule.id).and_then(|()| write_id(number, document.id(), out));
+            }
+        });
+        result
+    }
+
+    fn bad(&mut self, line: u64, column: usize, cause: &str) {
+        self.totals.bad_lines += 1;
+        if self.totals.bad_lines <= BAD_LINES_SHOWN_MAX {
+            note(format_args!("{}:{line}:{column}: {cause}", self.name));
+        } else if self.totals.bad_lines == BAD_LINES_SHOWN_MAX + 1 {
+            note(format_args!("{}: further lines that are no events are only counted", self.name));
+        }
+    }
+}
+
+/// The event's id, in which nothing may end the line or the column; an event without one is named by its line.
+fn write_id(number: u64, id: Option<&[u8]>, out: &mut impl Write) -> io::Result<()> {
+    match id {
+        None => writeln!(out, "line {number}"),
+        Some(id) if id.iter().any(u8::is_ascii_control) => writeln!(out, "{}", id.escape_ascii()),
+        Some(id) => out.write_all(id).and_then(|()| out.write_all(b"\n")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sensor_eql::{Origin, RuleSource};
+
+    use super::*;
+
+    const RULE: &str = r#"
+[rule]
+name = "Any file"
+description = "Any file"
+rule_id = "11111111-1111-1111-1111-111111111111"
+language = "eql"
+type = "eql"
+risk_score = 1
+severity = "low"
+query = 'file where file.path : "/etc/*" and destination.port == 443'
+"#;
+
+    fn replayed(input: &str) -> (String, String) {
+        let schema = OpenSchema::new();
+        let source = RuleSource { origin: Origin::User, path: "r.toml".to_owned(), text: RULE.to_owned() };
+        let rules = RuleSet::load([source], &schema);
+        assert_eq!(rules.rules().len(), 1, "{:?}", rules.errors());
+        let mut replay = Replay { name: "events", schema: &schema, rules: &rules, totals: Totals::default() };
+        let mut out = Vec::new();
+        assert!(replay.all(input.as_bytes(), &mut out).is_ok());
+        (String::from_utf8(out).unwrap(), replay.totals.to_string())
+    }
+
+    #[test]
+    fn a_match_is_one_line_and_a_bad_line_is_counted() {
+        let event = |id: &str| {
+            format!(
+                r#"{{"event":{{"category":["file"]{id}}},"file.path":"/etc/x","destination":{{"port":443}}}}"#
+            )
+        };
+        let input = [
+            &event(r#","id":"a""#),
+            "",
+            "{",
+            &event(r#","id":"b\tc""#),
+            "{\"event\":{\"category\":\"file\",\"id\":\"no\"}}",
+            &event(""),
+        ]
+        .join("\n");
+        let (out, totals) = replayed(&input);
+        let rule = "11111111-1111-1111-1111-111111111111";
+        assert_eq!(out, format!("{rule}\ta\n{rule}\tb\\tc\n{rule}\tline 6\n"));
+        assert_eq!(totals, "4 events, 3 matches, 1 lines that are no events");
+    }
+
+    #[test]
+    fn a_line_without_end_does_not_fill_the_memory() {
+        let input = format!("{}\n{{}}\n", "x".repeat(LINE_BYTES_MAX + 5));
+        assert_eq!(replayed(&input).1, "1 events, 0 matches, 1 lines that are no events");
+    }
+}

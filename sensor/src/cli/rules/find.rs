@@ -1,0 +1,173 @@
+//! Rule files: those that the user names, and those that ship with the sensor.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use sensor_eql::diag::{Located, SourceFile};
+use sensor_eql::{Diagnostic, Origin, RuleSource, Span};
+
+/// Where packages put the shipped rules. When it is missing, those embedded at build time are used.
+const SHIPPED_DIRECTORY: &str = "/usr/share/sensor/rules";
+static EMBEDDED: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/shipped_rules.rs"));
+/// What the rule reader accepts, and one more byte so that it can say that there was more.
+const FILE_BYTES_MAX: u64 = (4 << 20) + 1;
+
+/// Rule files, read.
+#[derive(Default)]
+pub(super) struct Found {
+    pub(super) sources: Vec<RuleSource>,
+    /// Files that could not be read as text.
+    pub(super) unreadable: Vec<Located>,
+    /// Files already taken, by their real path: a tree may be named twice, or be the shipped one.
+    seen: BTreeSet<PathBuf>,
+}
+
+impl Found {
+    /// Adds a rule file, or every `*.toml` below a directory.
+    pub(super) fn add(&mut self, path: &Path, origin: Origin) -> anyhow::Result<()> {
+        let metadata = fs::metadata(path).with_context(|| format!("rules {}", path.display()))?;
+        if !metadata.is_dir() {
+            let text = read(path).with_context(|| format!("rules {}", path.display()))?;
+            self.take(path, origin, text);
+            return Ok(());
+        }
+        let mut files = Vec::new();
+        let mut directories = BTreeSet::new();
+        walk(path, &mut files, &mut directories)
+            .with_context(|| format!("rules {}: cannot be listed", path.display()))?;
+        if files.is_empty() {
+            bail!("rules {}: no rule file (*.toml) in it", path.display());
+        }
+        files.sort();
+        for file in files {
+            match read(&file) {
+                Ok(text) => self.take(&file, origin, text),
+                Err(cause) => self.unreadable.push(unreadable(&file, &cause.to_string())),
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the rules that ship with the sensor, but for files that the user has named himself.
+    pub(super) fn add_shipped(&mut self) -> anyhow::Result<()> {
+        let directory = Path::new(SHIPPED_DIRECTORY);
+        if directory.is_dir() {
+            return self.add(directory, Origin::Shipped);
+        }
+        self.sources.extend(EMBEDDED.iter().map(|(name, text)| RuleSource {
+            origin: Origin::Shipped,
+            path: format!("built-in/{name}"),
+            text: (*text).to_owned(),
+        }));
+        Ok(())
+    }
+
+    fn take(&mut self, path: &Path, origin: Origin, text: Vec<u8>) {
+        let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        if !self.seen.insert(real) {
+            return;
+        }
+        match String::from_utf8(text) {
+            Ok(text) => self.sources.push(RuleSource { origin, path: path.display().to_string(), text }),
+            Err(error) => {
+                let at = error.utf8_error().valid_up_to();
+                let shown = String::from_utf8_lossy(error.as_bytes());
+                let diagnostic = Diagnostic::error(Span::new(at, at + 1), "not UTF-8 text");
+                let name = path.display().to_string();
+                self.unreadable.push(SourceFile::new(&name, &shown).locate(&diagnostic));
+            }
+        }
+    }
+}
+
+fn unreadable(path: &Path, cause: &str) -> Located {
+    let name = path.display().to_string();
+    SourceFile::new(&name, "").locate(&Diagnostic::error(Span::default(), "cannot be read").because(cause))
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    File::open(path)?.take(FILE_BYTES_MAX).read_to_end(&mut text)?;
+    Ok(text)
+}
+
+/// Rule files below a directory. Links to directories are followed, each directory once; hidden ones are not entered.
+fn walk(directory: &Path, files: &mut Vec<PathBuf>, seen: &mut BTreeSet<PathBuf>) -> io::Result<()> {
+    if !seen.insert(directory.canonicalize()?) {
+        return Ok(());
+    }
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+            if !hidden {
+                walk(&path, files, seen)?;
+            }
+        } else if path.extension().is_some_and(|extension| extension == "toml") {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn names(found: &Found) -> Vec<&str> {
+        found.sources.iter().map(|source| source.path.rsplit('/').next().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_tree_gives_its_rule_files_in_order_and_each_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path();
+        fs::create_dir_all(root.join("b/.git")).unwrap();
+        for name in ["b/2.toml", "a.toml", "b/1.toml", "README.md", "b/.git/x.toml"] {
+            fs::write(root.join(name), "").unwrap();
+        }
+        symlink(root, root.join("b/loop")).unwrap();
+        let mut found = Found::default();
+        found.add(root, Origin::User).unwrap();
+        found.add(&root.join("a.toml"), Origin::User).unwrap();
+        assert_eq!(names(&found), ["a.toml", "1.toml", "2.toml"]);
+    }
+
+    #[test]
+    fn a_path_without_rules_is_an_error_that_names_it() {
+        let directory = tempfile::tempdir().unwrap();
+        for path in [directory.path().to_owned(), directory.path().join("missing")] {
+            let error = Found::default().add(&path, Origin::User).unwrap_err();
+            assert!(format!("{error:#}").contains(path.to_str().unwrap()), "{error:#}");
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_located() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("x.toml");
+        fs::write(&path, b"[rule]\nname = \"\xff\"").unwrap();
+        let mut found = Found::default();
+        found.add(&path, Origin::User).unwrap();
+        assert!(found.sources.is_empty());
+        assert!(found.unreadable[0].to_string().contains("x.toml:2:9"), "{}", found.unreadable[0]);
+    }
+
+    #[test]
+    fn the_rules_of_the_repository_are_embedded() {
+        let tree = Path::new(env!("CARGO_MANIFEST_DIR")).join("../rules");
+        let mut files = Vec::new();
+        walk(&tree, &mut files, &mut BTreeSet::new()).unwrap();
+        assert_eq!(files.len(), EMBEDDED.len());
+        assert!(
+            EMBEDDED
+                .iter()
+                .any(|(name, _)| *name == "linux/persistence_apt_package_manager_file_creation.toml")
+        );
+    }
+}

@@ -1,0 +1,186 @@
+//! Rules for a command: found, compiled, and everything that is wrong with them said.
+
+use std::path::PathBuf;
+
+use anyhow::bail;
+use sensor_ecs::{Ecs, Field, FieldId, Schema};
+use sensor_eql::diag::Located;
+use sensor_eql::{Kind, ListedRule, LoadedRule, Origin, RuleSet};
+
+use super::find::Found;
+use crate::cli::say::note;
+
+/// Which rules a command runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// The user's beside the shipped ones.
+    UserAndShipped,
+    /// The user's only; the shipped ones if he names none.
+    UserOrShipped,
+}
+
+/// The rules of a command, with what stands in the way of some.
+pub struct Rules {
+    /// Those that compiled.
+    pub set: RuleSet,
+    unreadable: Vec<Located>,
+}
+
+impl Rules {
+    /// Finds and compiles rules. Broken ones are kept apart, to be reported.
+    ///
+    /// # Errors
+    ///
+    /// When a path cannot be read, or a directory has no rule file.
+    pub fn load(user: &[PathBuf], choice: Choice, schema: &dyn Schema) -> anyhow::Result<Self> {
+        let mut found = Found::default();
+        for path in user {
+            found.add(path, Origin::User)?;
+        }
+        if choice == Choice::UserAndShipped || user.is_empty() {
+            found.add_shipped()?;
+        }
+        Ok(Self { set: RuleSet::load(found.sources, schema), unreadable: found.unreadable })
+    }
+
+    /// Everything wrong with files that were left out.
+    pub fn errors(&self) -> impl Iterator<Item = &Located> {
+        self.unreadable.iter().chain(self.set.errors())
+    }
+
+    /// How many files are broken.
+    #[must_use]
+    pub fn broken(&self) -> usize {
+        let mut files: Vec<&str> = self.errors().map(|error| error.file.as_str()).collect();
+        files.sort_unstable();
+        files.dedup();
+        files.len()
+    }
+
+    /// Says on stderr what is wrong, and fails if it must not go on: with `strict` on any broken rule, otherwise when
+    /// the user's files are broken and nothing of them is left. A sensor without the rules that it was given would
+    /// look healthy and see nothing.
+    ///
+    /// # Errors
+    ///
+    /// As said.
+    pub fn vet(&self, user: &[PathBuf], strict: bool) -> anyhow::Result<()> {
+        for error in self.errors() {
+            note(format_args!("{error}"));
+        }
+        for warning in self.set.warnings() {
+            note(format_args!("{warning}"));
+        }
+        let broken = self.broken();
+        let files =
+            if broken == 1 { "1 rule file is".to_owned() } else { format!("{broken} rule files are") };
+        if strict && broken > 0 {
+            bail!("{files} broken, as said above, and --strict is given");
+        }
+        let users = self.set.rules().iter().filter(|rule| rule.origin == Origin::User).count();
+        if !user.is_empty() && users == 0 && broken > 0 {
+            bail!("{files} broken, as said above, and no other rule was given");
+        }
+        if self.set.rules().is_empty() {
+            bail!("there is no rule to run");
+        }
+        Ok(())
+    }
+
+    /// One line: how many of what.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let (loaded, listed) = (self.set.rules().len(), self.set.listed().len());
+        let (broken, warnings) = (self.broken(), self.set.warnings().len());
+        format!("{loaded} rules loaded, {listed} listed, {broken} broken, {warnings} warnings")
+    }
+}
+
+/// Rules for live events: the user's beside the shipped ones, vetted, with a summary on stderr.
+///
+/// # Errors
+///
+/// One message that says why there is nothing to run, or nothing that may be run.
+pub fn load_for_run(user: &[PathBuf], strict: bool) -> anyhow::Result<RuleSet> {
+    let rules = Rules::load(user, Choice::UserAndShipped, &Ecs)?;
+    rules.vet(user, strict)?;
+    note(format_args!("sensor: {}", rules.summary()));
+    Ok(rules.set)
+}
+
+/// The schema of live events that remembers what a rule asks for.
+#[derive(Default)]
+struct Asked(std::cell::RefCell<Vec<(String, Field)>>);
+
+impl Schema for Asked {
+    fn lookup(&self, name: &str) -> Option<Field> {
+        let field = Ecs.lookup(name)?;
+        self.0.borrow_mut().push((name.to_owned(), field));
+        Some(field)
+    }
+
+    fn name(&self, id: FieldId) -> Option<std::borrow::Cow<'_, str>> {
+        Ecs.name(id)
+    }
+
+    fn names(&self) -> Vec<std::borrow::Cow<'_, str>> {
+        Ecs.names()
+    }
+
+    fn category(&self) -> FieldId {
+        Ecs.category()
+    }
+
+    fn timestamp(&self) -> FieldId {
+        Ecs.timestamp()
+    }
+
+    fn tiebreaker(&self) -> Option<FieldId> {
+        Ecs.tiebreaker()
+    }
+}
+
+/// Why a rule that compiled will not, or may not, match on this sensor's events.
+#[must_use]
+pub fn obstacles(rule: &LoadedRule) -> Vec<String> {
+    let mut obstacles = Vec::new();
+    match rule.compiled.kind() {
+        Kind::Event => {}
+        Kind::Sequence => obstacles.push("sequences are not matched by this version".to_owned()),
+        Kind::Sample => obstacles.push("samples are not matched by this version".to_owned()),
+    }
+    let categories = rule.compiled.categories().unwrap_or_default();
+    let foreign: Vec<String> = categories
+        .iter()
+        .filter(|category| !matches!(**category, b"file" | b"process"))
+        .map(|category| String::from_utf8_lossy(category).into_owned())
+        .collect();
+    if !foreign.is_empty() {
+        obstacles.push(format!("needs {} events, which this sensor does not record", foreign.join(" and ")));
+    }
+    let asked = Asked::default();
+    // It compiled before; this is only to hear what it asks for.
+    let _ = sensor_eql::parse(&rule.rule.query).and_then(|query| sensor_eql::compile(&query, &asked));
+    let mut unfilled: Vec<String> = asked
+        .0
+        .into_inner()
+        .into_iter()
+        .filter(|(_, field)| !Ecs::fills(field.id))
+        .map(|(name, _)| name)
+        .chain(rule.compiled.unknown_fields().iter().cloned())
+        .collect();
+    unfilled.sort();
+    unfilled.dedup();
+    if !unfilled.is_empty() {
+        obstacles.push(format!("asks for {}, which this sensor never fills", unfilled.join(", ")));
+    }
+    obstacles
+}
+
+/// A listed rule as one line.
+#[must_use]
+pub(super) fn listed_line(rule: &ListedRule) -> String {
+    let name = rule.name.as_deref().unwrap_or("-");
+    let id = rule.id.as_deref().unwrap_or("-");
+    format!("listed  {id}  {name} ({}): {}", rule.path, rule.reason)
+}
