@@ -58,23 +58,20 @@ pub unsafe fn load_optional<T: Copy + Default>(base: Ptr, offset: usize) -> T {
     }
 }
 
-/// A read through any pointer, by helper; `T::default()` when it fails.
+/// A read through any pointer, by helper; zero when it fails: the helper clears the destination then, and
+/// testing its result would double what the verifier has to follow.
 #[inline(always)]
-pub fn probe<T: Copy + Default>(base: Ptr, offset: usize) -> T {
+pub fn probe<T: Copy>(base: Ptr, offset: usize) -> T {
     let mut value = MaybeUninit::<T>::uninit();
-    // SAFETY: the destination is a local of the given size; the helper tolerates any source address.
-    let ret = unsafe {
+    // SAFETY: the destination is a local of the given size, every byte of which the helper writes; it
+    // tolerates any source address. `T` is an integer at every call.
+    unsafe {
         bpf_probe_read_kernel(
             value.as_mut_ptr().cast(),
             size_of::<T>() as u32,
             base.wrapping_add(offset).cast(),
-        )
-    };
-    if ret == 0 {
-        // SAFETY: the helper wrote every byte of it.
-        unsafe { value.assume_init() }
-    } else {
-        T::default()
+        );
+        value.assume_init()
     }
 }
 
@@ -87,3 +84,17 @@ pub fn probe_ptr(base: Ptr, offset: usize) -> Ptr {
 /// Set by the loader: whether the programs report their own troubles through aya-log.
 #[unsafe(no_mangle)]
 pub static DIAGNOSTICS: u8 = 0;
+
+/// Zero; in writable memory, so that the verifier does not know.
+#[unsafe(no_mangle)]
+static mut ZERO: u64 = 0;
+
+/// `value`, as a number of which the verifier knows nothing.
+///
+/// A loop whose counter starts as a known constant has another range in each iteration, and the verifier walks
+/// through all of them; one that starts unknown and is bounded inside the loop converges at once.
+#[inline(always)]
+pub fn forget(value: u64) -> u64 {
+    // SAFETY: nothing writes it.
+    value | unsafe { core::ptr::read_volatile(&raw const ZERO) }
+}

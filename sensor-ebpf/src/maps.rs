@@ -35,7 +35,7 @@ pub struct CreateIntent {
     pub dentry: u64,
     /// The mount that it was looked up through.
     pub vfsmount: u64,
-    /// `d_parent` and `d_name.hash_len` when the permission was given: a dentry's memory is reused, a stale
+    /// `d_parent` and `d_name.hash` when the permission was given: a dentry's memory is reused, a stale
     /// intent must not be taken for the name that lives there now.
     pub parent: u64,
     pub name_hash: u64,

@@ -12,7 +12,7 @@ use sensor_common::{
 
 use crate::{
     emit::Slot,
-    kernel::{Ptr, load, offset, probe, probe_ptr},
+    kernel::{Ptr, forget, load, offset, probe, probe_ptr},
 };
 
 /// Steps of one walk: every component, and the mounts it may cross.
@@ -61,7 +61,7 @@ struct Walk {
     /// `at` where the task's root was passed.
     root_at: u64,
     flags: u64,
-    /// Longest name, while measuring.
+    /// The lengths of all names, or-ed.
     longest: u64,
     out: *mut u8,
     limit: u64,
@@ -144,17 +144,20 @@ fn step(walk: &mut Walk) -> Step {
 unsafe extern "C" fn measure_step(_: u32, walk: *mut Walk) -> i64 {
     // SAFETY: the loop hands back the context that `measure` passed.
     let walk = unsafe { &mut *walk };
+    if walk.at > PATH_BYTES_MAX as u64 {
+        return 1;
+    }
     match step(walk) {
         Step::End => 1,
         Step::Crossed => 0,
         Step::Name { parent } => {
-            let len = u64::from(probe::<u32>(walk.dentry as Ptr, offset!(dentry_name_len)));
+            let len = u64::from(probe::<u32>(walk.dentry as Ptr, offset!(dentry_name_len))) & NAME_BYTES_MAX as u64;
             walk.at += len + 1;
-            if len > walk.longest {
-                walk.longest = len;
-            }
+            // The bits of every length together: their highest is that of the longest, which is what chooses
+            // a slot, and no branch is needed.
+            walk.longest |= len;
             walk.dentry = parent;
-            i64::from(walk.at > PATH_BYTES_MAX as u64)
+            0
         }
     }
 }
@@ -197,6 +200,8 @@ unsafe extern "C" fn copy_step(_: u32, walk: *mut Walk) -> i64 {
 #[inline(always)]
 pub fn measure(start: &Start) -> Measure {
     let mut walk = begin(start);
+    walk.at = forget(0);
+    walk.longest = forget(0);
     // SAFETY: the callback gets the walk it expects, which outlives the call.
     unsafe {
         bpf_loop(STEPS_MAX, measure_step as *mut core::ffi::c_void, (&raw mut walk).cast(), 0);
@@ -209,7 +214,7 @@ pub fn measure(start: &Start) -> Measure {
 #[inline(always)]
 pub fn copy(slot: &Slot, from: usize, prefix: usize, start: &Start, out: *mut PathRef) -> usize {
     let mut walk = begin(start);
-    walk.at = from as u64;
+    walk.at = forget(from as u64);
     walk.out = slot.base;
     walk.limit = slot.name_limit() as u64;
     walk.name_mask = slot.name_mask as u64;
@@ -280,7 +285,7 @@ pub fn copy_cgroup(slot: &Slot, from: usize, node: Ptr, span: *mut Span) -> usiz
     }
     let mut walk = CgroupWalk {
         node: node as u64,
-        at: from as u64,
+        at: forget(from as u64),
         out: slot.base,
         limit: (slot.size - CGROUP_NAME_MASK - 1) as u64,
     };

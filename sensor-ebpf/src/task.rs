@@ -51,7 +51,7 @@ pub unsafe fn fill_facts(out: *mut TaskFacts, task: Ptr) {
         let nsproxy: Ptr = load(task, offset!(task_nsproxy));
         let mnt_ns: Ptr = load(nsproxy, offset!(nsproxy_mnt_ns));
         (*out).mnt_ns = load(mnt_ns, offset!(mnt_namespace_inum));
-        (*out).pid_ns = load(pid_namespace(task), offset!(pid_namespace_inum));
+        (*out).pid_ns = pid_namespace_inum(task);
         (*out).cgroup_id = load_optional(cgroup_node(task), offset!(kernfs_node_id));
         (*out).comm = load_comm(task);
     }
@@ -84,41 +84,36 @@ pub unsafe fn cgroup_node(task: Ptr) -> Ptr {
     }
 }
 
-/// The pid of `task`'s process in its own namespace.
-///
-/// # Safety
-/// `task` must be a typed `task_struct` pointer of a group leader.
+/// The pid of `task`, a group leader, in its own namespace.
 #[inline(always)]
-pub unsafe fn pid_in_namespace(task: Ptr) -> u32 {
-    // SAFETY: typed loads.
-    let (pid, level): (Ptr, u32) = unsafe {
-        let pid: Ptr = load(task, offset!(task_thread_pid));
-        (pid, load(pid, offset!(pid_level)))
-    };
-    probe(upid(pid, level), offset!(upid_nr))
+pub fn pid_in_namespace(task: Ptr) -> u32 {
+    probe(innermost_upid(task), offset!(upid_nr))
 }
 
 #[inline(always)]
-unsafe fn pid_namespace(task: Ptr) -> Ptr {
+unsafe fn pid_namespace_inum(task: Ptr) -> u32 {
     // SAFETY: typed loads.
     unsafe {
         let pid: Ptr = load(task, offset!(task_thread_pid));
         let level: u32 = load(pid, offset!(pid_level));
         if level == 0 {
             // The host's namespace: no helper call.
-            load(pid, offset!(pid_numbers) + offset!(upid_ns))
+            let namespace: Ptr = load(pid, offset!(pid_numbers) + offset!(upid_ns));
+            load(namespace, offset!(pid_namespace_inum))
         } else {
-            probe_ptr(upid(pid, level), offset!(upid_ns))
+            probe(probe_ptr(innermost_upid(task), offset!(upid_ns)), offset!(pid_namespace_inum))
         }
     }
 }
 
-/// Address of `pid->numbers[level]`: a `struct upid` is a number and, last, a pointer.
+/// Address of `pid->numbers[level]`: a `struct upid` is a number and, last, a pointer. Through the helper: the
+/// verifier allows no variable offset on a typed pointer.
 #[inline(always)]
-fn upid(pid: Ptr, level: u32) -> Ptr {
+fn innermost_upid(task: Ptr) -> Ptr {
+    let pid = probe_ptr(task, offset!(task_thread_pid));
+    let level: u32 = probe(pid, offset!(pid_level));
     let size = offset!(upid_ns) + size_of::<u64>();
-    // The namespaces nest at most 32 deep (MAX_PID_NS_LEVEL).
-    ((pid as usize) + offset!(pid_numbers) + (level as usize & 31) * size) as Ptr
+    pid.wrapping_add(offset!(pid_numbers)).wrapping_add(level as usize * size)
 }
 
 /// The number of a `struct pid` in the initial namespace.

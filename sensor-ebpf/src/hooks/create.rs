@@ -53,7 +53,7 @@ pub fn inode_create(ctx: FEntryContext) -> i32 {
         unsafe {
             if (*intent).dentry == dentry as u64 {
                 (*intent).parent = load(dentry, offset!(dentry_parent));
-                (*intent).name_hash = load(dentry, offset!(dentry_name_hash));
+                (*intent).name_hash = u64::from(load::<u32>(dentry, offset!(dentry_name_hash)));
                 (*intent).allowed = 1;
             }
         }
@@ -73,7 +73,7 @@ pub fn d_instantiate(ctx: FEntryContext) -> i32 {
             || (*intent).allowed == 0
             || inode.is_null()
             || (*intent).parent != load::<u64>(dentry, offset!(dentry_parent))
-            || (*intent).name_hash != load::<u64>(dentry, offset!(dentry_name_hash))
+            || (*intent).name_hash != u64::from(load::<u32>(dentry, offset!(dentry_name_hash)))
         {
             return 0;
         }

@@ -113,8 +113,8 @@ impl Kernel {
         let diagnostics = u8::from(options.diagnostics);
         let mut ebpf = EbpfLoader::new()
             .btf(Some(&btf))
-            // The verifier's log of a program this size costs more than loading it; it is asked for on failure.
-            .verifier_log_level(VerifierLogLevel::DISABLE)
+            // Asked for only when a program was refused.
+            .verifier_log_level(VerifierLogLevel::DEBUG)
             .override_global("OFFSETS", resolved.offsets.as_bytes(), true)
             .override_global("DIAGNOSTICS", &diagnostics, true)
             .map_max_entries("RING", options.ring_bytes)
@@ -232,5 +232,14 @@ fn attach(ebpf: &mut Ebpf, hook: &Hook, btf: &aya::Btf) -> Result<(), String> {
         }
         Ok(())
     })();
-    attached.map_err(|error| error::chain(&error))
+    attached.map_err(|error| {
+        if let ProgramError::LoadError { io_error, verifier_log } = &error {
+            let log = verifier_log.to_string();
+            tracing::debug!("the verifier on {}:\n{log}", hook.program);
+            // The reason stands last, before the statistics.
+            let reason = log.lines().rev().find(|line| !line.is_empty() && !line.starts_with("processed "));
+            return reason.map_or_else(|| io_error.to_string(), |reason| format!("{io_error}: {reason}"));
+        }
+        error::chain(&error)
+    })
 }
