@@ -4,6 +4,7 @@ use aya_ebpf::helpers::generated::{bpf_get_smp_processor_id, bpf_ktime_get_boot_
 use sensor_common::wire::{KindCounters, RecordHeader, RecordKind};
 
 use crate::{
+    diag::diagnose,
     kernel::Ptr,
     maps::{COUNTERS, RING},
     task,
@@ -60,19 +61,22 @@ pub fn next_seq(kind: RecordKind) -> u64 {
 }
 
 #[inline(always)]
-pub fn count_ring_full(kind: RecordKind) {
+fn count_ring_full(kind: RecordKind) {
     if let Some(counters) = counters(kind) {
         // SAFETY: a value of the map.
         unsafe { increment(&raw mut (*counters).lost_ring_full) };
     }
+    diagnose!("the ring is full: a record of kind {} is lost", kind as u32);
 }
 
+/// Counts an operation that will end without a record, because there was no room to remember its beginning.
 #[inline(always)]
 pub fn count_no_intent(kind: RecordKind) {
     if let Some(counters) = counters(kind) {
         // SAFETY: a value of the map.
         unsafe { increment(&raw mut (*counters).lost_no_intent) };
     }
+    diagnose!("no room to remember an operation of kind {}", kind as u32);
 }
 
 /// Reserves `SIZE` bytes, fills and submits them.

@@ -81,10 +81,6 @@ pub fn probe_ptr(base: Ptr, offset: usize) -> Ptr {
     probe::<u64>(base, offset) as Ptr
 }
 
-/// Set by the loader: whether the programs report their own troubles through aya-log.
-#[unsafe(no_mangle)]
-pub static DIAGNOSTICS: u8 = 0;
-
 /// Zero; in writable memory, so that the verifier does not know.
 #[unsafe(no_mangle)]
 static mut ZERO: u64 = 0;

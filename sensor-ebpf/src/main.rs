@@ -8,6 +8,7 @@
 #![feature(core_intrinsics)]
 #![expect(internal_features, reason = "atomic add: see emit::increment")]
 
+mod diag;
 mod emit;
 mod hooks;
 mod kernel;

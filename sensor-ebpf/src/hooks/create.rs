@@ -20,6 +20,7 @@ use sensor_common::wire::{FileOp, RecordKind};
 
 use super::file::{FileEvent, OldName};
 use crate::{
+    diag::diagnose,
     emit,
     kernel::{Ptr, load, offset, probe},
     maps::{CREATE_INTENTS, CreateIntent},
@@ -82,6 +83,7 @@ pub fn d_instantiate(ctx: FEntryContext) -> i32 {
     let _ = CREATE_INTENTS.remove(key);
     // A mount of another file system cannot be where this name was looked up.
     if probe::<u64>(vfsmount as Ptr, offset!(vfsmount_sb)) != probe::<u64>(dentry, offset!(dentry_sb)) {
+        diagnose!("creation: the mount is not of the file's file system");
         return 0;
     }
     // SAFETY: typed pointers.

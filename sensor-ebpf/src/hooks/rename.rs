@@ -25,6 +25,7 @@ use sensor_common::{
 
 use super::file::{FileEvent, OldName};
 use crate::{
+    diag::diagnose,
     emit,
     kernel::{Ptr, load, offset, probe},
     maps::{RENAME_INTENT_EMPTY, RENAME_INTENTS, RenameIntent},
@@ -110,6 +111,7 @@ unsafe fn emit_rename(renamedata: Ptr, intent: &RenameIntent) {
         let exchange = load::<u32>(renamedata, offset!(renamedata_flags)) & RENAME_EXCHANGE != 0;
         let vfsmount = intent.vfsmount;
         if probe::<u64>(vfsmount as Ptr, offset!(vfsmount_sb)) != load::<u64>(old_dentry, offset!(dentry_sb)) {
+            diagnose!("rename: the mount is not of the file's file system");
             return;
         }
         let current = task::current();

@@ -110,7 +110,7 @@ impl Kernel {
         drop(bytes);
 
         let btf = aya::Btf::from_sys_fs()?;
-        let diagnostics = u8::from(options.diagnostics);
+        let diagnostics = u32::from(options.diagnostics);
         let mut ebpf = EbpfLoader::new()
             .btf(Some(&btf))
             // Asked for only when a program was refused.
