@@ -1,5 +1,7 @@
 //! From a parsed query to something that runs.
 
+use std::sync::Arc;
+
 use sensor_ecs::{FieldId, Record, Schema};
 
 use crate::ast::{Pipe, Query};
@@ -48,13 +50,35 @@ pub(crate) struct Stage {
     pub(crate) missing: bool,
 }
 
-/// A sequence with its runs expanded.
+/// A sequence. Its terms are as written; its stages name them once per run.
 #[derive(Clone, Debug)]
 pub(crate) struct SequencePlan {
-    pub(crate) stages: Vec<Stage>,
+    pub(crate) terms: Vec<Stage>,
+    /// The term of each stage.
+    pub(crate) stages: Vec<usize>,
+    /// The terms of the stages that must occur.
+    pub(crate) positives: Vec<usize>,
+    pub(crate) missing: Vec<Missing>,
     pub(crate) until: Option<Stage>,
     pub(crate) maxspan: Option<i64>,
     pub(crate) pipes: Vec<Pipe>,
+}
+
+/// An event that must be missing, by its place among the stages that must occur.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Missing {
+    pub(crate) term: usize,
+    pub(crate) place: Place,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Before the first.
+    Leading,
+    /// Between this positive stage and the next.
+    After(usize),
+    /// After the last.
+    Trailing,
 }
 
 /// A sample.
@@ -72,6 +96,13 @@ pub(crate) enum Plan {
     Sample(SamplePlan),
 }
 
+/// The fields that put events in order.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OrderFields {
+    pub(crate) timestamp: FieldId,
+    pub(crate) tiebreaker: Option<FieldId>,
+}
+
 /// The form of a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -86,7 +117,8 @@ pub enum Kind {
 /// A query ready to run against records of the schema it was compiled with.
 #[derive(Clone, Debug)]
 pub struct Compiled {
-    pub(crate) plan: Plan,
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) order: OrderFields,
     warnings: Vec<Diagnostic>,
     unknown_fields: Vec<String>,
 }
@@ -103,15 +135,16 @@ pub fn compile(query: &Query, schema: &dyn Schema) -> Result<Compiled, Diagnosti
     if lower.found.iter().any(|d| d.severity == Severity::Error) {
         return Err(Diagnostics(lower.found));
     }
-    Ok(Compiled { plan, warnings: lower.found, unknown_fields: lower.unknown })
+    let order = OrderFields { timestamp: schema.timestamp(), tiebreaker: schema.tiebreaker() };
+    Ok(Compiled { plan: Arc::new(plan), order, warnings: lower.found, unknown_fields: lower.unknown })
 }
 
 impl Compiled {
     /// Whether one record satisfies a single-event query. Pipes do not apply; other forms never match here, they
-    /// need a [`crate::Correlator`].
+    /// need a [`crate::Stream`].
     #[must_use]
     pub fn matches(&self, record: &impl Record) -> bool {
-        match &self.plan {
+        match self.plan.as_ref() {
             Plan::Event { filter, .. } => filter.matches(record),
             Plan::Sequence(_) | Plan::Sample(_) => false,
         }
@@ -120,7 +153,7 @@ impl Compiled {
     /// Whether the query is on single events, a sequence or a sample.
     #[must_use]
     pub fn kind(&self) -> Kind {
-        match self.plan {
+        match *self.plan {
             Plan::Event { .. } => Kind::Event,
             Plan::Sequence(_) => Kind::Sequence,
             Plan::Sample(_) => Kind::Sample,
@@ -146,9 +179,9 @@ impl Compiled {
     }
 
     pub(crate) fn filters(&self) -> impl Iterator<Item = &Filter> {
-        let (one, many, until) = match &self.plan {
+        let (one, many, until) = match self.plan.as_ref() {
             Plan::Event { filter, .. } => (Some(filter), &[][..], None),
-            Plan::Sequence(s) => (None, s.stages.as_slice(), s.until.as_ref()),
+            Plan::Sequence(s) => (None, s.terms.as_slice(), s.until.as_ref()),
             Plan::Sample(s) => (None, s.members.as_slice(), None),
         };
         one.into_iter().chain(many.iter().chain(until).map(|s| &s.filter))

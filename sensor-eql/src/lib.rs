@@ -4,6 +4,7 @@
 
 pub mod ast;
 mod compile;
+mod correlate;
 pub mod diag;
 mod eval;
 mod func;
@@ -13,6 +14,7 @@ mod lint;
 mod lower;
 mod net;
 mod parse;
+pub mod reference;
 mod regex;
 mod rules;
 mod time;
@@ -20,6 +22,7 @@ mod value;
 mod wild;
 
 pub use compile::{Compiled, Kind, compile};
+pub use correlate::{Correlator, Limits, Match, Stats, Stream};
 pub use diag::{Diagnostic, Diagnostics, Severity, Span};
 pub use parse::{parse, parse_condition};
 pub use rules::{

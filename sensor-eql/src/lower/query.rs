@@ -4,7 +4,7 @@ use sensor_ecs::FieldId;
 
 use super::{Known, Lower};
 use crate::ast::{EventFilter, Expr, ExprKind, Query, Sample, Sequence, Term};
-use crate::compile::{Filter, Key, Plan, SamplePlan, SequencePlan, Stage};
+use crate::compile::{Filter, Key, Missing, Place, Plan, SamplePlan, SequencePlan, Stage};
 
 impl Lower<'_> {
     pub(crate) fn query(&mut self, query: &Query) -> Plan {
@@ -24,15 +24,29 @@ impl Lower<'_> {
     }
 
     fn sequence(&mut self, q: &Sequence) -> SequencePlan {
+        let terms: Vec<Stage> = q.terms.iter().map(|t| self.stage(&q.by, t)).collect();
         let mut stages = Vec::new();
-        for term in &q.terms {
-            let stage = self.stage(&q.by, term);
+        let mut positives = Vec::new();
+        let mut missing = Vec::new();
+        let last = q.terms.iter().rposition(|t| !t.missing);
+        for (i, term) in q.terms.iter().enumerate() {
             for _ in 0..term.runs {
-                stages.push(stage.clone());
+                stages.push(i);
+                if !term.missing {
+                    positives.push(i);
+                }
+            }
+            if term.missing {
+                let place = match positives.len().checked_sub(1) {
+                    None => Place::Leading,
+                    Some(_) if last.is_some_and(|last| last < i) => Place::Trailing,
+                    Some(before) => Place::After(before),
+                };
+                missing.push(Missing { term: i, place });
             }
         }
         let until = q.until.as_ref().map(|t| self.stage(&q.by, t));
-        SequencePlan { stages, until, maxspan: q.maxspan, pipes: q.pipes.clone() }
+        SequencePlan { terms, stages, positives, missing, until, maxspan: q.maxspan, pipes: q.pipes.clone() }
     }
 
     fn sample(&mut self, q: &Sample) -> SamplePlan {

@@ -44,7 +44,7 @@ impl Index {
         let mut others: Vec<Dimension> =
             fields.map(|field| Dimension { field, by_text: HashMap::new(), free: blank() }).collect();
         for (i, rule) in rules.iter().enumerate() {
-            let Plan::Event { filter, .. } = &rule.compiled.plan else { continue };
+            let Plan::Event { filter, .. } = rule.compiled.plan.as_ref() else { continue };
             set(&mut eligible, i);
             category.add(i, filter.category.as_ref().map(|c| vec![c.to_vec()]), words);
             for dimension in &mut others {

@@ -180,7 +180,7 @@ impl RuleSet {
     pub fn matches(&self, record: &impl Record, out: &mut impl FnMut(RuleIndex)) {
         self.index.candidates(record, &mut |index| {
             if let Some(LoadedRule { compiled, .. }) = self.rules.get(index.slot())
-                && let Plan::Event { filter, .. } = &compiled.plan
+                && let Plan::Event { filter, .. } = compiled.plan.as_ref()
                 && filter.matches(record)
             {
                 out(index);

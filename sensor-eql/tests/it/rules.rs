@@ -1,13 +1,11 @@
 //! Rule files and sets of them: validation, duplicates, reasons, and the rule that ships.
 
-mod support;
-
+use crate::support::JsonSchema;
 use sensor_eql::{
     Language, Origin, Reason, RuleSet, RuleSeverity, RuleSource, RuleType, Severity, parse_rule_file,
 };
-use support::JsonSchema;
 
-const SHIPPED: &str = include_str!("../../rules/linux/persistence_apt_package_manager_file_creation.toml");
+const SHIPPED: &str = include_str!("../../../rules/linux/persistence_apt_package_manager_file_creation.toml");
 
 fn rule(id: &str, query: &str) -> String {
     format!(

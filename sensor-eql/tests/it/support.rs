@@ -1,30 +1,29 @@
 //! A schema inferred from JSON documents, for tests: the engine takes its schema as a parameter, and this is another.
 
-#![allow(
-    dead_code,
-    unreachable_pub,
-    missing_docs,
-    reason = "each test file uses its own part of this module"
-)]
-
 use std::borrow::Cow;
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
 use sensor_ecs::{Field, FieldId, FieldType, Record, Scalar, Schema, Value};
 
 /// Field names with types; unknown names are added when asked for, if `open`.
-pub struct JsonSchema {
-    names: RefCell<(Vec<(String, FieldType)>, HashMap<String, u16>)>,
+pub(crate) struct JsonSchema {
+    names: RefCell<Names>,
     open: bool,
     category: FieldId,
     timestamp: FieldId,
     tiebreaker: Option<FieldId>,
 }
 
+#[derive(Default)]
+struct Names {
+    list: Vec<(String, FieldType)>,
+    by_name: HashMap<String, u16>,
+}
+
 impl JsonSchema {
-    pub fn new(category: &str, timestamp: &str, tiebreaker: Option<&str>, open: bool) -> Self {
+    pub(crate) fn new(category: &str, timestamp: &str, tiebreaker: Option<&str>, open: bool) -> Self {
         let mut schema = Self {
             names: RefCell::default(),
             open,
@@ -39,13 +38,13 @@ impl JsonSchema {
     }
 
     /// Elastic Common Schema names, any of them.
-    pub fn ecs() -> Self {
+    pub(crate) fn ecs() -> Self {
         Self::new("event.category", "@timestamp", Some("event.sequence"), true)
     }
 
-    pub fn define(&self, name: &str, ty: FieldType) -> FieldId {
+    pub(crate) fn define(&self, name: &str, ty: FieldType) -> FieldId {
         let mut names = self.names.borrow_mut();
-        let (list, by_name) = &mut *names;
+        let Names { list, by_name } = &mut *names;
         let next = u16::try_from(list.len()).unwrap();
         let id = *by_name.entry(name.to_owned()).or_insert(next);
         if id == next {
@@ -55,39 +54,44 @@ impl JsonSchema {
     }
 
     fn ty(&self, id: FieldId) -> FieldType {
-        self.names.borrow().0[usize::from(id.0)].1
+        self.names.borrow().list[usize::from(id.0)].1
     }
 
     /// Reads a document, adding the fields it has.
-    pub fn document(&self, json: &serde_json::Value) -> JsonRecord {
+    pub(crate) fn document(&self, json: &serde_json::Value) -> JsonRecord {
+        let mut found: BTreeMap<String, (bool, Vec<&serde_json::Value>)> = BTreeMap::new();
+        flatten(String::new(), json, false, &mut found);
         let mut record = JsonRecord::default();
-        self.flatten("", json, &mut record);
+        for (name, (many, values)) in found {
+            let Some(first) = values.first() else { continue };
+            let id = self.define(&name, infer(&name, first));
+            let mut scalars: Vec<Scalar> = values.iter().map(|v| scalar(v, self.ty(id))).collect();
+            record.set(id, if many { Stored::Many(scalars) } else { Stored::One(scalars.remove(0)) });
+        }
         record
     }
+}
 
-    fn flatten(&self, prefix: &str, json: &serde_json::Value, record: &mut JsonRecord) {
-        match json {
-            serde_json::Value::Object(members) => {
-                for (key, value) in members {
-                    let name = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
-                    self.flatten(&name, value, record);
-                }
+/// Values by dotted name, through objects and lists of them; null is no value.
+fn flatten<'j>(
+    name: String,
+    json: &'j serde_json::Value,
+    many: bool,
+    found: &mut BTreeMap<String, (bool, Vec<&'j serde_json::Value>)>,
+) {
+    match json {
+        serde_json::Value::Object(members) => {
+            for (key, value) in members {
+                let longer = if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
+                flatten(longer, value, many, found);
             }
-            serde_json::Value::Null => {}
-            serde_json::Value::Array(items) => {
-                let mut scalars = Vec::new();
-                for item in items.iter().filter(|i| !i.is_null()) {
-                    let id = self.define(prefix, infer(prefix, item));
-                    scalars.push(scalar(item, self.ty(id)));
-                }
-                if let Some(id) = self.lookup(prefix) {
-                    record.set(id.id, Stored::Many(scalars));
-                }
-            }
-            one => {
-                let id = self.define(prefix, infer(prefix, one));
-                record.set(id, Stored::One(scalar(one, self.ty(id))));
-            }
+        }
+        serde_json::Value::Array(items) => items.iter().for_each(|i| flatten(name.clone(), i, true, found)),
+        serde_json::Value::Null => {}
+        one => {
+            let entry = found.entry(name).or_default();
+            entry.0 |= many;
+            entry.1.push(one);
         }
     }
 }
@@ -133,7 +137,7 @@ fn date(text: &str) -> i64 {
 
 impl Schema for JsonSchema {
     fn lookup(&self, name: &str) -> Option<Field> {
-        let known = self.names.borrow().1.get(name).copied().map(FieldId);
+        let known = self.names.borrow().by_name.get(name).copied().map(FieldId);
         let id = match known {
             None if self.open => self.define(name, infer(name, &serde_json::Value::Null)),
             known => known?,
@@ -142,11 +146,11 @@ impl Schema for JsonSchema {
     }
 
     fn name(&self, id: FieldId) -> Option<Cow<'_, str>> {
-        self.names.borrow().0.get(usize::from(id.0)).map(|(n, _)| Cow::Owned(n.clone()))
+        self.names.borrow().list.get(usize::from(id.0)).map(|(n, _)| Cow::Owned(n.clone()))
     }
 
     fn names(&self) -> Vec<Cow<'_, str>> {
-        self.names.borrow().0.iter().map(|(n, _)| Cow::Owned(n.clone())).collect()
+        self.names.borrow().list.iter().map(|(n, _)| Cow::Owned(n.clone())).collect()
     }
 
     fn category(&self) -> FieldId {
@@ -163,16 +167,16 @@ impl Schema for JsonSchema {
 }
 
 #[derive(Clone, Debug)]
-pub enum Stored {
+pub(crate) enum Stored {
     One(Scalar),
     Many(Vec<Scalar>),
 }
 
 #[derive(Clone, Debug, Default)]
-pub struct JsonRecord(Vec<Option<Stored>>);
+pub(crate) struct JsonRecord(Vec<Option<Stored>>);
 
 impl JsonRecord {
-    pub fn set(&mut self, id: FieldId, value: Stored) {
+    pub(crate) fn set(&mut self, id: FieldId, value: Stored) {
         let slot = usize::from(id.0);
         if self.0.len() <= slot {
             self.0.resize(slot + 1, None);
@@ -180,7 +184,7 @@ impl JsonRecord {
         self.0[slot] = Some(value);
     }
 
-    pub fn get(&self, schema: &JsonSchema, name: &str) -> Option<Scalar> {
+    pub(crate) fn get(&self, schema: &JsonSchema, name: &str) -> Option<Scalar> {
         match self.0.get(usize::from(schema.lookup(name)?.id.0))?.as_ref()? {
             Stored::One(scalar) => Some(scalar.clone()),
             Stored::Many(_) => None,
@@ -199,7 +203,7 @@ impl Record for JsonRecord {
 }
 
 /// The directory of sample data, or `None` after saying why the test is skipped.
-pub fn sample_data(part: &str) -> Option<PathBuf> {
+pub(crate) fn sample_data(part: &str) -> Option<PathBuf> {
     let root = match std::env::var_os("SENSOR_TEST_DATA") {
         Some(dir) => PathBuf::from(dir),
         None => PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"),

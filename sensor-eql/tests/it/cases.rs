@@ -5,13 +5,11 @@
 //! ` ```json no match ` hold events laid over the base, where null removes a field. After ` ```eql error ` or
 //! ` ```eql warning `, a ` ```text ` block holds what the finding must show.
 
-mod support;
-
 use std::path::Path;
 
+use crate::support::JsonSchema;
 use sensor_eql::diag::SourceFile;
 use sensor_eql::{Compiled, Diagnostics, Origin, RuleSet, RuleSource, compile, parse};
-use support::JsonSchema;
 
 enum Subject {
     Nothing,

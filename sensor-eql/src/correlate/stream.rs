@@ -1,0 +1,188 @@
+//! One query run over a stream of events, whatever its form.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use sensor_ecs::Record;
+
+use super::keys::Ordinal;
+use super::sample::SampleState;
+use super::sequence::SequenceState;
+use super::{Held, Limits, Stats};
+use crate::ast::Pipe;
+use crate::compile::{Compiled, OrderFields, Plan};
+
+/// A query with its state. `T` is what the caller wants back for each event of a match: an id, or a shared event.
+#[derive(Clone, Debug)]
+pub struct Stream<T> {
+    plan: Arc<Plan>,
+    order: OrderFields,
+    state: Form<T>,
+    pipes: Vec<PipeState<T>>,
+    arrivals: u64,
+    newest: i64,
+    late: u64,
+    behind: u32,
+}
+
+/// So many late events without one in time mean that the clock was set back.
+const LATE_IN_A_ROW: u32 = 64;
+
+#[derive(Clone, Debug)]
+enum Form<T> {
+    Event,
+    Sequence(SequenceState<T>),
+    Sample(SampleState<T>),
+}
+
+#[derive(Clone, Debug)]
+enum PipeState<T> {
+    Head { left: u64 },
+    Tail { keep: u64, last: VecDeque<Vec<Option<T>>> },
+}
+
+impl<T: Clone> Stream<T> {
+    /// Starts a query. `look_back_ns` bounds the state of a sequence without maxspan and of a sample; without it,
+    /// only `limits` do.
+    #[must_use]
+    pub fn new(compiled: &Compiled, look_back_ns: Option<i64>, limits: Limits) -> Self {
+        let (state, pipes) = match compiled.plan.as_ref() {
+            Plan::Event { pipes, .. } => (Form::Event, pipes),
+            Plan::Sequence(plan) => {
+                (Form::Sequence(SequenceState::new(plan, look_back_ns, limits)), &plan.pipes)
+            }
+            Plan::Sample(plan) => (Form::Sample(SampleState::new(look_back_ns, limits)), &plan.pipes),
+        };
+        let pipes = pipes
+            .iter()
+            .map(|pipe| match pipe {
+                Pipe::Head(n) => PipeState::Head { left: *n },
+                Pipe::Tail(n) => PipeState::Tail { keep: *n, last: VecDeque::new() },
+            })
+            .collect();
+        Self {
+            plan: Arc::clone(&compiled.plan),
+            order: compiled.order,
+            state,
+            pipes,
+            arrivals: 0,
+            newest: i64::MIN,
+            late: 0,
+            behind: 0,
+        }
+    }
+
+    /// Takes the next event. `weight` is what keeping `event` costs, in bytes. `out` gets each match in stage
+    /// order; an event that had to be missing is `None`.
+    pub fn push(
+        &mut self,
+        record: &impl Record,
+        event: &T,
+        weight: usize,
+        out: &mut impl FnMut(&[Option<T>]),
+    ) {
+        self.arrivals += 1;
+        let plan = Arc::clone(&self.plan);
+        let mut pipes = std::mem::take(&mut self.pipes);
+        let mut piped = |found: &[Option<T>]| pass(&mut pipes, found, out);
+        match plan.as_ref() {
+            Plan::Event { filter, .. } => {
+                if filter.matches(record) {
+                    piped(&[Some(event.clone())]);
+                }
+            }
+            Plan::Sequence(_) | Plan::Sample(_) => {
+                if let Some(at) = Ordinal::of(record, self.order, self.arrivals) {
+                    self.note_time(at.time);
+                    let held = Held { event: event.clone(), weight };
+                    match (&mut self.state, plan.as_ref()) {
+                        (Form::Sequence(state), Plan::Sequence(plan)) => {
+                            state.push(plan, record, at, &held, &mut piped);
+                        }
+                        (Form::Sample(state), Plan::Sample(plan)) => {
+                            state.push(plan, record, at, &held, &mut piped)
+                        }
+                        _ => {}
+                    }
+                }
+            }
+        }
+        self.pipes = pipes;
+    }
+
+    /// Counts late events. When they keep coming, the clock was set back: what lies in its future is forgotten.
+    fn note_time(&mut self, time: i64) {
+        if time >= self.newest {
+            self.newest = time;
+            self.behind = 0;
+            return;
+        }
+        self.late += 1;
+        self.behind += 1;
+        if self.behind < LATE_IN_A_ROW {
+            return;
+        }
+        match &mut self.state {
+            Form::Sequence(state) => state.clock_set_back(time),
+            Form::Sample(state) => state.clock_set_back(time),
+            Form::Event => {}
+        }
+        self.newest = time;
+        self.behind = 0;
+    }
+
+    /// Tells that it is `now_ns` by event time although no event came: what waited for an event to be missing
+    /// may be due.
+    pub fn advance(&mut self, now_ns: i64, out: &mut impl FnMut(&[Option<T>])) {
+        let pipes = &mut self.pipes;
+        let mut piped = |found: &[Option<T>]| pass(pipes, found, out);
+        match (&mut self.state, self.plan.as_ref()) {
+            (Form::Sequence(state), Plan::Sequence(plan)) => state.advance(plan, now_ns, &mut piped),
+            (Form::Sample(state), _) => state.advance(now_ns),
+            _ => {}
+        }
+    }
+
+    /// Ends the stream: nothing more comes, so what must be missing is, and `tail` knows its last.
+    pub fn finish(&mut self, out: &mut impl FnMut(&[Option<T>])) {
+        let pipes = &mut self.pipes;
+        if let (Form::Sequence(state), Plan::Sequence(plan)) = (&mut self.state, self.plan.as_ref()) {
+            state.finish(plan, &mut |found| pass(pipes, found, out));
+        }
+        for i in 0..self.pipes.len() {
+            let Some(PipeState::Tail { last, .. }) = self.pipes.get_mut(i) else { continue };
+            let flushed = std::mem::take(last);
+            if let Some((_, after)) = self.pipes.split_at_mut_checked(i + 1) {
+                flushed.iter().for_each(|found| pass(after, found, out));
+            }
+        }
+    }
+
+    /// What the state holds and what it lost.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let stats = match &self.state {
+            Form::Event => Stats::default(),
+            Form::Sequence(state) => state.stats(),
+            Form::Sample(state) => state.stats(),
+        };
+        Stats { late: self.late, ..stats }
+    }
+}
+
+fn pass<T: Clone>(pipes: &mut [PipeState<T>], found: &[Option<T>], out: &mut impl FnMut(&[Option<T>])) {
+    for pipe in pipes {
+        match pipe {
+            PipeState::Head { left: 0 } => return,
+            PipeState::Head { left } => *left -= 1,
+            PipeState::Tail { keep, last } => {
+                last.push_back(found.to_vec());
+                if u64::try_from(last.len()).unwrap_or(u64::MAX) > *keep {
+                    last.pop_front();
+                }
+                return;
+            }
+        }
+    }
+    out(found);
+}

@@ -1,0 +1,12 @@
+//! Tests of the public interface.
+
+#[cfg(test)]
+mod cases;
+#[cfg(test)]
+mod random;
+#[cfg(test)]
+mod rules;
+#[cfg(test)]
+mod suites;
+#[cfg(test)]
+mod support;
