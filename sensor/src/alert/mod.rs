@@ -1,1 +1,11 @@
 //! What a rule hit becomes: a document for an index, a text for a person.
+
+mod document;
+mod emit;
+mod shown;
+#[cfg(test)]
+mod tests;
+mod text;
+
+pub use emit::Format;
+pub(crate) use emit::{Emitter, EmitterTotals};

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::alert::Format;
 use crate::sink::Target;
 
 /// Kernel telemetry in Elastic's common schema, and Elastic's EQL rules matched on it.
@@ -47,22 +48,10 @@ pub struct RunArgs {
     pub alerts: Target,
     /// How alerts are written.
     #[arg(long, value_name = "FORMAT", default_value = "auto")]
-    pub alert_format: AlertFormat,
+    pub alert_format: Format,
     /// Let one broken rule keep the sensor from starting.
     #[arg(long)]
     pub strict: bool,
-}
-
-/// How alerts are written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum AlertFormat {
-    /// As text on a terminal, otherwise as NDJSON.
-    #[default]
-    Auto,
-    /// For people.
-    Text,
-    /// For an index: one document per line.
-    Ndjson,
 }
 
 /// `sensor doctor`.

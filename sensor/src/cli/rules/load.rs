@@ -1,5 +1,6 @@
 //! Rules for a command: found, compiled, and everything that is wrong with them said.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use anyhow::bail;
@@ -68,7 +69,8 @@ impl Rules {
         for error in self.errors() {
             note(format_args!("{error}"));
         }
-        for warning in self.set.warnings() {
+        // Advice for authors is what `rules check` is for; that a rule is not the one somebody thinks is news here.
+        for warning in self.set.warnings().iter().filter(|warning| is_replacement(warning)) {
             note(format_args!("{warning}"));
         }
         let broken = self.broken();
@@ -106,6 +108,10 @@ pub fn load_for_run(user: &[PathBuf], strict: bool) -> anyhow::Result<RuleSet> {
     rules.vet(user, strict)?;
     note(format_args!("sensor: {}", rules.summary()));
     Ok(rules.set)
+}
+
+fn is_replacement(warning: &Located) -> bool {
+    warning.diagnostic.cause.as_deref() == Some("same rule_id")
 }
 
 /// The schema of live events that remembers what a rule asks for.
@@ -154,6 +160,8 @@ pub fn obstacles(rule: &LoadedRule) -> Vec<String> {
         .iter()
         .filter(|category| !matches!(**category, b"file" | b"process"))
         .map(|category| String::from_utf8_lossy(category).into_owned())
+        .collect::<BTreeSet<_>>()
+        .into_iter()
         .collect();
     if !foreign.is_empty() {
         obstacles.push(format!("needs {} events, which this sensor does not record", foreign.join(" and ")));

@@ -1,0 +1,158 @@
+//! The alert as a document, in the shape of Elastic Endpoint's behaviour alerts.
+
+use std::io::Write as _;
+
+use sensor_ecs::{
+    Agent, Event, EventId, escape::write_json_string, time::rfc3339, write_escaped_flag, write_facts,
+    write_json,
+};
+use sensor_eql::{Rule, Technique};
+
+/// What an alert has of its own.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AlertId {
+    pub(super) id: EventId,
+    pub(super) sequence: u64,
+}
+
+/// Writes JSON members, remembering whether text was escaped.
+struct Members<'o> {
+    out: &'o mut Vec<u8>,
+    escaped: bool,
+}
+
+impl Members<'_> {
+    fn raw(&mut self, json: &str) {
+        self.out.extend_from_slice(json.as_bytes());
+    }
+
+    fn text(&mut self, text: &[u8]) {
+        self.escaped |= write_json_string(text, self.out);
+    }
+
+    /// `"key":"text"`, preceded by what goes before it.
+    fn member(&mut self, before_and_key: &str, text: &[u8]) {
+        self.raw(before_and_key);
+        self.text(text);
+    }
+
+    fn number(&mut self, before_and_key: &str, number: u64) {
+        self.raw(before_and_key);
+        // Writing to a vector cannot fail.
+        let _ = write!(self.out, "{number}");
+    }
+
+    fn list<T>(&mut self, items: &[T], mut item: impl FnMut(&mut Self, &T)) {
+        self.raw("[");
+        for (position, each) in items.iter().enumerate() {
+            if position > 0 {
+                self.raw(",");
+            }
+            item(self, each);
+        }
+        self.raw("]");
+    }
+}
+
+/// Appends the alert for one event as a JSON object, without a line end.
+pub(super) fn write_alert(rule: &Rule, event: &Event<'_>, own: AlertId, out: &mut Vec<u8>) {
+    let category = if event.meta.action.is_file() { "file" } else { "process" };
+    let mut to = Members { out, escaped: false };
+    head(&mut to, rule, event.agent, category, event.meta.time_ns, own);
+    to.member(",\"message\":", format!("Malicious Behavior Detection Alert: {}", rule.name).as_bytes());
+    to.raw(",");
+    to.escaped |= write_facts(event, to.out);
+    rule_and_threat(&mut to, rule);
+    to.raw(",\"Events\":[");
+    write_json(event, to.out);
+    // Inside the event's own braces.
+    to.out.pop();
+    to.member(",\"_label\":", category.as_bytes());
+    to.raw(",\"_state\":0}]");
+    if to.escaped {
+        write_escaped_flag(to.out);
+    }
+    to.raw("}");
+}
+
+/// Appends what a rule's cap held back, as an alert without events.
+pub(super) fn write_held_back(
+    rule: &Rule,
+    agent: &Agent,
+    count: u64,
+    last_ns: i64,
+    own: AlertId,
+    out: &mut Vec<u8>,
+) {
+    let mut to = Members { out, escaped: false };
+    head(&mut to, rule, agent, "host", last_ns, own);
+    let message =
+        format!("Malicious Behavior Detection Alert: {}: {count} further matches held back", rule.name);
+    to.member(",\"message\":", message.as_bytes());
+    to.member(",\"agent\":{\"id\":", &agent.id);
+    to.member(",\"type\":\"endpoint\",\"version\":", &agent.version);
+    to.raw("}");
+    rule_and_threat(&mut to, rule);
+    to.number(",\"sensor\":{\"held_back\":", count);
+    to.raw(if to.escaped { ",\"escaped\":true}}" } else { "}}" });
+}
+
+fn head(to: &mut Members<'_>, rule: &Rule, agent: &Agent, category: &str, time_ns: i64, own: AlertId) {
+    let time = rfc3339(time_ns);
+    to.member("{\"@timestamp\":", &time);
+    to.member(",\"data_stream\":{\"dataset\":\"endpoint.alerts\",\"namespace\":", &agent.namespace);
+    to.raw(",\"type\":\"logs\"}");
+    to.raw(",\"event\":{\"action\":\"rule_detection\",\"category\":[\"malware\",\"intrusion_detection\",");
+    to.text(category.as_bytes());
+    to.member("],\"code\":\"behavior\",\"created\":", &time);
+    to.member(",\"dataset\":\"endpoint.alerts\",\"id\":", own.id.as_bytes());
+    to.raw(",\"kind\":\"alert\",\"module\":\"endpoint\",\"outcome\":\"success\"");
+    to.number(",\"risk_score\":", u64::from(rule.risk_score));
+    to.number(",\"sequence\":", own.sequence);
+    to.number(",\"severity\":", u64::from(rule.severity.number()));
+    to.raw(",\"type\":[\"info\",\"allowed\"]}");
+}
+
+fn rule_and_threat(to: &mut Members<'_>, rule: &Rule) {
+    to.member(",\"rule\":{\"id\":", rule.id.as_bytes());
+    to.member(",\"name\":", rule.name.as_bytes());
+    to.member(",\"description\":", rule.description.trim().as_bytes());
+    if !rule.references.is_empty() {
+        to.raw(",\"reference\":");
+        to.list(&rule.references, |to, link| to.text(link.as_bytes()));
+    }
+    to.raw(",\"ruleset\":\"production\"");
+    if let Some(version) = rule.version {
+        to.member(",\"version\":", version.to_string().as_bytes());
+    }
+    to.raw("}");
+    if rule.threats.is_empty() {
+        return;
+    }
+    to.raw(",\"threat\":");
+    to.list(&rule.threats, |to, threat| {
+        to.member("{\"framework\":", threat.framework.as_bytes());
+        to.member(",\"tactic\":{\"id\":", threat.tactic.id.as_bytes());
+        to.member(",\"name\":", threat.tactic.name.as_bytes());
+        to.member(",\"reference\":", threat.tactic.reference.as_bytes());
+        to.raw("}");
+        if !threat.techniques.is_empty() {
+            to.raw(",\"technique\":");
+            techniques(to, &threat.techniques);
+        }
+        to.raw("}");
+    });
+}
+
+fn techniques(to: &mut Members<'_>, list: &[Technique]) {
+    to.list(list, |to, technique| {
+        to.member("{\"id\":", technique.id.as_bytes());
+        to.member(",\"name\":", technique.name.as_bytes());
+        to.member(",\"reference\":", technique.reference.as_bytes());
+        if !technique.subtechniques.is_empty() {
+            to.raw(",\"subtechnique\":");
+            techniques(to, &technique.subtechniques);
+        }
+        to.raw("}");
+    });
+}

@@ -1,0 +1,139 @@
+//! From the pipeline's hits to lines in sinks.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::io::IsTerminal as _;
+use std::sync::Arc;
+
+use sensor_ecs::{Agent, Event, EventId, write_json};
+use sensor_eql::LoadedRule;
+
+use crate::pipeline::{Hit, Output, View};
+use crate::sink::{OpenError, Report, Sink, Target, Totals};
+
+use super::document::{AlertId, write_alert, write_held_back};
+use super::text::{self, Colour};
+
+/// How alerts are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// As text on a terminal, otherwise as NDJSON.
+    #[default]
+    Auto,
+    /// For people.
+    Text,
+    /// For an index: one document per line.
+    Ndjson,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    Text(Colour),
+    Document,
+}
+
+/// Writes every event and every alert. Never waits: the sinks have threads of their own.
+pub(crate) struct Emitter {
+    events: Option<Sink>,
+    alerts: Sink,
+    shape: Shape,
+    agent: Arc<Agent>,
+    nonce: [u8; 10],
+    sequence: u64,
+}
+
+/// What became of the lines of both sinks.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct EmitterTotals {
+    /// Absent when no output for events was asked for.
+    pub(crate) events: Option<Totals>,
+    pub(crate) alerts: Totals,
+}
+
+impl Emitter {
+    /// Opens both outputs. `report` makes a function that tells a person about the state of an output.
+    ///
+    /// # Errors
+    ///
+    /// When an output cannot be opened.
+    pub(crate) fn open(
+        events: Option<&Target>,
+        alerts: &Target,
+        format: Format,
+        agent: Arc<Agent>,
+        report: impl Fn() -> Report,
+    ) -> Result<Self, OpenError> {
+        let on_terminal = *alerts == Target::Stdout && std::io::stdout().is_terminal();
+        let colour = match std::env::var_os("NO_COLOR") {
+            Some(set) if !set.is_empty() => Colour::No,
+            _ if !on_terminal => Colour::No,
+            _ => Colour::Yes,
+        };
+        let shape = match format {
+            Format::Auto if on_terminal => Shape::Text(colour),
+            Format::Text => Shape::Text(colour),
+            Format::Auto | Format::Ndjson => Shape::Document,
+        };
+        Ok(Self {
+            events: events.map(|target| Sink::open(target, report())).transpose()?,
+            alerts: Sink::open(alerts, report())?,
+            shape,
+            agent,
+            nonce: nonce(),
+            sequence: 0,
+        })
+    }
+
+    /// Writes out what waits, and says what became of everything.
+    pub(crate) fn close(self) -> EmitterTotals {
+        EmitterTotals { events: self.events.map(Sink::close), alerts: self.alerts.close() }
+    }
+
+    fn next(&mut self) -> AlertId {
+        self.sequence += 1;
+        AlertId { id: EventId::new(self.nonce, self.sequence), sequence: self.sequence }
+    }
+}
+
+/// Ids of alerts must differ from run to run; the standard library seeds its hash maps from the system.
+fn nonce() -> [u8; 10] {
+    let mut nonce = [0; 10];
+    let halves = [RandomState::new(), RandomState::new()].map(|seed| seed.hash_one(0u8).to_be_bytes());
+    for (place, byte) in nonce.iter_mut().zip(halves.iter().flatten()) {
+        *place = *byte;
+    }
+    nonce
+}
+
+impl Output for Emitter {
+    fn event(&mut self, event: &Event<'_>) {
+        if let Some(sink) = &self.events {
+            sink.line(|out| write_json(event, out));
+        }
+    }
+
+    fn alert(&mut self, hit: &Hit<'_>) {
+        let own = self.next();
+        let rule = &hit.rule.rule;
+        match self.shape {
+            Shape::Document => self.alerts.line(|out| write_alert(rule, hit.event, own, out)),
+            Shape::Text(colour) => {
+                let text = text::alert(rule, hit.event, hit.view == View::Host, colour);
+                self.alerts.line(|out| out.extend_from_slice(text.as_bytes()))
+            }
+        };
+    }
+
+    fn held_back(&mut self, rule: &LoadedRule, count: u64, last_ns: i64) {
+        let own = self.next();
+        let rule = &rule.rule;
+        match self.shape {
+            Shape::Document => {
+                self.alerts.line(|out| write_held_back(rule, &self.agent, count, last_ns, own, out))
+            }
+            Shape::Text(colour) => {
+                let text = text::held_back(rule, count, last_ns, colour);
+                self.alerts.line(|out| out.extend_from_slice(text.as_bytes()))
+            }
+        };
+    }
+}
