@@ -1,8 +1,5 @@
 //! The sensor's documents as a test reads them: by dotted field names, with failures that show the whole document.
 
-use std::fs;
-use std::path::Path;
-
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
@@ -73,13 +70,11 @@ fn lookup<'a>(value: &'a Value, field: &str) -> Option<&'a Value> {
     })
 }
 
-/// Reads a file with one document a line.
-pub fn read_ndjson(path: &Path) -> Result<Vec<Doc>> {
-    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+/// Reads one document a line.
+pub fn parse_ndjson(bytes: &[u8]) -> Result<Vec<Doc>> {
+    let text = std::str::from_utf8(bytes).context("the output is not UTF-8")?;
     let parse = |(number, line): (usize, &str)| {
-        serde_json::from_str(line)
-            .map(Doc)
-            .with_context(|| format!("{}:{}: not JSON: {line}", path.display(), number + 1))
+        serde_json::from_str(line).map(Doc).with_context(|| format!("line {}: not JSON: {line}", number + 1))
     };
     text.lines().enumerate().map(parse).collect()
 }

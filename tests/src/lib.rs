@@ -4,8 +4,11 @@
 //! a process of its own by [`runner`], so that one that hangs or panics takes no other with it.
 
 pub mod actor;
+pub mod command;
 pub mod ctx;
 pub mod doc;
 pub mod live;
+pub mod rules;
+pub mod run;
 pub mod runner;
 pub mod sensor;

@@ -3,6 +3,7 @@
 use std::env;
 use std::ffi::OsString;
 use std::fs;
+use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,6 +12,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::ctx::Ctx;
 use crate::live;
+use crate::sensor::{Kind, Process, SHARED_VARIABLE};
 
 /// What became of a test that did not fail.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +35,9 @@ pub struct Test {
 /// Exit status of a case that was skipped; its reason is the last line that it printed.
 const SKIPPED: u8 = 77;
 const CASE_LIMIT: Duration = Duration::from_secs(120);
+
+/// Where the shared sensors write.
+const SHARED_DIR: &str = "/run/livetest";
 
 #[derive(Default)]
 struct Options {
@@ -74,12 +79,12 @@ fn one(name: &str) -> Result<ExitCode> {
 
 fn all(options: &Options) -> Result<ExitCode> {
     let (mut passed, mut failed, mut skipped) = (0_u32, 0_u32, 0_u32);
-    for test in live::all() {
-        if !options.filters.is_empty()
-            && !options.filters.iter().any(|text| test.name.contains(text.as_str()))
-        {
-            continue;
-        }
+    let wanted = |test: &Test| {
+        options.filters.is_empty() || options.filters.iter().any(|text| test.name.contains(text.as_str()))
+    };
+    let mut shared = Shared::default();
+    for test in live::all().into_iter().filter(wanted) {
+        shared.keep_alive();
         let start = Instant::now();
         let verdict = case(test.name)?;
         let seconds = start.elapsed().as_secs_f32();
@@ -107,6 +112,46 @@ fn all(options: &Options) -> Result<ExitCode> {
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// The sensors that tests share, by kind.
+#[derive(Default)]
+struct Shared {
+    running: Vec<(Kind, Process)>,
+    failed_starts: u32,
+}
+
+impl Shared {
+    /// Starts what does not run, at most so often in vain. What could not be started is told; the tests that need it
+    /// then fail on their own.
+    fn keep_alive(&mut self) {
+        const FAILED_STARTS_MAX: u32 = 3;
+        self.running.retain_mut(|(kind, process)| {
+            let alive = process.is_alive().unwrap_or(false);
+            if !alive {
+                println!("the shared sensor ({kind:?}) ended by itself");
+            }
+            alive
+        });
+        let missing = [Kind::Shipped, Kind::SeeingAll]
+            .into_iter()
+            .filter(|kind| self.running.iter().all(|(running, _)| running != kind));
+        // At the same time: the kernel's verifier takes seconds in an emulated machine.
+        let starting: Vec<_> = missing
+            .filter(|_| self.failed_starts < FAILED_STARTS_MAX)
+            .map(|kind| (kind, thread::spawn(move || Process::start_shared(Path::new(SHARED_DIR), kind))))
+            .collect();
+        for (kind, handle) in starting {
+            match handle.join() {
+                Ok(Ok(process)) => self.running.push((kind, process)),
+                Ok(Err(error)) => {
+                    self.failed_starts += 1;
+                    println!("the shared sensor ({kind:?}) did not start: {error:#}");
+                }
+                Err(_) => self.failed_starts += 1,
+            }
+        }
+    }
+}
+
 enum Verdict {
     Ok,
     Skipped(String),
@@ -119,7 +164,12 @@ fn case(name: &str) -> Result<Verdict> {
         (fs::File::create(&path)?, path)
     };
     let mut command = Command::new(env::current_exe()?);
-    command.args(["one", name]).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+    command
+        .args(["one", name])
+        .env(SHARED_VARIABLE, SHARED_DIR)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log);
     // A group of its own, so that what the case left running ends with it.
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
     let mut child = command.spawn()?;

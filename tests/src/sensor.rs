@@ -1,157 +1,242 @@
-//! A sensor under test: started with its outputs in files, watched until it is ready, stopped by a signal.
+//! A sensor under test: one of a test's own, or one that all tests share since starting it takes seconds.
 
-use std::ffi::{OsStr, OsString};
-use std::fs;
-use std::io::{BufRead, BufReader};
+use std::env;
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::thread::{self, JoinHandle};
+use std::process::{Child, Command, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::ctx::Ctx;
-use crate::doc::{Doc, read_ndjson};
+pub use crate::command::{Ended, end, run_to_end};
+pub use crate::rules::MATCH_ALL;
+pub use crate::run::{APT_RULE, Run};
+
+use crate::command::wait;
+use crate::ctx::{APT_DIR, Ctx};
+use crate::doc::parse_ndjson;
+use crate::rules::MARKER;
 
 /// The binary under test.
 pub const SENSOR: &str = "/usr/bin/sensor";
 /// The rules that ship with it.
 pub const RULES: &str = "/usr/share/sensor/rules";
 
-const READY_WITHIN: Duration = Duration::from_secs(30);
-const STOPPED_WITHIN: Duration = Duration::from_secs(30);
+/// Names the folder of the shared sensors; unset, every test starts its own.
+pub const SHARED_VARIABLE: &str = "SENSOR_LIVETEST_SHARED";
 
-/// A running sensor; it is killed when a test gives up on it.
-pub struct Sensor {
-    child: Child,
-    lines: Receiver<String>,
-    reader: Option<JoinHandle<()>>,
-    stderr: String,
-    events: PathBuf,
-    alerts: PathBuf,
+const READY_WITHIN: Duration = Duration::from_secs(90);
+const STOPPED_WITHIN: Duration = Duration::from_secs(30);
+const MARKED_WITHIN: Duration = Duration::from_secs(20);
+const POLL: Duration = Duration::from_millis(10);
+
+/// Which rules a sensor has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The shipped ones.
+    Shipped,
+    /// Also one that matches every file event, so that no filter may drop any.
+    SeeingAll,
 }
 
-/// What a sensor left behind.
-#[derive(Debug)]
-pub struct Run {
-    /// How it ended.
-    pub status: ExitStatus,
-    /// Every event, in order.
-    pub events: Vec<Doc>,
-    /// Every alert, in order.
-    pub alerts: Vec<Doc>,
-    /// What it said.
-    pub stderr: String,
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Shipped => "shipped",
+            Self::SeeingAll => "all",
+        }
+    }
+
+    fn rules(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Shipped => &[("marker.toml", MARKER)],
+            Self::SeeingAll => &[("marker.toml", MARKER), ("all.toml", MATCH_ALL)],
+        }
+    }
+}
+
+/// Where a sensor writes.
+#[derive(Clone, Debug)]
+struct Outputs {
+    dir: PathBuf,
+}
+
+impl Outputs {
+    fn events(&self) -> PathBuf {
+        self.dir.join("events.ndjson")
+    }
+
+    fn alerts(&self) -> PathBuf {
+        self.dir.join("alerts.ndjson")
+    }
+
+    fn stderr(&self) -> String {
+        fs::read(self.dir.join("stderr.log"))
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            .unwrap_or_default()
+    }
+}
+
+/// A running sensor, seen by one test.
+pub struct Sensor(Access);
+
+enum Access {
+    Own(Process),
+    Shared { outputs: Outputs, events_from: u64, alerts_from: u64 },
+}
+
+/// A sensor process; it is killed when the value goes.
+pub struct Process {
+    child: Child,
+    outputs: Outputs,
 }
 
 impl Sensor {
-    /// Starts it with the shipped rules and waits until it is ready.
+    /// The shipped rules.
     pub fn start(ctx: &Ctx) -> Result<Self> {
-        Self::start_with(ctx, &["--rules", RULES])
+        Self::shared_or_own(ctx, Kind::Shipped)
     }
 
-    /// Starts it with the shipped rules and one that matches every file event, so that no filter may drop any.
+    /// The shipped rules and one that matches every file event.
     pub fn start_seeing_all(ctx: &Ctx) -> Result<Self> {
-        let rule = ctx.scratch().join("all.toml");
-        fs::write(&rule, MATCH_ALL)?;
-        Self::start_with(
-            ctx,
-            &[OsStr::new("--rules"), OsStr::new(RULES), OsStr::new("--rules"), rule.as_os_str()],
-        )
+        Self::shared_or_own(ctx, Kind::SeeingAll)
     }
 
-    /// Starts `sensor run` with these arguments beside the two outputs.
+    /// A sensor of the test's own, which it may stop.
+    pub fn start_own(ctx: &Ctx, kind: Kind) -> Result<Self> {
+        Ok(Self(Access::Own(Process::start(ctx.scratch(), kind)?)))
+    }
+
+    /// A sensor of the test's own with these arguments beside the two outputs.
     pub fn start_with<S: AsRef<OsStr>>(ctx: &Ctx, args: &[S]) -> Result<Self> {
-        let events = ctx.scratch().join("events.ndjson");
-        let alerts = ctx.scratch().join("alerts.ndjson");
-        let mut command = Command::new(SENSOR);
-        command.arg("run").args(args);
-        command.arg("--output").arg(&events).arg("--alerts").arg(&alerts);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut child = command.spawn().with_context(|| format!("cannot run {SENSOR}"))?;
-        let stderr = child.stderr.take().context("no pipe")?;
-        let (sender, lines) = mpsc::channel();
-        let reader = thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                if sender.send(line).is_err() {
-                    break;
+        Ok(Self(Access::Own(Process::start_with(ctx.scratch(), args)?)))
+    }
+
+    fn shared_or_own(ctx: &Ctx, kind: Kind) -> Result<Self> {
+        let Some(shared) = env::var_os(SHARED_VARIABLE) else { return Self::start_own(ctx, kind) };
+        let outputs = Outputs { dir: Path::new(&shared).join(kind.name()) };
+        let marks = mark(&outputs, "begin")?;
+        Ok(Self(Access::Shared { outputs, events_from: marks.events.end, alerts_from: marks.alerts.end }))
+    }
+
+    /// Its process id, where it is the test's own.
+    pub fn pid(&self) -> Result<u32> {
+        match &self.0 {
+            Access::Own(process) => Ok(process.child.id()),
+            Access::Shared { .. } => bail!("a test must not touch a shared sensor"),
+        }
+    }
+
+    /// What it recorded. An own sensor is stopped with SIGTERM, as a service manager does, and must exit with status 0.
+    pub fn stop(self) -> Result<Run> {
+        match self.0 {
+            Access::Own(process) => {
+                let run = process.stop_by(Signal::TERM)?;
+                match run.status {
+                    Some(status) if status.success() => Ok(run),
+                    status => bail!("after SIGTERM it ended with {status:?}; it said:\n{}", run.stderr),
                 }
             }
-        });
-        let mut sensor = Self { child, lines, reader: Some(reader), stderr: String::new(), events, alerts };
-        sensor.wait_ready()?;
-        Ok(sensor)
+            Access::Shared { outputs, events_from, alerts_from } => {
+                let marks = mark(&outputs, "end")?;
+                Ok(Run {
+                    status: None,
+                    events: parse_ndjson(&slice(&outputs.events(), events_from, marks.events.start)?)?,
+                    alerts: parse_ndjson(&slice(&outputs.alerts(), alerts_from, marks.alerts.start)?)?,
+                    stderr: outputs.stderr(),
+                })
+            }
+        }
     }
 
-    /// Its process id.
-    #[must_use]
-    pub fn pid(&self) -> u32 {
-        self.child.id()
+    /// Stops an own sensor with the signal and collects what it wrote.
+    pub fn stop_by(self, signal: Signal) -> Result<Run> {
+        match self.0 {
+            Access::Own(process) => process.stop_by(signal),
+            Access::Shared { .. } => bail!("a test must not stop a shared sensor"),
+        }
+    }
+}
+
+impl Process {
+    /// Starts a sensor that tests will share.
+    pub fn start_shared(shared: &Path, kind: Kind) -> Result<Self> {
+        let dir = shared.join(kind.name());
+        if dir.exists() {
+            fs::remove_dir_all(&dir)?;
+        }
+        fs::create_dir_all(&dir)?;
+        Self::start(&dir, kind)
+    }
+
+    /// Whether it still runs.
+    pub fn is_alive(&mut self) -> Result<bool> {
+        Ok(self.child.try_wait()?.is_none())
+    }
+
+    fn start(dir: &Path, kind: Kind) -> Result<Self> {
+        let mut args = vec!["--rules".to_owned(), RULES.to_owned()];
+        for (name, content) in kind.rules() {
+            let path = dir.join(name);
+            fs::write(&path, content)?;
+            args.extend(["--rules".to_owned(), path.display().to_string()]);
+        }
+        Self::start_with(dir, &args)
+    }
+
+    fn start_with<S: AsRef<OsStr>>(dir: &Path, args: &[S]) -> Result<Self> {
+        let outputs = Outputs { dir: dir.to_path_buf() };
+        let mut command = Command::new(SENSOR);
+        command.arg("run").args(args);
+        command.arg("--output").arg(outputs.events()).arg("--alerts").arg(outputs.alerts());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(dir.join("stderr.log"))?);
+        let child = command.spawn().with_context(|| format!("cannot run {SENSOR}"))?;
+        let mut process = Self { child, outputs };
+        process.wait_ready()?;
+        Ok(process)
     }
 
     fn wait_ready(&mut self) -> Result<()> {
-        let deadline = Instant::now() + READY_WITHIN;
+        let start = Instant::now();
         loop {
-            match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(line) => {
-                    let ready = line.contains("ready");
-                    self.note(&line);
-                    if ready {
-                        return Ok(());
-                    }
-                }
-                Err(RecvTimeoutError::Timeout) => {
-                    bail!("not ready after {} s; it said:\n{}", READY_WITHIN.as_secs(), self.stderr)
-                }
-                Err(RecvTimeoutError::Disconnected) => {
-                    let status = self.child.wait()?;
-                    bail!("ended before it was ready: {status}; it said:\n{}", self.stderr)
-                }
+            let ended = self.child.try_wait()?;
+            let said = self.outputs.stderr();
+            if let Some(status) = ended {
+                bail!("ended before it was ready: {status}; it said:\n{said}");
             }
+            if said.lines().any(|line| line.contains("ready")) {
+                return Ok(());
+            }
+            if start.elapsed() > READY_WITHIN {
+                bail!("not ready after {} s; it said:\n{said}", READY_WITHIN.as_secs());
+            }
+            thread::sleep(POLL);
         }
     }
 
-    fn note(&mut self, line: &str) {
-        self.stderr.push_str(line);
-        self.stderr.push('\n');
-    }
-
-    /// Stops it with SIGTERM, as a service manager does. Fails unless it exits with status 0.
-    pub fn stop(self) -> Result<Run> {
-        let run = self.stop_by(Signal::TERM)?;
-        if !run.status.success() {
-            bail!("after SIGTERM it ended with {}; it said:\n{}", run.status, run.stderr);
-        }
-        Ok(run)
-    }
-
-    /// Stops it with the signal and collects what it wrote.
-    pub fn stop_by(mut self, signal: Signal) -> Result<Run> {
+    fn stop_by(mut self, signal: Signal) -> Result<Run> {
         let pid =
             i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).context("no such process id")?;
         kill_process(pid, signal)?;
         let status = wait(&mut self.child, STOPPED_WITHIN)?;
-        if let Some(reader) = self.reader.take() {
-            drop(reader.join());
-        }
-        while let Ok(line) = self.lines.try_recv() {
-            self.note(&line);
-        }
-        if self.stderr.contains("panicked at") {
-            bail!("the sensor panicked:\n{}", self.stderr);
+        let stderr = self.outputs.stderr();
+        if stderr.contains("panicked at") {
+            bail!("the sensor panicked:\n{stderr}");
         }
         Ok(Run {
-            status,
-            events: read_ndjson(&self.events)?,
-            alerts: read_ndjson(&self.alerts)?,
-            stderr: std::mem::take(&mut self.stderr),
+            status: Some(status),
+            events: parse_ndjson(&fs::read(self.outputs.events())?)?,
+            alerts: parse_ndjson(&fs::read(self.outputs.alerts())?)?,
+            stderr,
         })
     }
 }
 
-impl Drop for Sensor {
+impl Drop for Process {
     fn drop(&mut self) {
         // Both fail only when it has ended already.
         drop(self.child.kill());
@@ -159,156 +244,66 @@ impl Drop for Sensor {
     }
 }
 
-impl Run {
-    /// File events whose path begins so, of one action or of any.
-    #[must_use]
-    pub fn files(&self, prefix: &str) -> Vec<&Doc> {
-        let wanted = |doc: &&Doc| {
-            doc.is("event.category", "file")
-                && doc.text("file.path").is_some_and(|path| path.starts_with(prefix))
-        };
-        self.events.iter().filter(wanted).collect()
-    }
-
-    /// The one file event with this path and action.
-    pub fn file(&self, path: &str, action: &str) -> Result<&Doc> {
-        let of_path = |doc: &&Doc| doc.is("event.category", "file") && doc.is("file.path", path);
-        let found: Vec<&Doc> = self.events.iter().filter(of_path).collect();
-        match found.as_slice() {
-            [doc] if doc.is("event.action", action) => Ok(doc),
-            _ => bail!("wanted one {action} of {path}, got {}", self.show(&found)),
-        }
-    }
-
-    /// The one alert of the shipped APT rule.
-    pub fn only_alert(&self) -> Result<&Doc> {
-        match self.apt_alerts().as_slice() {
-            [alert] => Ok(alert),
-            found => bail!("wanted one alert, got {}", self.show(found)),
-        }
-    }
-
-    /// Alerts of the shipped APT rule.
-    #[must_use]
-    pub fn apt_alerts(&self) -> Vec<&Doc> {
-        self.alerts.iter().filter(|alert| alert.is("rule.id", APT_RULE)).collect()
-    }
-
-    /// Fails if there is any alert of the shipped APT rule.
-    pub fn no_alert(&self) -> Result<()> {
-        let found = self.apt_alerts();
-        if !found.is_empty() {
-            bail!("wanted no alert, got {}", self.show(&found));
-        }
-        Ok(())
-    }
-
-    /// Documents for a failure's text, with what the sensor said.
-    #[must_use]
-    pub fn show(&self, docs: &[&Doc]) -> String {
-        let lines: Vec<String> = docs.iter().map(|doc| doc.0.to_string()).collect();
-        let files: Vec<String> = self
-            .files("/")
-            .iter()
-            .map(|doc| {
-                format!(
-                    "{} {}",
-                    doc.text("event.action").unwrap_or_default(),
-                    doc.text("file.path").unwrap_or_default()
-                )
-            })
-            .collect();
-        format!(
-            "{}:\n{}\nall file events:\n{}\nthe sensor said:\n{}",
-            docs.len(),
-            lines.join("\n"),
-            files.join("\n"),
-            self.stderr
-        )
-    }
+/// The bytes of a marker's line.
+struct Mark {
+    start: u64,
+    end: u64,
 }
 
-/// The APT rule's id.
-pub const APT_RULE: &str = "7c2e1297-7664-42bc-af11-6d5d35220b6b";
-
-const MATCH_ALL: &str = r#"[metadata]
-creation_date = "2026/01/01"
-maturity = "production"
-updated_date = "2026/01/01"
-
-[rule]
-author = ["sensor"]
-description = "Matches every file event, so that a filter compiled from the rules lets all of them through."
-index = ["logs-endpoint.events.file*"]
-language = "eql"
-license = "Apache-2.0"
-name = "Every File Event"
-risk_score = 1
-rule_id = "00000000-0000-4000-8000-000000000001"
-severity = "low"
-type = "eql"
-query = '''
-file where event.action != null
-'''
-"#;
-
-/// Runs a sensor command that must end by itself.
-pub fn run_to_end<S: AsRef<OsStr>>(program: &str, args: &[S]) -> Result<Ended> {
-    let mut command = Command::new(program);
-    command.args(args);
-    end(&mut command)
+struct Marks {
+    events: Mark,
+    alerts: Mark,
 }
 
-/// How a command ended, and what it said.
-#[derive(Debug)]
-pub struct Ended {
-    /// Its exit status.
-    pub status: ExitStatus,
-    /// Its standard output.
-    pub stdout: String,
-    /// Its standard error.
-    pub stderr: String,
-}
-
-/// Runs the command, with a limit in time.
-pub fn end(command: &mut Command) -> Result<Ended> {
-    let words: Vec<OsString> = command.get_args().map(OsStr::to_owned).collect();
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-    let stdout = read_all(child.stdout.take().context("no pipe")?);
-    let stderr = read_all(child.stderr.take().context("no pipe")?);
-    let status = match wait(&mut child, STOPPED_WITHIN) {
-        Ok(status) => status,
-        Err(error) => {
-            drop(child.kill());
-            drop(child.wait());
-            return Err(error.context(format!("{words:?}")));
-        }
+/// Creates a file that must appear in both outputs: what happened before it stands before it there.
+fn mark(outputs: &Outputs, what: &str) -> Result<Marks> {
+    let name = format!("zz-marker-{}-{what}.swp", std::process::id());
+    let path = Path::new(APT_DIR).join(&name);
+    let sizes =
+        [outputs.events(), outputs.alerts()].map(|file| fs::metadata(file).map_or(0, |meta| meta.len()));
+    let [events_size, alerts_size] = sizes;
+    fs::create_dir_all(APT_DIR)?;
+    drop(File::create(&path)?);
+    let marks = Marks {
+        events: find(outputs, &outputs.events(), &name, events_size)?,
+        alerts: find(outputs, &outputs.alerts(), &name, alerts_size)?,
     };
-    let collect = |handle: JoinHandle<String>| handle.join().unwrap_or_default();
-    Ok(Ended { status, stdout: collect(stdout), stderr: collect(stderr) })
+    fs::remove_file(&path)?;
+    Ok(marks)
 }
 
-fn read_all(mut from: impl std::io::Read + Send + 'static) -> JoinHandle<String> {
-    thread::spawn(move || {
-        let mut bytes = Vec::new();
-        drop(from.read_to_end(&mut bytes));
-        String::from_utf8_lossy(&bytes).into_owned()
-    })
-}
-
-fn wait(child: &mut Child, limit: Duration) -> Result<ExitStatus> {
+/// Waits for a whole line that holds the name. The size is from before the marker, perhaps amid a line.
+fn find(outputs: &Outputs, file: &Path, name: &str, size: u64) -> Result<Mark> {
     let start = Instant::now();
-    while start.elapsed() < limit {
-        if let Some(status) = child.try_wait()? {
-            return Ok(status);
+    loop {
+        let text = String::from_utf8_lossy(&slice(file, size, u64::MAX)?).into_owned();
+        let mut at = size;
+        for line in text.split_inclusive('\n') {
+            let end = at + line.len() as u64;
+            if line.contains(name) && line.ends_with('\n') {
+                return Ok(Mark { start: at, end });
+            }
+            at = end;
         }
-        thread::sleep(Duration::from_millis(10));
+        if start.elapsed() > MARKED_WITHIN {
+            bail!(
+                "{name} did not appear in {} within {} s; the sensor said:\n{}",
+                file.display(),
+                MARKED_WITHIN.as_secs(),
+                outputs.stderr()
+            );
+        }
+        thread::sleep(POLL);
     }
-    bail!("did not end within {} s", limit.as_secs())
 }
 
-/// Whether the sensor is installed here at all.
-#[must_use]
-pub fn installed() -> bool {
-    Path::new(SENSOR).exists()
+fn slice(file: &Path, from: u64, to: u64) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut opened = match File::open(file) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(bytes),
+        opened => opened.with_context(|| format!("cannot read {}", file.display()))?,
+    };
+    opened.seek(SeekFrom::Start(from))?;
+    opened.take(to.saturating_sub(from)).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }

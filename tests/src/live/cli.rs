@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use super::tests;
 use crate::ctx::{APT_DIR, Ctx, ok, shell};
 use crate::runner::Outcome;
-use crate::sensor::{Ended, RULES, SENSOR, Sensor, run_to_end};
+use crate::sensor::{Ended, MATCH_ALL, RULES, SENSOR, Sensor, run_to_end};
 
 tests![
     version_is_printed,
@@ -85,11 +85,16 @@ fn broken_rule_is_located(ctx: &Ctx) -> Result<Outcome> {
 fn broken_rule_does_not_stop_the_good_ones(ctx: &Ctx) -> Result<Outcome> {
     let dir = ctx.dir("rules")?;
     fs::write(dir.join("broken.toml"), BROKEN)?;
+    fs::write(dir.join("good.toml"), MATCH_ALL)?;
     let dir = dir.display().to_string();
     let sensor = Sensor::start_with(ctx, &["--rules", RULES, "--rules", &dir])?;
     ok(&mut shell(&format!("echo >{APT_DIR}/99evil")))?;
     let run = sensor.stop()?;
     run.only_alert()?;
+    ensure!(
+        run.alerts.iter().any(|alert| alert.is("rule.name", "Every File Event")),
+        "the good neighbour is silent"
+    );
     ensure!(run.stderr.contains("broken.toml"), "the broken rule is not named:\n{}", run.stderr);
     Ok(Outcome::Passed)
 }

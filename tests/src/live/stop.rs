@@ -6,7 +6,7 @@ use rustix::process::Signal;
 use super::tests;
 use crate::ctx::{APT_DIR, Ctx, act, ok, shell};
 use crate::runner::Outcome;
-use crate::sensor::{Run, Sensor};
+use crate::sensor::{Kind, Run, Sensor};
 
 tests![
     sigterm_drains_and_tells_totals,
@@ -17,11 +17,11 @@ tests![
 ];
 
 fn stopped_by(ctx: &Ctx, signal: Signal) -> Result<Outcome> {
-    let sensor = Sensor::start(ctx)?;
+    let sensor = Sensor::start_own(ctx, Kind::Shipped)?;
     ok(&mut shell(&format!("echo >{APT_DIR}/99evil")))?;
     // At once: the event is still in the ring, or on its way through the sensor.
     let run = sensor.stop_by(signal)?;
-    ensure!(run.status.code() == Some(0), "it ended with {}:\n{}", run.status, run.stderr);
+    exited_well(&run)?;
     run.only_alert()?;
     let said = run.stderr.to_lowercase();
     for word in ["creation", "exec", "match", "lost"] {
@@ -36,6 +36,12 @@ fn sigterm_drains_and_tells_totals(ctx: &Ctx) -> Result<Outcome> {
 
 fn sigint_drains_and_tells_totals(ctx: &Ctx) -> Result<Outcome> {
     stopped_by(ctx, Signal::INT)
+}
+
+fn exited_well(run: &Run) -> Result<()> {
+    let code = run.status.and_then(|status| status.code());
+    ensure!(code == Some(0), "it ended with {:?}:\n{}", run.status, run.stderr);
+    Ok(())
 }
 
 /// The number after "lost" in the totals.
@@ -55,7 +61,7 @@ fn lost(run: &Run) -> Result<usize> {
 
 fn burst(ctx: &Ctx, operation: &str, action: &str) -> Result<Outcome> {
     const COUNT: usize = 3_000;
-    let sensor = Sensor::start_seeing_all(ctx)?;
+    let sensor = Sensor::start_own(ctx, Kind::SeeingAll)?;
     let dir = ctx.dir("burst")?.display().to_string();
     ok(&mut act(&[operation, &dir, &COUNT.to_string()]))?;
     let run = sensor.stop()?;
@@ -77,10 +83,10 @@ fn burst_of_renames_is_complete_or_counted(ctx: &Ctx) -> Result<Outcome> {
 }
 
 fn stopping_again_while_stopping_is_harmless(ctx: &Ctx) -> Result<Outcome> {
-    let sensor = Sensor::start(ctx)?;
-    ok(shell(&format!("kill -TERM {}", sensor.pid())).arg(""))?;
+    let sensor = Sensor::start_own(ctx, Kind::Shipped)?;
+    ok(shell(&format!("kill -TERM {}", sensor.pid()?)).arg(""))?;
     match sensor.stop_by(Signal::TERM) {
-        Ok(run) => ensure!(run.status.code() == Some(0), "it ended with {}:\n{}", run.status, run.stderr),
+        Ok(run) => exited_well(&run)?,
         // It was gone before the second signal.
         Err(error) => ensure!(format!("{error:#}").contains("No such process"), "{error:#}"),
     }

@@ -40,6 +40,11 @@ struct Totals {
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let mut totals = Totals::default();
+    let kernels = if args.kernels.is_empty() { KernelId::required().to_vec() } else { args.kernels.clone() };
+    if !args.no_live {
+        // First, so that a machine that cannot be set up is known at once.
+        check(&mut totals, "set-up", || set_up(&kernels));
+    }
     if !args.live_only {
         check(&mut totals, "format", format);
         check(&mut totals, "clippy", clippy);
@@ -90,10 +95,20 @@ fn summary(totals: &Totals) -> ExitCode {
     if totals.failed.is_empty() && totals.passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+fn set_up(kernels: &[KernelId]) -> Result<()> {
+    let (compiler, linker) = setup::ensure_ebpf()?;
+    println!("BPF compiler: {}\nBPF linker: {}", compiler.describe(), linker.display());
+    for &kernel in kernels {
+        println!("kernel {kernel}: {}", crate::vm::prepare(kernel)?.release);
+    }
+    Ok(())
+}
+
 fn format() -> Result<()> {
     let root = paths::root()?;
-    cmd::run(cmd::cargo().args(["fmt", "--all", "--check"]).current_dir(&root))?;
-    with_ebpf(&root, |dir| cmd::run(cmd::cargo().args(["fmt", "--check"]).current_dir(dir)))
+    // Names the files that differ; `cargo fmt` shows how.
+    cmd::run(cmd::cargo().args(["fmt", "--all", "--", "--check", "-l"]).current_dir(&root))?;
+    with_ebpf(&root, |dir| cmd::run(cmd::cargo().args(["fmt", "--", "--check", "-l"]).current_dir(dir)))
 }
 
 fn clippy() -> Result<()> {
@@ -120,9 +135,8 @@ fn with_ebpf(root: &Path, work: impl FnOnce(&Path) -> Result<()>) -> Result<()> 
     if dir.join("Cargo.toml").is_file() { work(&dir) } else { Ok(()) }
 }
 
-/// Everything that the live tests need, and the sensor's own verdict about this host.
+/// Our binaries, built and ready for the machine.
 fn build_guest() -> Result<Vec<crate::vm::Extra>> {
-    setup::ensure_vm()?;
     crate::vm::guest_files(true)
 }
 
