@@ -82,7 +82,8 @@ impl Document {
         Ok(())
     }
 
-    /// How many values could not be read as their field's type; they are absent.
+    /// How many values could not be read as their field's type; they are kept as they were written, so that they can
+    /// still be compared with each other.
     #[must_use]
     pub fn malformed(&self) -> usize {
         self.malformed
@@ -112,11 +113,11 @@ impl Document {
         }
     }
 
-    fn add(&mut self, field: Field, value: Option<Scalar>, in_list: bool) {
-        let Some(value) = value else {
+    fn add(&mut self, field: Field, leaf: &Leaf<'_>, in_list: bool) {
+        let value = coerce(leaf, field.ty).unwrap_or_else(|| {
             self.malformed += 1;
-            return;
-        };
+            as_written(leaf)
+        });
         let Some(position) = self.positions.get_mut(usize::from(field.id.0)) else {
             return;
         };
@@ -202,6 +203,16 @@ fn coerce(leaf: &Leaf<'_>, ty: FieldType) -> Option<Scalar> {
     }
 }
 
+fn as_written(leaf: &Leaf<'_>) -> Scalar {
+    match leaf {
+        Leaf::Text(text) => Scalar::Keyword(Cow::Owned(text.as_bytes().to_vec())),
+        Leaf::Signed(number) => Scalar::Long(*number),
+        Leaf::Unsigned(number) => Scalar::Double(*number as f64),
+        Leaf::Float(number) => Scalar::Double(*number),
+        Leaf::Boolean(value) => Scalar::Boolean(*value),
+    }
+}
+
 /// Walks a JSON value, noting leaves by their dotted path.
 struct Node<'n> {
     document: &'n mut Document,
@@ -214,7 +225,7 @@ struct Node<'n> {
 impl Node<'_> {
     fn leaf(self, leaf: &Leaf<'_>) {
         if let Some(field) = self.schema.find(self.path) {
-            self.document.add(field, coerce(leaf, field.ty), self.in_list);
+            self.document.add(field, leaf, self.in_list);
         } else if self.path == ESCAPED && matches!(leaf, Leaf::Boolean(true)) {
             *self.escaped = true;
         }

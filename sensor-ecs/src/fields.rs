@@ -148,6 +148,7 @@ fields! {
     CONTAINER_IMAGE_NAME = "container.image.name", Keyword, process, Runtime, no, |e| e.container().image_name();
     CONTAINER_IMAGE_TAG = "container.image.tag", Keyword, process, Runtime, no, |e| e.container().image_tags();
     CONTAINER_NAME = "container.name", Keyword, process, Runtime, no, |e| e.container().name();
+    CONTAINER_RUNTIME = "container.runtime", Keyword, both, Kernel, yes, |e| e.container().runtime();
     DATA_STREAM_DATASET = "data_stream.dataset", Keyword, both, Sensor, yes, |e| constant(e.meta.action.dataset());
     DATA_STREAM_NAMESPACE = "data_stream.namespace", Keyword, both, Sensor, yes, |e| text(&e.agent.namespace);
     DATA_STREAM_TYPE = "data_stream.type", Keyword, both, Sensor, yes, |e| constant("logs");

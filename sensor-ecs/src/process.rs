@@ -104,6 +104,8 @@ pub struct Tty {
 pub struct Container {
     /// `container.id`.
     pub id: Text,
+    /// `container.runtime`: what made it.
+    pub runtime: Option<&'static str>,
     /// `container.name`.
     pub name: Option<Text>,
     /// `container.image.name`.

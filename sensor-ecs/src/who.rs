@@ -144,6 +144,7 @@ impl<'a> Where<'a> {
     answers! {
         id = |c| text(&c.id);
         name = |c| text_opt(c.name.as_ref());
+        runtime = |c| constant_opt(c.runtime);
         image_name = |c| text_opt(c.image_name.as_ref());
         image_tags = |c| Value::List(&c.image_tags);
         image_hashes = |c| Value::List(&c.image_hashes);

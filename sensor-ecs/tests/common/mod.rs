@@ -137,6 +137,7 @@ prop_compose! {
     ) -> Container {
         Container {
             id: id.into(),
+            runtime: pod.then_some("containerd"),
             pod: pod.then(|| Pod { uid: Text::default(), namespace: name.clone(), name: image_name.clone() }),
             name,
             image_name,

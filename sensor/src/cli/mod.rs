@@ -11,6 +11,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
+pub use crate::alert::Format as AlertFormat;
 pub use args::{Cli, Command, DoctorArgs, ReplayArgs, ReplayFormat, RulesCheckArgs, RulesCommand, RunArgs};
 
 /// Parses the command line and runs the command.

@@ -4,10 +4,11 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Read as _, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use sensor_ecs::{Document, OpenSchema};
-use sensor_eql::{Kind, RuleSet};
+use sensor_eql::{Correlator, Limits, Match, RuleSet};
 
 use super::args::{ReplayArgs, ReplayFormat};
 use super::rules::{Choice, Rules};
@@ -15,6 +16,8 @@ use super::say::note;
 
 /// No event is longer; a line that is will be skipped, so that a file without line ends cannot fill the memory.
 const LINE_BYTES_MAX: usize = 16 << 20;
+/// What remembering an event costs beside its name.
+const NAME_BYTES_EXTRA: usize = 64;
 /// How many bad lines are shown; all of them are counted.
 const BAD_LINES_SHOWN_MAX: u64 = 20;
 
@@ -28,10 +31,6 @@ pub(super) fn replay(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
     let schema = OpenSchema::new();
     let rules = Rules::load(user, Choice::UserOrShipped, &schema)?;
     rules.vet(user, args.strict)?;
-    let skipped = rules.set.rules().iter().filter(|rule| rule.compiled.kind() != Kind::Event).count();
-    if skipped > 0 {
-        note(format_args!("{skipped} rules are sequences or samples, which this version does not match"));
-    }
     let name =
         if events == Path::new("-") { "standard input".to_owned() } else { events.display().to_string() };
     let input: Box<dyn BufRead> = if events == Path::new("-") {
@@ -44,8 +43,9 @@ pub(super) fn replay(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
     };
     let mut out = BufWriter::new(io::stdout().lock());
     let ReplayFormat::Pairs = args.format;
-    let mut replay = Replay { name: &name, schema: &schema, rules: &rules.set, totals: Totals::default() };
+    let mut replay = Replay::new(&name, &schema, &rules.set);
     let ended = replay.all(input, &mut out).and_then(|()| out.flush().map_err(End::Output));
+    replay.say_lost();
     note(format_args!("{}", replay.totals));
     match ended {
         Ok(()) => Ok(ExitCode::SUCCESS),
@@ -80,7 +80,7 @@ impl std::fmt::Display for Totals {
         let Self { events, matches, bad_lines, malformed } = self;
         write!(f, "{events} events, {matches} matches, {bad_lines} lines that are no events")?;
         if *malformed > 0 {
-            write!(f, ", {malformed} values not of their field's type, taken as absent")?;
+            write!(f, ", {malformed} values not of their field's type")?;
         }
         Ok(())
     }
@@ -91,14 +91,23 @@ enum End {
     Output(io::Error),
 }
 
+/// What a match remembers of an event: its id, ready to be printed.
+type EventName = Arc<[u8]>;
+
 struct Replay<'r> {
     name: &'r str,
     schema: &'r OpenSchema,
     rules: &'r RuleSet,
+    correlator: Correlator<EventName>,
     totals: Totals,
 }
 
-impl Replay<'_> {
+impl<'r> Replay<'r> {
+    fn new(name: &'r str, schema: &'r OpenSchema, rules: &'r RuleSet) -> Self {
+        let correlator = Correlator::new(rules, Limits::default());
+        Self { name, schema, rules, correlator, totals: Totals::default() }
+    }
+
     fn all(&mut self, mut input: impl BufRead, out: &mut impl Write) -> Result<(), End> {
         let mut line = Vec::new();
         let mut document = Document::new();
@@ -123,24 +132,44 @@ impl Replay<'_> {
                 Ok(()) => self.event(number, &document, out).map_err(End::Output)?,
             }
         }
-        Ok(())
+        self.finish(out).map_err(End::Output)
     }
 
     fn event(&mut self, number: u64, document: &Document, out: &mut impl Write) -> io::Result<()> {
         self.totals.events += 1;
         self.totals.malformed += document.malformed() as u64;
+        let Self { rules, correlator, totals, .. } = self;
+        let name = event_name(number, document.id());
         let mut result = Ok(());
-        let (rules, totals) = (self.rules, &mut self.totals);
-        rules.matches(document, &mut |index| {
-            if let Some(rule) = rules.get(index)
-                && result.is_ok()
-            {
-                totals.matches += 1;
-                result =
-                    write!(out, "{}\t", rule.rule.id).and_then(|()| write_id(number, document.id(), out));
+        correlator.push(rules, document, &name, name.len() + NAME_BYTES_EXTRA, &mut |found| {
+            totals.matches += 1;
+            if result.is_ok() {
+                result = write_match(rules, &found, out);
             }
         });
         result
+    }
+
+    /// What was still waiting for an event to be missing, when the events end.
+    fn finish(&mut self, out: &mut impl Write) -> io::Result<()> {
+        let Self { rules, correlator, totals, .. } = self;
+        let mut result = Ok(());
+        correlator.finish(&mut |found| {
+            totals.matches += 1;
+            if result.is_ok() {
+                result = write_match(rules, &found, out);
+            }
+        });
+        result
+    }
+
+    fn say_lost(&self) {
+        for (index, stats) in self.correlator.stats() {
+            let lost = stats.evicted + stats.combinations_cut;
+            if let Some(rule) = self.rules.get(index).filter(|_| lost > 0) {
+                note(format_args!("{}: {lost} partial matches did not fit in memory", rule.rule.id));
+            }
+        }
     }
 
     fn bad(&mut self, line: u64, column: usize, cause: &str) {
@@ -154,12 +183,23 @@ impl Replay<'_> {
 }
 
 /// The event's id, in which nothing may end the line or the column; an event without one is named by its line.
-fn write_id(number: u64, id: Option<&[u8]>, out: &mut impl Write) -> io::Result<()> {
+fn event_name(number: u64, id: Option<&[u8]>) -> EventName {
     match id {
-        None => writeln!(out, "line {number}"),
-        Some(id) if id.iter().any(u8::is_ascii_control) => writeln!(out, "{}", id.escape_ascii()),
-        Some(id) => out.write_all(id).and_then(|()| out.write_all(b"\n")),
+        None => format!("line {number}").into_bytes().into(),
+        Some(id) if id.iter().any(u8::is_ascii_control) => id.escape_ascii().to_string().into_bytes().into(),
+        Some(id) => id.into(),
     }
+}
+
+/// The rule's id, a tab, and the ids of the events in the order of the rule's stages.
+fn write_match(rules: &RuleSet, found: &Match<'_, EventName>, out: &mut impl Write) -> io::Result<()> {
+    let Some(rule) = rules.get(found.rule) else { return Ok(()) };
+    out.write_all(rule.rule.id.as_bytes())?;
+    for (position, name) in found.events.iter().flatten().enumerate() {
+        out.write_all(if position == 0 { b"\t" } else { b"," })?;
+        out.write_all(name)?;
+    }
+    out.write_all(b"\n")
 }
 
 #[cfg(test)]

@@ -152,8 +152,8 @@ pub fn obstacles(rule: &LoadedRule) -> Vec<String> {
     let mut obstacles = Vec::new();
     match rule.compiled.kind() {
         Kind::Event => {}
-        Kind::Sequence => obstacles.push("sequences are not matched by this version".to_owned()),
-        Kind::Sample => obstacles.push("samples are not matched by this version".to_owned()),
+        Kind::Sequence => obstacles.push("sequences are matched by replay, not yet on live events".to_owned()),
+        Kind::Sample => obstacles.push("samples are matched by replay, not yet on live events".to_owned()),
     }
     let categories = rule.compiled.categories().unwrap_or_default();
     let foreign: Vec<String> = categories
