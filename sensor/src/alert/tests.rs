@@ -61,6 +61,7 @@ impl Scene {
         let mut copy = process(901, "/usr/bin/cp", b"cp\0/tmp/x\0/etc/apt/apt.conf.d/99evil\0");
         copy.container = Some(Arc::new(Container {
             id: bytes("8d38b2f1"),
+            runtime: None,
             name: None,
             image_name: None,
             image_tags: vec![],

@@ -1,14 +1,123 @@
 //! `sensor run`.
 
+use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use super::RunArgs;
+use anyhow::Context as _;
+use sensor_eql::RuleSet;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::rules::load_for_run;
+use super::say::note;
+use super::{AlertFormat, RunArgs};
+use crate::alert::{Emitter, Format};
+use crate::enrich::{Enricher, Sources, TABLE_BYTES_MAX, agent};
+use crate::kernel::{Kernel, KernelOptions};
+use crate::pipeline::{self, Engine};
+use crate::sink::Totals;
+
+/// `data_stream.namespace`, until it can be configured.
+const NAMESPACE: &str = "default";
 
 /// Runs the sensor until it is stopped.
 ///
 /// # Errors
 ///
 /// When it cannot start.
-pub fn run(_args: RunArgs) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("this build cannot record yet")
+pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
+    log_to_stderr();
+    let rules = load_for_run(&args.rules, args.strict)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("the event loop cannot be made")?;
+    runtime.block_on(record(&args, rules))
+}
+
+async fn record(args: &RunArgs, rules: RuleSet) -> anyhow::Result<ExitCode> {
+    // Before anything is attached: a signal from now on ends the sensor in order.
+    let mut stop = Stop::listen().context("signals cannot be received")?;
+    let mut kernel = Kernel::load(&KernelOptions::default())?;
+    let hooks = kernel.hooks().iter().filter(|status| status.failure.is_none()).count();
+
+    let agent = agent::load(Path::new(agent::STATE_DIR), NAMESPACE).context("no agent id can be made")?;
+    let agent = Arc::new(agent);
+    let format = match args.alert_format {
+        AlertFormat::Auto => Format::Auto,
+        AlertFormat::Text => Format::Text,
+        AlertFormat::Ndjson => Format::Ndjson,
+    };
+    let emitter = Emitter::open(args.output.as_ref(), &args.alerts, format, Arc::clone(&agent), || {
+        Box::new(|text| note(format_args!("sensor: {text}")))
+    })?;
+    let sources = Sources::default();
+    let enricher =
+        Enricher::new(&sources, agent, TABLE_BYTES_MAX).context("the kernel gives no random bytes")?;
+    let engine = Engine::new(enricher, rules, emitter);
+    let ready = |engine: &Engine<Emitter>| {
+        note(format_args!(
+            "sensor: ready: {} rules, {hooks} hooks, {} processes",
+            engine.rules().rules().len(),
+            engine.processes()
+        ));
+    };
+    let (totals, emitter) = pipeline::run(&mut kernel, engine, sources.proc_root, stop.wait(), ready)
+        .await
+        .context("the kernel's ring cannot be waited for")?;
+    drop(kernel);
+    let written = emitter.close();
+    for (what, totals) in [("events", written.events.unwrap_or_default()), ("alerts", written.alerts)] {
+        say_dropped(what, totals);
+    }
+    note(format_args!("sensor: stopped by {}\n{totals}", stop.name()));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn say_dropped(what: &str, totals: Totals) {
+    if totals.dropped() > 0 {
+        note(format_args!("sensor: {} lines of {what} could not be written", totals.dropped()));
+    }
+}
+
+/// Messages of the sensor about itself, one per line, without colours or times: whoever reads stderr adds those.
+fn log_to_stderr() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("SENSOR_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .without_time()
+        .with_target(false);
+    // Fails only if there is one already.
+    let _ = subscriber.try_init();
+}
+
+/// The signals that end the sensor.
+struct Stop {
+    interrupt: Signal,
+    terminate: Signal,
+    name: &'static str,
+}
+
+impl Stop {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            name: "request",
+        })
+    }
+
+    async fn wait(&mut self) {
+        self.name = tokio::select! {
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => "SIGTERM",
+        };
+    }
+
+    fn name(&self) -> &'static str {
+        self.name
+    }
 }

@@ -14,7 +14,9 @@ use sensor_common::wire::{
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
 pub(crate) use error::{DecodeError, Part};
-pub(crate) use path::{PathDoubt, WirePath, base_name, write_absolute};
+#[cfg(test)]
+pub(crate) use path::PathDoubt;
+pub(crate) use path::{WirePath, base_name, write_absolute};
 
 /// One record. The fixed part is copied out, which makes decoding independent of the alignment of the bytes:
 /// records come straight from the ring, from a buffer, or from a file.
@@ -67,8 +69,6 @@ pub(crate) struct Exec<'a> {
     pub(crate) cwd: WirePath<'a>,
     /// What the caller asked to run.
     pub(crate) filename: Option<&'a [u8]>,
-    /// The interpreter, where it differs from the file name.
-    pub(crate) interp: Option<&'a [u8]>,
     /// Arguments, each ended by a NUL except perhaps a cut last one.
     pub(crate) argv: &'a [u8],
     /// cgroup path, leaf first, NUL-ended.
@@ -89,13 +89,6 @@ impl Wire<'_> {
 }
 
 impl<'a> Exec<'a> {
-    /// The arguments that were sent.
-    pub(crate) fn args(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-        let ended = self.argv.strip_suffix(&[0]).unwrap_or(self.argv);
-        let wanted = if self.argv.is_empty() { 0 } else { usize::MAX };
-        ended.split(|&byte| byte == 0).take(wanted)
-    }
-
     /// Appends the cgroup path from the root of its hierarchy; nothing when the kernel sent none.
     pub(crate) fn write_cgroup(&self, out: &mut Vec<u8>) {
         if !self.cgroup.is_empty() {
@@ -147,11 +140,12 @@ fn script(used: &[u8]) -> Result<Script<'_>, DecodeError> {
 fn exec(used: &[u8]) -> Result<Exec<'_>, DecodeError> {
     let record: ExecRecord = within(Part::Exec, used)?;
     let reader = Reader { used, fixed_bytes: size_of::<ExecRecord>() };
+    // Checked like the rest, though only the flag that goes with it is used.
+    reader.text(Part::Interp, record.interp)?;
     Ok(Exec {
         exe: reader.path(Part::Exe, record.exe)?,
         cwd: reader.path(Part::Cwd, record.cwd)?,
         filename: reader.text(Part::Filename, record.filename)?,
-        interp: reader.text(Part::Interp, record.interp)?,
         argv: reader.span(Part::Argv, record.argv)?,
         cgroup: reader.terminated(Part::Cgroup, record.cgroup)?,
         record,

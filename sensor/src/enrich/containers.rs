@@ -46,6 +46,7 @@ fn describe(path: &[u8]) -> Option<Container> {
     let found = container::Container::from_cgroup(path)?;
     Some(Container {
         id: found.id.into(),
+        runtime: found.runtime.map(container::Runtime::name),
         name: None,
         image_name: None,
         image_tags: Vec::new(),

@@ -16,7 +16,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use sensor_ecs::{Agent, Host, Image};
@@ -67,7 +67,7 @@ pub(crate) struct EnrichStats {
 #[derive(Debug)]
 pub(crate) struct Enricher {
     host: Host,
-    agent: Agent,
+    agent: Arc<Agent>,
     boot_hash: u32,
     proc_root: PathBuf,
     clock: BootClock,
@@ -89,7 +89,7 @@ impl Enricher {
     /// # Errors
     ///
     /// When the kernel has no random bytes for the ids of events.
-    pub(crate) fn new(sources: &Sources, agent: Agent, table_bytes_max: usize) -> std::io::Result<Self> {
+    pub(crate) fn new(sources: &Sources, agent: Arc<Agent>, table_bytes_max: usize) -> std::io::Result<Self> {
         let host = host::read(&sources.root);
         Ok(Self {
             boot_hash: host::boot_hash(&host),
@@ -107,11 +107,6 @@ impl Enricher {
             sequence: 0,
             stats: EnrichStats::default(),
         })
-    }
-
-    /// Where processes are looked up.
-    pub(crate) fn proc_root(&self) -> &Path {
-        &self.proc_root
     }
 
     /// What passes with time rather than with records.

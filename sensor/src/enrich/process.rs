@@ -388,7 +388,10 @@ impl Enricher {
         };
         note(Degradation::ArgumentsTruncated, flags & record_flags::ARGV_TRUNCATED != 0);
         note(Degradation::ArgumentsUnreadable, flags & record_flags::ARGV_UNREADABLE != 0);
-        note(Degradation::ExecutableUnlinked, flags & record_flags::EXE_UNLINKED != 0);
+        note(
+            Degradation::ExecutableUnlinked,
+            flags & record_flags::EXE_UNLINKED != 0 || exec.exe.is_unlinked(),
+        );
         let pending = self.scripts.take(exec, cwd.unwrap_or(b"/"));
         let (path, is_doubtful) = if flags & record_flags::SCRIPT == 0 {
             (written(&exec.exe), exec.exe.doubts().next().is_some())

@@ -297,11 +297,6 @@ impl Table {
         }
     }
 
-    /// Living processes, for a look at what still exists.
-    pub(crate) fn living(&self) -> impl Iterator<Item = Key> {
-        self.entries.iter().filter(|(_, entry)| !entry.has_ended()).map(|(key, _)| *key)
-    }
-
     fn drop_if_over(&mut self, key: Key, ended_ns: u64) {
         let is_over = |entry: &Entry| entry.refs == 0 && entry.ended_ns == Some(ended_ns);
         if self.entries.get(&key).is_some_and(is_over) {

@@ -81,7 +81,7 @@ impl Bench {
             version: b"0".as_slice().into(),
             namespace: b"default".as_slice().into(),
         };
-        let mut enricher = Enricher::new(&sources, agent, 1 << 20).unwrap();
+        let mut enricher = Enricher::new(&sources, agent.into(), 1 << 20).unwrap();
         enricher.clock = BootClock::with_offset(0);
         Self { root, enricher }
     }
@@ -95,7 +95,7 @@ impl Bench {
         self.feed(bytes).unwrap()
     }
 
-    fn proc_root(&self) -> std::path::PathBuf {
+    fn proc_root(&self) -> PathBuf {
         self.root.path().join("proc")
     }
 }
@@ -422,7 +422,11 @@ fn ids_and_containers_follow_the_record() {
     let task = TaskFacts { cgroup_id: 7, ..synth::after_exec(&synth::task(900, 9 * SECOND), 41) };
     let cgroup = format!("/system.slice/docker-{id}.scope");
     let spec = ExecSpec { cgroup: &cgroup, ..ExecSpec::default() };
-    bench.see(&synth::exec(&task, 10 * SECOND, &spec)).is(&[("container.id", id), ("user.name", "root")]);
+    bench.see(&synth::exec(&task, 10 * SECOND, &spec)).is(&[
+        ("container.id", id),
+        ("container.runtime", "docker"),
+        ("user.name", "root"),
+    ]);
     let dropped = TaskFacts { uid: 1000, euid: 1000, ..task };
     bench.see(&synth::exit(&dropped, 11 * SECOND, 0)).is(&[("user.id", "1000"), ("user.name", "alice")]);
 }

@@ -11,6 +11,7 @@ mod totals;
 
 use std::future::Future;
 use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -59,7 +60,7 @@ pub(crate) async fn run<S: RecordSource, O: Output>(
     stop: impl Future<Output = ()>,
     ready: impl FnOnce(&Engine<O>),
 ) -> io::Result<(Totals, O)> {
-    let ring = AsyncFd::with_interest(source.fd().try_clone_to_owned()?, Interest::READABLE)?;
+    let ring = watch(source.fd())?;
     let mut scan = Scan::start(proc_root)?;
     let scan_deadline = Instant::now() + SCAN_MAX;
     let mut ready = Some(ready);
@@ -116,6 +117,15 @@ pub(crate) async fn run<S: RecordSource, O: Output>(
     source.tick();
     let lost = source.lost().inspect_err(|error| tracing::warn!("losses cannot be read: {error}")).ok();
     Ok(engine.finish(lost))
+}
+
+/// Waits for the ring through a descriptor of its own.
+#[expect(
+    deprecated,
+    reason = "an owned descriptor is all the safety that the unsafe replacement asks its caller for"
+)]
+fn watch(ring: BorrowedFd<'_>) -> io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::with_interest(ring.try_clone_to_owned()?, Interest::READABLE)
 }
 
 /// Takes up to `most` records; says whether there may be more.

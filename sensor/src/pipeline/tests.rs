@@ -90,7 +90,7 @@ fn engine(root: &Path) -> Engine<Kept> {
         version: b"0".as_slice().into(),
         namespace: b"default".as_slice().into(),
     };
-    Engine::new(Enricher::new(&sources, agent, 1 << 20).unwrap(), shipped_rules(), Kept::default())
+    Engine::new(Enricher::new(&sources, agent.into(), 1 << 20).unwrap(), shipped_rules(), Kept::default())
 }
 
 /// Runs records through an engine that finds no process in `/proc`.
