@@ -84,7 +84,7 @@ fn short_lived_processes_are_complete(ctx: &Ctx) -> Result<Outcome> {
     const COUNT: usize = 40;
     // So many alerts would use up the rule's cap for the tests that share a sensor.
     let sensor = Sensor::start_own(ctx, Kind::Shipped)?;
-    let script = format!("for i in $(seq 1 {COUNT}); do cp /etc/hostname {APT_DIR}/99-$i; done");
+    let script = format!("for i in $(seq 1 {COUNT}); do /usr/bin/cp /etc/hostname {APT_DIR}/99-$i; done");
     ok(Command::new(SHELL).arg("-c").arg(&script))?;
     let run = sensor.stop()?;
     let alerts = run.apt_alerts();
@@ -93,7 +93,7 @@ fn short_lived_processes_are_complete(ctx: &Ctx) -> Result<Outcome> {
         let path = alert.text("file.path").unwrap_or_default();
         alert.expect(&[
             ("process.executable", "/usr/bin/cp"),
-            ("process.command_line", &format!("cp /etc/hostname {path}")),
+            ("process.command_line", &format!("/usr/bin/cp /etc/hostname {path}")),
             ("process.parent.executable", SHELL),
             ("user.name", "root"),
         ])?;

@@ -22,7 +22,7 @@ tests![
 fn mv_into_the_directory_alerts_as_rename(ctx: &Ctx) -> Result<Outcome> {
     fs::write("/tmp/x", HOOK)?;
     let sensor = Sensor::start(ctx)?;
-    ok(&mut shell(&format!("mv /tmp/x {APT_DIR}/99evil")))?;
+    ok(&mut shell(&format!("/usr/bin/mv /tmp/x {APT_DIR}/99evil")))?;
     let run = sensor.stop()?;
     let facts = [
         ("event.action", "rename"),
@@ -32,7 +32,7 @@ fn mv_into_the_directory_alerts_as_rename(ctx: &Ctx) -> Result<Outcome> {
         ("file.Ext.original.name", "x"),
         ("process.executable", "/usr/bin/mv"),
         ("process.name", "mv"),
-        ("process.command_line", "mv /tmp/x /etc/apt/apt.conf.d/99evil"),
+        ("process.command_line", "/usr/bin/mv /tmp/x /etc/apt/apt.conf.d/99evil"),
     ];
     let event = run.file("/etc/apt/apt.conf.d/99evil", "rename")?;
     event.expect(&facts)?;
@@ -47,7 +47,7 @@ fn mv_into_the_directory_alerts_as_rename(ctx: &Ctx) -> Result<Outcome> {
 fn mv_across_file_systems_alerts_as_creation(ctx: &Ctx) -> Result<Outcome> {
     fs::write("/run/x", HOOK)?;
     let sensor = Sensor::start(ctx)?;
-    ok(&mut shell(&format!("mv /run/x {APT_DIR}/99evil")))?;
+    ok(&mut shell(&format!("/usr/bin/mv /run/x {APT_DIR}/99evil")))?;
     let run = sensor.stop()?;
     run.file("/etc/apt/apt.conf.d/99evil", "creation")?;
     run.only_alert()?.expect(&[("process.executable", "/usr/bin/mv")])?;

@@ -47,9 +47,10 @@ done
 echo "The sensor is running. Another process now"
 say "writes an executable hook:     sh -c 'echo ... >$APT_DIR/99demo-hook'"
 sh -c "echo '$hook' >$APT_DIR/99demo-hook"
-say "moves one into the directory:  mv $elsewhere $APT_DIR/98demo-moved"
+say "moves one into the directory:  /usr/bin/mv $elsewhere $APT_DIR/98demo-moved"
 sh -c "echo '$hook' >$elsewhere"
-mv "$elsewhere" "$APT_DIR/98demo-moved"
+# By its path: a busybox shell would run its own mv without executing anything.
+/usr/bin/mv "$elsewhere" "$APT_DIR/98demo-moved"
 say "does it as a package manager:  $EXCLUDED ... $APT_DIR/97demo-package (excluded by the rule)"
 "$EXCLUDED" act create "$APT_DIR/97demo-package" "$hook"
 say "leaves an editor's swap file:  $APT_DIR/96demo-edit.swp (excluded by the rule)"
