@@ -13,21 +13,39 @@ use crate::value::{Field, FieldId, FieldType, Record, Scalar, Value};
 /// The flag that text in the document is escaped.
 const ESCAPED: &str = "sensor.escaped";
 
-/// A document. Made once and filled again for each line, so that reading a file needs constant memory.
+/// What one line leaves for the next, at most: an extraordinary line must not cost memory for ever.
+const KEPT_VALUES_MAX: usize = 1024;
+const KEPT_BYTES_MAX: usize = 4096;
+
+/// A document. Made once and filled again for each line: reading a file needs constant memory, and little of it is
+/// allocated anew.
 #[derive(Clone, Debug, Default)]
 pub struct Document {
-    /// By field: one more than the position in `slots`; 0 for an absent field.
-    positions: Vec<u16>,
-    slots: Vec<Slot>,
+    /// By field.
+    places: Vec<Place>,
+    /// The values of each field, side by side.
+    values: Vec<Scalar>,
+    /// The values as they came; the elements of an array of objects come apart.
+    found: Vec<Found>,
+    /// Buffers of the line before.
+    spare: Vec<Vec<u8>>,
     malformed: usize,
 }
 
-#[derive(Clone, Debug)]
-struct Slot {
-    field: Field,
-    values: Vec<Scalar>,
+/// Where a field's values are.
+#[derive(Clone, Copy, Debug, Default)]
+struct Place {
+    start: u32,
+    len: u32,
     /// Whether it was written as an array, which a list of one keeps.
     list: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Found {
+    field: FieldId,
+    value: Scalar,
+    in_list: bool,
 }
 
 /// Why a line is not a document.
@@ -76,6 +94,7 @@ impl Document {
             self.clear(0);
             return Err(DocumentError(error));
         }
+        self.settle();
         if escaped {
             self.unescape();
         }
@@ -96,14 +115,40 @@ impl Document {
     }
 
     fn clear(&mut self, fields: usize) {
-        self.positions.clear();
-        self.positions.resize(fields, 0);
-        self.slots.clear();
+        self.places.clear();
+        self.places.resize(fields, Place::default());
+        let old = self.values.drain(..).chain(self.found.drain(..).map(|found| found.value));
+        for value in old {
+            if let Scalar::Keyword(Cow::Owned(bytes)) = value
+                && self.spare.len() < KEPT_VALUES_MAX
+                && bytes.capacity() <= KEPT_BYTES_MAX
+            {
+                self.spare.push(bytes);
+            }
+        }
+        self.values.shrink_to(KEPT_VALUES_MAX);
+        self.found.shrink_to(KEPT_VALUES_MAX);
         self.malformed = 0;
     }
 
+    /// Brings the values of each field together. Those of a document of ours are so already.
+    fn settle(&mut self) {
+        self.found.sort_by_key(|found| found.field);
+        for Found { field, value, in_list } in self.found.drain(..) {
+            let Some(place) = self.places.get_mut(usize::from(field.0)) else {
+                continue;
+            };
+            if place.len == 0 {
+                place.start = u32::try_from(self.values.len()).unwrap_or(u32::MAX);
+            }
+            place.len += 1;
+            place.list |= in_list || place.len > 1;
+            self.values.push(value);
+        }
+    }
+
     fn unescape(&mut self) {
-        for scalar in self.slots.iter_mut().flat_map(|slot| &mut slot.values) {
+        for scalar in &mut self.values {
             if let Scalar::Keyword(bytes) = scalar
                 && let Ok(text) = std::str::from_utf8(bytes)
                 && let Cow::Owned(plain) = unescape(text)
@@ -114,38 +159,24 @@ impl Document {
     }
 
     fn add(&mut self, field: Field, leaf: &Leaf<'_>, in_list: bool) {
-        let value = coerce(leaf, field.ty).unwrap_or_else(|| {
+        let value = coerce(leaf, field.ty, &mut self.spare).unwrap_or_else(|| {
             self.malformed += 1;
             as_written(leaf)
         });
-        let Some(position) = self.positions.get_mut(usize::from(field.id.0)) else {
-            return;
-        };
-        match usize::from(*position).checked_sub(1).and_then(|at| self.slots.get_mut(at)) {
-            Some(slot) => {
-                slot.values.push(value);
-                slot.list = true;
-            }
-            None => {
-                self.slots.push(Slot { field, values: vec![value], list: in_list });
-                *position = u16::try_from(self.slots.len()).unwrap_or(0);
-            }
-        }
-    }
-
-    fn slot(&self, field: FieldId) -> Option<&Slot> {
-        let position = usize::from(*self.positions.get(usize::from(field.0))?);
-        let slot = self.slots.get(position.checked_sub(1)?)?;
-        (slot.field.id == field).then_some(slot)
+        self.found.push(Found { field: field.id, value, in_list });
     }
 }
 
 impl Record for Document {
     fn value(&self, field: FieldId) -> Value<'_> {
-        match self.slot(field) {
-            None => Value::Absent,
-            Some(Slot { values, list: true, .. }) => Value::List(values),
-            Some(slot) => slot.values.first().map_or(Value::Absent, Scalar::as_value),
+        let Some(place) = self.places.get(usize::from(field.0)) else {
+            return Value::Absent;
+        };
+        let start = place.start as usize;
+        match self.values.get(start..start.saturating_add(place.len as usize)) {
+            None | Some([]) => Value::Absent,
+            Some([one]) if !place.list => one.as_value(),
+            Some(values) => Value::List(values),
         }
     }
 }
@@ -160,7 +191,7 @@ enum Leaf<'a> {
 }
 
 /// A value as its field's type, by the rules of Elasticsearch's `coerce`; `None` if it cannot be.
-fn coerce(leaf: &Leaf<'_>, ty: FieldType) -> Option<Scalar> {
+fn coerce(leaf: &Leaf<'_>, ty: FieldType, spare: &mut Vec<Vec<u8>>) -> Option<Scalar> {
     let float = || match leaf {
         Leaf::Text(text) => text.trim().parse::<f64>().ok().filter(|number| number.is_finite()),
         Leaf::Float(number) => Some(*number),
@@ -179,7 +210,12 @@ fn coerce(leaf: &Leaf<'_>, ty: FieldType) -> Option<Scalar> {
     };
     match ty {
         FieldType::Keyword | FieldType::Ip => Some(Scalar::Keyword(Cow::Owned(match leaf {
-            Leaf::Text(text) => text.as_bytes().to_vec(),
+            Leaf::Text(text) => {
+                let mut bytes = spare.pop().unwrap_or_default();
+                bytes.clear();
+                bytes.extend_from_slice(text.as_bytes());
+                bytes
+            }
             Leaf::Signed(number) => number.to_string().into_bytes(),
             Leaf::Unsigned(number) => number.to_string().into_bytes(),
             Leaf::Float(number) => number.to_string().into_bytes(),

@@ -26,6 +26,7 @@ fn is_plain(byte: u8) -> bool {
 
 /// Appends a JSON string with its quotes. Returns whether the escape was needed, so that the document must say so.
 pub fn write_json_string(bytes: &[u8], out: &mut Vec<u8>) -> bool {
+    out.reserve(bytes.len() + 2);
     out.push(b'"');
     // One pass without a branch per byte: nearly every string is plain, and this compiles to vector instructions.
     let plain = bytes.iter().fold(true, |plain, byte| plain & is_plain(*byte));

@@ -49,6 +49,9 @@ pub(crate) fn write_json_date(ns: i64, out: &mut Vec<u8>) {
 
 /// Reads a date as Elasticsearch's `strict_date_optional_time||epoch_millis` does, UTC unless it says otherwise.
 pub(crate) fn parse_date(text: &str) -> Option<i64> {
+    if let Some(ns) = text.as_bytes().try_into().ok().and_then(parse_ours) {
+        return Some(ns);
+    }
     let ns = if let Ok(timestamp) = text.parse::<jiff::Timestamp>() {
         timestamp.as_nanosecond()
     } else if let Ok(local) = text.parse::<jiff::civil::DateTime>() {
@@ -57,6 +60,30 @@ pub(crate) fn parse_date(text: &str) -> Option<i64> {
         return epoch_millis(text.parse().ok()?);
     };
     i64::try_from(ns).ok()
+}
+
+/// Reads the form that [`rfc3339`] writes, which is nearly every date there is.
+fn parse_ours(text: &[u8; 30]) -> Option<i64> {
+    let number = |start: usize, digits: usize| {
+        text.iter().skip(start).take(digits).try_fold(0, |number: i64, byte| {
+            byte.is_ascii_digit().then(|| number * 10 + i64::from(byte - b'0'))
+        })
+    };
+    let (year, month, day) = (number(0, 4)?, number(5, 2)?, number(8, 2)?);
+    let (hour, minute, second) = (number(11, 2)?, number(14, 2)?, number(17, 2)?);
+    let days = {
+        let year = if month <= 2 { year - 1 } else { year };
+        let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+        let of_era = year.rem_euclid(400);
+        year.div_euclid(400) * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
+    };
+    let ns = days
+        .checked_mul(SECONDS_PER_DAY)?
+        .checked_add(hour * 3600 + minute * 60 + second)?
+        .checked_mul(NANOS_PER_SECOND)?
+        .checked_add(number(20, 9)?)?;
+    // Anything that is not exactly what would have been written, such as a 30th of February, is for the library.
+    (rfc3339(ns) == *text).then_some(ns)
 }
 
 pub(crate) fn epoch_millis(millis: i64) -> Option<i64> {
@@ -94,7 +121,14 @@ mod tests {
             assert_eq!(parse_date(form), expected, "{form}");
         }
         assert_eq!(parse_date("2026-01-02"), Some(1_767_312_000_000_000_000));
-        for form in ["", "yesterday", "2026-13-01", "99999999999999999"] {
+        for form in [
+            "2026-02-30T00:00:00.000000000Z",
+            "2026-01-02T25:00:00.000000000Z",
+            "",
+            "yesterday",
+            "2026-13-01",
+            "99999999999999999",
+        ] {
             assert_eq!(parse_date(form), None, "{form}");
         }
     }

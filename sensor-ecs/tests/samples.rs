@@ -338,3 +338,24 @@ fn a_bad_line_says_where_and_why() {
         assert!(error.column().abs_diff(column) <= 1, "{error}: column {}", error.column());
     }
 }
+
+#[test]
+fn elements_of_an_array_of_objects_are_brought_together() {
+    let mut document = Document::new();
+    let schema = OpenSchema::new();
+    for _ in 0..2 {
+        document
+            .parse(
+                br#"{"process":{"previous":[{"args":["a","b"],"args_count":2},{"args":["c"],"args_count":1}]},
+                     "process.previous.args":"d"}"#,
+                &schema,
+            )
+            .unwrap();
+        let args = ["a", "b", "c", "d"].map(scalar);
+        assert_eq!(document.value(field::PROCESS_PREVIOUS_ARGS), Value::List(&args));
+        let counts = [Scalar::Long(2), Scalar::Long(1)];
+        assert_eq!(document.value(field::PROCESS_PREVIOUS_ARGS_COUNT), Value::List(&counts));
+    }
+    document.parse(b"{}", &schema).unwrap();
+    assert!(document.value(field::PROCESS_PREVIOUS_ARGS).is_absent());
+}

@@ -7,5 +7,5 @@ mod shown;
 mod tests;
 mod text;
 
+pub(crate) use emit::Emitter;
 pub use emit::Format;
-pub(crate) use emit::{Emitter, EmitterTotals};

@@ -6,6 +6,7 @@ mod load;
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 pub use load::{Choice, Rules, load_for_run, obstacles};
 use sensor_ecs::Ecs;
 
@@ -42,7 +43,7 @@ pub fn check(args: &RulesCheckArgs) -> anyhow::Result<ExitCode> {
     for listed in rules.set.listed() {
         let _ = writeln!(text, "{}", load::listed_line(listed));
     }
-    print(&text)?;
+    print(&text).context("standard output")?;
     for problem in rules.errors().chain(rules.set.warnings()) {
         note(format_args!("{problem}"));
     }
