@@ -164,6 +164,8 @@ pub enum ExprKind {
 pub enum PatternSyntax {
     /// `*` and `?`.
     Wildcard,
+    /// `*` only, as in KQL.
+    Star,
     /// Lucene regular expression.
     Regex,
 }

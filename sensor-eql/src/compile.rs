@@ -8,6 +8,7 @@ use crate::ast::{Pipe, Query};
 use crate::diag::{Diagnostic, Diagnostics, Severity};
 use crate::ir::{Pred, Test};
 use crate::lower::Lower;
+use crate::rules::{Language, Rule};
 use crate::value::Out;
 
 /// A category and a condition.
@@ -94,6 +95,27 @@ pub(crate) enum Plan {
     Event { filter: Filter, pipes: Vec<Pipe> },
     Sequence(SequencePlan),
     Sample(SamplePlan),
+    NewTerms(NewTermsPlan),
+    Threshold(ThresholdPlan),
+}
+
+/// Events with a combination of values that was not seen before.
+#[derive(Clone, Debug)]
+pub(crate) struct NewTermsPlan {
+    pub(crate) filter: Filter,
+    pub(crate) keys: Box<[Key]>,
+    /// How far back "before" reaches, in nanoseconds.
+    pub(crate) history: i64,
+}
+
+/// So many events in a group.
+#[derive(Clone, Debug)]
+pub(crate) struct ThresholdPlan {
+    pub(crate) filter: Filter,
+    pub(crate) keys: Box<[Key]>,
+    pub(crate) value: u64,
+    /// Fields that must show so many distinct values.
+    pub(crate) cardinality: Vec<(Key, u64)>,
 }
 
 /// The fields that put events in order.
@@ -112,6 +134,10 @@ pub enum Kind {
     Sequence,
     /// Events in any order.
     Sample,
+    /// Single events with something new about them.
+    NewTerms,
+    /// Many events of a kind.
+    Threshold,
 }
 
 /// A query ready to run against records of the schema it was compiled with.
@@ -128,8 +154,39 @@ pub struct Compiled {
 /// # Errors
 /// Every type error found, with warnings among them.
 pub fn compile(query: &Query, schema: &dyn Schema) -> Result<Compiled, Diagnostics> {
+    compile_with(query, schema, false, |_, plan| plan)
+}
+
+/// Compiles the query of a rule, with what its type adds to it.
+pub(crate) fn compile_rule(query: &Query, rule: &Rule, schema: &dyn Schema) -> Result<Compiled, Diagnostics> {
+    compile_with(query, schema, rule.language == Language::Kuery, |lower, plan| {
+        let Plan::Event { filter, pipes } = plan else { return plan };
+        match (&rule.new_terms, &rule.threshold) {
+            (Some(terms), _) => {
+                let keys = terms.fields.iter().map(|name| lower.named_key(name)).collect();
+                Plan::NewTerms(NewTermsPlan { filter, keys, history: terms.history_ns })
+            }
+            (_, Some(threshold)) => Plan::Threshold(ThresholdPlan {
+                filter,
+                keys: threshold.fields.iter().map(|name| lower.named_key(name)).collect(),
+                value: threshold.value,
+                cardinality: threshold.cardinality.iter().map(|(f, n)| (lower.named_key(f), *n)).collect(),
+            }),
+            (None, None) => Plan::Event { filter, pipes },
+        }
+    })
+}
+
+fn compile_with(
+    query: &Query,
+    schema: &dyn Schema,
+    kql: bool,
+    shape: impl FnOnce(&mut Lower<'_>, Plan) -> Plan,
+) -> Result<Compiled, Diagnostics> {
     let mut lower = Lower::new(schema);
+    lower.kql = kql;
     let plan = lower.query(query);
+    let plan = shape(&mut lower, plan);
     crate::lint::query(query, &mut lower.found);
     lower.found.sort_by_key(|d| d.span.start);
     if lower.found.iter().any(|d| d.severity == Severity::Error) {
@@ -146,7 +203,7 @@ impl Compiled {
     pub fn matches(&self, record: &impl Record) -> bool {
         match self.plan.as_ref() {
             Plan::Event { filter, .. } => filter.matches(record),
-            Plan::Sequence(_) | Plan::Sample(_) => false,
+            Plan::Sequence(_) | Plan::Sample(_) | Plan::NewTerms(_) | Plan::Threshold(_) => false,
         }
     }
 
@@ -157,6 +214,8 @@ impl Compiled {
             Plan::Event { .. } => Kind::Event,
             Plan::Sequence(_) => Kind::Sequence,
             Plan::Sample(_) => Kind::Sample,
+            Plan::NewTerms(_) => Kind::NewTerms,
+            Plan::Threshold(_) => Kind::Threshold,
         }
     }
 
@@ -183,6 +242,8 @@ impl Compiled {
             Plan::Event { filter, .. } => (Some(filter), &[][..], None),
             Plan::Sequence(s) => (None, s.terms.as_slice(), s.until.as_ref()),
             Plan::Sample(s) => (None, s.members.as_slice(), None),
+            Plan::NewTerms(p) => (Some(&p.filter), &[][..], None),
+            Plan::Threshold(p) => (Some(&p.filter), &[][..], None),
         };
         one.into_iter().chain(many.iter().chain(until).map(|s| &s.filter))
     }

@@ -9,6 +9,7 @@ pub mod diag;
 mod eval;
 mod func;
 mod ir;
+mod kql;
 mod lex;
 mod lint;
 mod lower;
@@ -24,6 +25,7 @@ mod wild;
 pub use compile::{Compiled, Kind, compile};
 pub use correlate::{Correlator, Limits, Match, Stats, Stream};
 pub use diag::{Diagnostic, Diagnostics, Severity, Span};
+pub use kql::parse_kql;
 pub use parse::{parse, parse_condition};
 pub use rules::{
     Language, ListedRule, LoadedRule, NewTerms, Origin, Reason, Rule, RuleFile, RuleIndex, RuleSet,

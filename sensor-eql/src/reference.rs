@@ -196,7 +196,8 @@ impl Walk<'_> {
                 let Some(text) = have.text() else { return Out::Bool(false) };
                 Out::Bool(patterns.iter().any(|(pattern, _)| {
                     match syntax {
-                        PatternSyntax::Wildcard => matches_slowly(pattern, text, *insensitive),
+                        PatternSyntax::Wildcard => matches_slowly(pattern, text, *insensitive, true),
+                        PatternSyntax::Star => matches_slowly(pattern, text, *insensitive, false),
                         PatternSyntax::Regex => {
                             LuceneRegex::new(std::iter::once(pattern.as_str()), *insensitive)
                                 .is_ok_and(|regex| regex.matches(text))
@@ -276,7 +277,7 @@ impl Walk<'_> {
             ),
             (Func::Wildcard, Some(first)) => Out::Bool(first.text().is_some_and(|text| {
                 let patterns = rest.iter().filter_map(|p| std::str::from_utf8(p.text()?).ok());
-                patterns.into_iter().any(|p| matches_slowly(p, text, fold))
+                patterns.into_iter().any(|p| matches_slowly(p, text, fold, true))
             })),
             (func, Some(_)) => {
                 outs.resize(ARGS_MAX, Out::Null);

@@ -53,6 +53,57 @@ impl KeyPart {
         }
     }
 
+    /// A combination as bytes that [`Self::decode`] reads back: per value a tag, a length and the content.
+    pub(super) fn encode(key: &[Self]) -> Vec<u8> {
+        let mut out = Vec::new();
+        for part in key {
+            let mut fixed = |tag: u8, bytes: [u8; 8]| {
+                out.push(tag);
+                out.extend(bytes);
+            };
+            match part {
+                Self::Null => out.push(b'0'),
+                Self::Bool(b) => fixed(b'b', u64::from(*b).to_be_bytes()),
+                Self::Long(n) => fixed(b'l', n.to_be_bytes()),
+                Self::Double(bits) => fixed(b'f', bits.to_be_bytes()),
+                Self::Date(ns) => fixed(b'd', ns.to_be_bytes()),
+                Self::Text(text) => {
+                    fixed(b't', u64::try_from(text.len()).unwrap_or(u64::MAX).to_be_bytes());
+                    out.extend_from_slice(text);
+                }
+            }
+        }
+        out
+    }
+
+    /// `None` if the bytes are not from [`Self::encode`].
+    pub(super) fn decode(mut bytes: &[u8]) -> Option<Vec<Self>> {
+        let mut key = Vec::new();
+        while let Some((tag, rest)) = bytes.split_first() {
+            if *tag == b'0' {
+                key.push(Self::Null);
+                bytes = rest;
+                continue;
+            }
+            let (fixed, rest) = rest.split_first_chunk::<8>()?;
+            bytes = rest;
+            key.push(match tag {
+                b'b' => Self::Bool(u64::from_be_bytes(*fixed) != 0),
+                b'l' => Self::Long(i64::from_be_bytes(*fixed)),
+                b'f' => Self::Double(u64::from_be_bytes(*fixed)),
+                b'd' => Self::Date(i64::from_be_bytes(*fixed)),
+                b't' => {
+                    let (text, rest) =
+                        bytes.split_at_checked(usize::try_from(u64::from_be_bytes(*fixed)).ok()?)?;
+                    bytes = rest;
+                    Self::Text(text.into())
+                }
+                _ => return None,
+            });
+        }
+        Some(key)
+    }
+
     pub(super) fn weight(&self) -> usize {
         size_of::<Self>() + if let Self::Text(text) = self { text.len() } else { 0 }
     }

@@ -4,6 +4,7 @@
 //! sequence, but never fills a stage before an event that it precedes.
 
 mod correlator;
+mod keyed;
 mod keys;
 mod sample;
 mod sequence;

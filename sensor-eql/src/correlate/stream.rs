@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use sensor_ecs::Record;
 
-use super::keys::Ordinal;
+use super::keyed::{NewTermsState, ThresholdState};
+use super::keys::{KeyPart, Ordinal};
 use super::sample::SampleState;
 use super::sequence::SequenceState;
 use super::{Held, Limits, Stats};
@@ -33,6 +34,8 @@ enum Form<T> {
     Event,
     Sequence(SequenceState<T>),
     Sample(SampleState<T>),
+    NewTerms(NewTermsState),
+    Threshold(ThresholdState<T>),
 }
 
 #[derive(Clone, Debug)]
@@ -46,12 +49,15 @@ impl<T: Clone> Stream<T> {
     /// only `limits` do.
     #[must_use]
     pub fn new(compiled: &Compiled, look_back_ns: Option<i64>, limits: Limits) -> Self {
+        let none = Vec::new();
         let (state, pipes) = match compiled.plan.as_ref() {
             Plan::Event { pipes, .. } => (Form::Event, pipes),
             Plan::Sequence(plan) => {
                 (Form::Sequence(SequenceState::new(plan, look_back_ns, limits)), &plan.pipes)
             }
             Plan::Sample(plan) => (Form::Sample(SampleState::new(look_back_ns, limits)), &plan.pipes),
+            Plan::NewTerms(_) => (Form::NewTerms(NewTermsState::new(limits)), &none),
+            Plan::Threshold(_) => (Form::Threshold(ThresholdState::new(look_back_ns, limits)), &none),
         };
         let pipes = pipes
             .iter()
@@ -91,7 +97,7 @@ impl<T: Clone> Stream<T> {
                     piped(&[Some(event.clone())]);
                 }
             }
-            Plan::Sequence(_) | Plan::Sample(_) => {
+            Plan::Sequence(_) | Plan::Sample(_) | Plan::NewTerms(_) | Plan::Threshold(_) => {
                 if let Some(at) = Ordinal::of(record, self.order, self.arrivals) {
                     self.note_time(at.time);
                     let held = Held { event: event.clone(), weight };
@@ -101,6 +107,12 @@ impl<T: Clone> Stream<T> {
                         }
                         (Form::Sample(state), Plan::Sample(plan)) => {
                             state.push(plan, record, at, &held, &mut piped)
+                        }
+                        (Form::NewTerms(state), Plan::NewTerms(plan)) => {
+                            state.push(plan, record, at, &held, &mut piped);
+                        }
+                        (Form::Threshold(state), Plan::Threshold(plan)) => {
+                            state.push(plan, record, at, &held, &mut piped);
                         }
                         _ => {}
                     }
@@ -125,7 +137,7 @@ impl<T: Clone> Stream<T> {
         match &mut self.state {
             Form::Sequence(state) => state.clock_set_back(time),
             Form::Sample(state) => state.clock_set_back(time),
-            Form::Event => {}
+            Form::Event | Form::NewTerms(_) | Form::Threshold(_) => {}
         }
         self.newest = time;
         self.behind = 0;
@@ -139,6 +151,7 @@ impl<T: Clone> Stream<T> {
         match (&mut self.state, self.plan.as_ref()) {
             (Form::Sequence(state), Plan::Sequence(plan)) => state.advance(plan, now_ns, &mut piped),
             (Form::Sample(state), _) => state.advance(now_ns),
+            (Form::Threshold(state), _) => state.advance(now_ns),
             _ => {}
         }
     }
@@ -158,6 +171,33 @@ impl<T: Clone> Stream<T> {
         }
     }
 
+    /// What a new_terms rule has seen, for keeping over a restart: opaque keys, each with its last time.
+    #[must_use]
+    pub fn seen(&self) -> Vec<(Vec<u8>, i64)> {
+        match &self.state {
+            Form::NewTerms(state) => state.seen().map(|(key, time)| (KeyPart::encode(key), time)).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Gives a new_terms rule what it had seen. The history is known from `since_ns` on; until that covers the
+    /// rule's window, new terms are learnt silently.
+    pub fn seed(&mut self, since_ns: i64, seen: impl IntoIterator<Item = (Vec<u8>, i64)>) {
+        if let (Form::NewTerms(state), Plan::NewTerms(plan)) = (&mut self.state, self.plan.as_ref()) {
+            let keys = seen.into_iter().filter_map(|(key, time)| Some((KeyPart::decode(&key)?, time)));
+            state.seed(since_ns, plan.history, keys);
+        }
+    }
+
+    /// Until when a new_terms rule only learns, if it has begun.
+    #[must_use]
+    pub fn learning_until(&self) -> Option<i64> {
+        match &self.state {
+            Form::NewTerms(state) => state.learning_until(),
+            _ => None,
+        }
+    }
+
     /// What the state holds and what it lost.
     #[must_use]
     pub fn stats(&self) -> Stats {
@@ -165,6 +205,8 @@ impl<T: Clone> Stream<T> {
             Form::Event => Stats::default(),
             Form::Sequence(state) => state.stats(),
             Form::Sample(state) => state.stats(),
+            Form::NewTerms(state) => state.stats(),
+            Form::Threshold(state) => state.stats(),
         };
         Stats { late: self.late, ..stats }
     }

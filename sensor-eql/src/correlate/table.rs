@@ -131,6 +131,11 @@ impl<S: State> Table<S> {
         self.expired += u64::try_from(before - self.entries.len()).unwrap_or(0);
     }
 
+    /// Every key with its time.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&[KeyPart], i64)> {
+        self.entries.iter().map(|(key, entry)| (key.as_ref(), entry.time))
+    }
+
     fn remove(&mut self, key: &[KeyPart]) {
         if let Some(entry) = self.entries.remove(key) {
             self.bytes = self.bytes.saturating_sub(entry.weight);

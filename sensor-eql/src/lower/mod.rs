@@ -1,5 +1,6 @@
 //! Type check and lowering: from the syntax tree to the form that is evaluated, with every finding positioned.
 
+mod lints;
 mod node;
 mod query;
 
@@ -61,6 +62,8 @@ enum Known {
 pub(crate) struct Lower<'s> {
     schema: &'s dyn Schema,
     names: Option<Vec<String>>,
+    /// The query was written in KQL, which words some findings differently.
+    pub(crate) kql: bool,
     pub(crate) found: Vec<Diagnostic>,
     pub(crate) unknown: Vec<String>,
     /// Fields of the computed condition being lowered.
@@ -69,7 +72,7 @@ pub(crate) struct Lower<'s> {
 
 impl<'s> Lower<'s> {
     pub(crate) fn new(schema: &'s dyn Schema) -> Self {
-        Self { schema, names: None, found: Vec::new(), unknown: Vec::new(), script: Vec::new() }
+        Self { schema, names: None, kql: false, found: Vec::new(), unknown: Vec::new(), script: Vec::new() }
     }
 
     fn error(&mut self, span: Span, message: impl Into<String>) -> &mut Diagnostic {
@@ -300,7 +303,7 @@ impl<'s> Lower<'s> {
             Some(Known::Field(field)) => {
                 self.want_text(Ty::of(field.ty), value.span);
                 let test = match syntax {
-                    PatternSyntax::Wildcard => Some(like_test(patterns, fold)),
+                    PatternSyntax::Wildcard | PatternSyntax::Star => Some(like_test(patterns, syntax, fold)),
                     PatternSyntax::Regex => self.regexes(patterns, syntax, fold).map(Test::Regex),
                 };
                 test.map_or(Pred::Const(false), |t| Pred::Field(field.id, t))
@@ -385,51 +388,6 @@ impl<'s> Lower<'s> {
             None => Pred::Const(false),
         }
     }
-
-    fn lint_wildcard(&mut self, item: &Expr) {
-        if let ExprKind::Text(text) = &item.kind
-            && text.contains('*')
-        {
-            let d = self.warning(item.span, "`*` is not a wildcard here");
-            d.cause = Some("`==`, `!=` and `in` compare literally".to_owned());
-            d.help = Some("use `:`, `like` or `like~` to match a pattern".to_owned());
-        }
-    }
-
-    fn lint_repeats(&mut self, list: &[Expr], fold: bool) {
-        let key = |e: &Expr| match &e.kind {
-            ExprKind::Text(t) => Some(if fold { t.to_ascii_lowercase() } else { t.clone() }),
-            _ => None,
-        };
-        let mut seen = std::collections::HashSet::new();
-        for item in list {
-            if let Some(key) = key(item)
-                && !seen.insert(key)
-            {
-                self.warning(item.span, "listed twice");
-            }
-        }
-    }
-
-    fn lint_covered(&mut self, patterns: &[(String, Span)], syntax: PatternSyntax, fold: bool) {
-        if syntax != PatternSyntax::Wildcard {
-            return;
-        }
-        let compiled: Vec<Wildcard> = patterns.iter().map(|(p, _)| Wildcard::new(p, fold)).collect();
-        for (i, (pattern, span)) in patterns.iter().enumerate() {
-            // A pattern that another matches as a text is covered by it: `*` matches `*`, and `?` matches `?`.
-            let by = compiled.iter().zip(patterns).enumerate().find(|(j, (wild, (other, _)))| {
-                *j != i
-                    && !other.contains('?')
-                    && wild.matches(pattern.as_bytes())
-                    && (*j < i || other != pattern)
-            });
-            if let Some((_, (_, (other, _)))) = by {
-                let message = format!("never decides: `{other}` already covers it");
-                self.warning(*span, message);
-            }
-        }
-    }
 }
 
 fn literal(e: &Expr) -> Option<Out<'static>> {
@@ -474,10 +432,19 @@ fn compare_test(op: CompareOp, ty: FieldType, constant: Out<'static>) -> Test {
     Test::Compare(op, convert(ty, constant))
 }
 
+fn wildcards(
+    patterns: &[(String, Span)],
+    syntax: PatternSyntax,
+    fold: bool,
+) -> impl Iterator<Item = Wildcard> {
+    let make = if syntax == PatternSyntax::Star { Wildcard::star } else { Wildcard::new };
+    patterns.iter().map(move |(p, _)| make(p, fold))
+}
+
 /// Patterns without wildcards become one set.
-fn like_test(patterns: &[(String, Span)], fold: bool) -> Test {
-    if patterns.iter().any(|(p, _)| p.contains(['*', '?'])) {
-        return Test::Like(patterns.iter().map(|(p, _)| Wildcard::new(p, fold)).collect());
+fn like_test(patterns: &[(String, Span)], syntax: PatternSyntax, fold: bool) -> Test {
+    if patterns.iter().any(|(p, _)| p.contains('*') || syntax == PatternSyntax::Wildcard && p.contains('?')) {
+        return Test::Like(wildcards(patterns, syntax, fold).collect());
     }
     let texts = patterns.iter().map(|(p, _)| Out::Text(p.clone().into_bytes().into())).collect();
     Test::OneOf(OneOf::new(texts, fold))

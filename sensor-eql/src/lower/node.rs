@@ -1,6 +1,6 @@
 //! Computed values: functions, arithmetic, and conditions used as values.
 
-use super::{Known, Lower, Ty, literal, ty_of_gives};
+use super::{Known, Lower, Ty, literal, ty_of_gives, wildcards};
 use crate::ast::{CompareOp, Expr, ExprKind, PatternSyntax};
 use crate::diag::nearest;
 use crate::func::{Func, Signature, Takes};
@@ -60,9 +60,8 @@ impl Lower<'_> {
                 let (node, ty) = self.node(value);
                 self.want_text(ty, value.span);
                 let node = match syntax {
-                    PatternSyntax::Wildcard => {
-                        let patterns = patterns.iter().map(|(p, _)| Wildcard::new(p, *insensitive)).collect();
-                        Node::Like(Box::new(node), patterns)
+                    PatternSyntax::Wildcard | PatternSyntax::Star => {
+                        Node::Like(Box::new(node), wildcards(patterns, *syntax, *insensitive).collect())
                     }
                     PatternSyntax::Regex => match self.regexes(patterns, *syntax, *insensitive) {
                         Some(regex) => Node::Regex(Box::new(node), regex),

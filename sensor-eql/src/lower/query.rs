@@ -5,6 +5,7 @@ use sensor_ecs::FieldId;
 use super::{Known, Lower};
 use crate::ast::{EventFilter, Expr, ExprKind, Query, Sample, Sequence, Term};
 use crate::compile::{Filter, Key, Missing, Place, Plan, SamplePlan, SequencePlan, Stage};
+use crate::diag::Span;
 
 impl Lower<'_> {
     pub(crate) fn query(&mut self, query: &Query) -> Plan {
@@ -57,6 +58,13 @@ impl Lower<'_> {
     fn stage(&mut self, shared: &[Expr], term: &Term) -> Stage {
         let keys = shared.iter().chain(&term.by).map(|e| self.key(e)).collect();
         Stage { filter: self.filter(&term.filter), keys, missing: term.missing }
+    }
+
+    /// A key that is named outside the query; it has no position in it.
+    pub(crate) fn named_key(&mut self, name: &str) -> Key {
+        let name = name.to_owned();
+        let kind = ExprKind::Field { name, optional: false };
+        self.key(&Expr { kind, span: Span::default() })
     }
 
     fn key(&mut self, e: &Expr) -> Key {

@@ -46,7 +46,8 @@ impl Index {
         for (i, rule) in rules.iter().enumerate() {
             let Plan::Event { filter, .. } = rule.compiled.plan.as_ref() else { continue };
             set(&mut eligible, i);
-            category.add(i, filter.category.as_ref().map(|c| vec![c.to_vec()]), words);
+            let named = filter.category.as_ref().map(|c| vec![c.to_vec()]);
+            category.add(i, named.or_else(|| required_texts(&filter.condition, category.field)), words);
             for dimension in &mut others {
                 dimension.add(i, required_texts(&filter.condition, dimension.field), words);
             }

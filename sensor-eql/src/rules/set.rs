@@ -6,8 +6,9 @@ use sensor_ecs::{Record, Schema};
 
 use super::file::{Language, Reason, Rule, parse_rule_file};
 use super::index::Index;
-use crate::compile::{Compiled, Plan, compile};
+use crate::compile::{Compiled, Plan, compile_rule};
 use crate::diag::{Diagnostic, Located, SourceFile, Span};
+use crate::kql::parse_kql;
 use crate::parse::parse;
 
 /// Where a rule file comes from; the user's wins over one of the same id that is shipped.
@@ -117,13 +118,7 @@ impl RuleSet {
             }
         };
         self.warnings.extend(read.warnings);
-        let reason = match (read.reason, &read.rule) {
-            (None, Some(rule)) if rule.language != Language::Eql => {
-                Some(Reason::Language("kuery".to_owned()))
-            }
-            (reason, _) => reason,
-        };
-        let rule = match (reason, read.rule) {
+        let rule = match (read.reason, read.rule) {
             (None, Some(rule)) => rule,
             (reason, rule) => {
                 let (id, name) = rule.map_or((None, None), |r| (Some(r.id), Some(r.name)));
@@ -133,7 +128,9 @@ impl RuleSet {
             }
         };
         let query_source = SourceFile { name: &path, text: &text, map: read.query_map };
-        let compiled = match parse(&rule.query).and_then(|query| compile(&query, schema)) {
+        let parsed =
+            if rule.language == Language::Kuery { parse_kql(&rule.query) } else { parse(&rule.query) };
+        let compiled = match parsed.and_then(|query| compile_rule(&query, &rule, schema)) {
             Ok(compiled) => compiled,
             Err(found) => {
                 self.errors.extend(found.0.iter().map(|d| query_source.locate(d)));

@@ -1,15 +1,19 @@
 //! Runs the literate cases in `tests/cases/*.md`.
 //!
-//! A case file is prose with fenced blocks. ` ```eql ` holds a query, ` ```rule ` the path of a rule file; they apply
+//! A case file is prose with fenced blocks. ` ```eql ` or ` ```kql ` holds a query, ` ```toml ` a rule file, ` ```rule `
+//! the path of one; they apply
 //! until the next one. ` ```json base ` holds fields that all events share; ` ```json match ` and
-//! ` ```json no match ` hold events laid over the base, where null removes a field. After ` ```eql error ` or
+//! ` ```json no match ` hold events laid over the base, where null removes a field. ` ```json stream ` holds events
+//! in order, each with an `id`, and the ` ```matches ` after it the ids of each match, one line a match. After ` ```eql error ` or
 //! ` ```eql warning `, a ` ```text ` block holds what the finding must show.
 
 use std::path::Path;
 
 use crate::support::JsonSchema;
 use sensor_eql::diag::SourceFile;
-use sensor_eql::{Compiled, Diagnostics, Origin, RuleSet, RuleSource, compile, parse};
+use sensor_eql::{
+    Compiled, Correlator, Diagnostics, Limits, Origin, RuleSet, RuleSource, Stream, compile, parse, parse_kql,
+};
 
 enum Subject {
     Nothing,
@@ -46,6 +50,7 @@ fn run_file(path: &Path, tally: &mut Tally) {
     let mut subject = Subject::Nothing;
     let mut base = serde_json::json!({});
     let mut heading = String::new();
+    let mut stream = String::new();
     let mut lines = text.lines().enumerate();
     while let Some((number, line)) = lines.next() {
         if line.starts_with('#') {
@@ -56,10 +61,11 @@ fn run_file(path: &Path, tally: &mut Tally) {
             lines.by_ref().map(|(_, l)| l).take_while(|l| *l != "```").map(|l| format!("{l}\n")).collect();
         let at = format!("{}:{}: {heading}", path.file_name().unwrap().display(), number + 1);
         match info.trim() {
-            "eql" => {
+            "eql" | "kql" => {
                 schema = JsonSchema::ecs();
                 base = serde_json::json!({});
-                subject = match parse(&body).and_then(|q| compile(&q, &schema)) {
+                let parsed = if info.trim() == "kql" { parse_kql(&body) } else { parse(&body) };
+                subject = match parsed.and_then(|q| compile(&q, &schema)) {
                     Ok(compiled) => Subject::Query(Box::new(compiled)),
                     Err(found) => {
                         tally.failures.push(format!("{at}: {}", shown(&found, &body)));
@@ -79,6 +85,21 @@ fn run_file(path: &Path, tally: &mut Tally) {
                 schema = JsonSchema::ecs();
                 base = serde_json::json!({});
                 subject = Subject::Rules(Box::new(load(body.trim(), &schema)));
+            }
+            "toml" => {
+                schema = JsonSchema::ecs();
+                base = serde_json::json!({});
+                let file = RuleSource { origin: Origin::User, path: at.clone(), text: body };
+                let set = RuleSet::load([file], &schema);
+                assert!(set.errors().is_empty(), "{}", set.errors()[0]);
+                subject = Subject::Rules(Box::new(set));
+            }
+            "json stream" => stream = stream_of(&body, &base, &schema, &subject),
+            "matches" => {
+                tally.checks += 1;
+                if stream != body {
+                    tally.failures.push(format!("{at}: wanted matches\n{body}have\n{stream}"));
+                }
             }
             "text" => {
                 tally.checks += 1;
@@ -147,6 +168,35 @@ fn check(
             tally.failures.push(format!("{at}: matched={matched}, wanted {wanted}: {event}"));
         }
     }
+}
+
+/// The matches of a stream of events, one line each; `-` stands for an event that had to be missing.
+fn stream_of(body: &str, base: &serde_json::Value, schema: &JsonSchema, subject: &Subject) -> String {
+    let mut lines = String::new();
+    let mut out = |found: &[Option<String>]| {
+        let ids: Vec<&str> = found.iter().map(|e| e.as_deref().unwrap_or("-")).collect();
+        lines.push_str(&format!("{}\n", ids.join(" ")));
+    };
+    let events = serde_json::Deserializer::from_str(body).into_iter::<serde_json::Value>().map(|event| {
+        let mut whole = base.clone();
+        overlay(&mut whole, &event.unwrap());
+        let id = whole["id"].as_str().unwrap().to_owned();
+        (schema.document(&whole), id)
+    });
+    match subject {
+        Subject::Query(compiled) => {
+            let mut stream = Stream::new(compiled, None, Limits::default());
+            events.for_each(|(record, id)| stream.push(&record, &id, 10, &mut out));
+            stream.finish(&mut out);
+        }
+        Subject::Rules(set) => {
+            let mut all = Correlator::new(set, Limits::default());
+            events.for_each(|(record, id)| all.push(set, &record, &id, 10, &mut |m| out(m.events)));
+            all.finish(&mut |m| out(m.events));
+        }
+        Subject::Nothing | Subject::Shown(_) => panic!("stream without a query"),
+    }
+    lines
 }
 
 fn overlay(base: &mut serde_json::Value, change: &serde_json::Value) {

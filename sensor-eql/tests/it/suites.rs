@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use sensor_ecs::{FieldId, FieldType, Scalar};
-use sensor_eql::{Correlator, Limits, Origin, RuleSet, RuleSource, Stream, compile, parse};
+use sensor_eql::{Correlator, Language, Limits, Origin, RuleSet, RuleSource, Stream, compile, parse};
 
 use crate::support::{JsonRecord, JsonSchema, Stored, sample_data};
 
@@ -162,6 +162,10 @@ fn pairs(set: &RuleSet, events: &[(JsonRecord, String)]) -> Vec<String> {
     let mut lines = Vec::new();
     let mut correlator = Correlator::new(set, Limits::default());
     let mut out = |found: sensor_eql::Match<'_, String>| {
+        // The expected pairs are of the EQL rules only.
+        if set.get(found.rule).unwrap().rule.language != Language::Eql {
+            return;
+        }
         let ids: Vec<&str> = found.events.iter().map(|e| e.as_deref().unwrap_or("")).collect();
         lines.push(format!("{}\t{}", set.get(found.rule).unwrap().rule.id, ids.join(",")));
     };

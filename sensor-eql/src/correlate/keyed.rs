@@ -1,0 +1,178 @@
+//! Rules on single events that remember: combinations of values not seen before, and counts per group.
+
+use std::collections::VecDeque;
+
+use sensor_ecs::Record;
+
+use super::keys::{KeyPart, Ordinal, combinations};
+use super::table::{State, Table};
+use super::{Held, Limits, Stats};
+use crate::compile::{NewTermsPlan, ThresholdPlan};
+
+/// When a combination was last seen is the key's own time in the table; it needs nothing beside.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen;
+
+impl State for Seen {
+    fn weight(&self) -> usize {
+        0
+    }
+
+    fn is_empty(&self) -> bool {
+        false
+    }
+}
+
+/// State of a new_terms rule.
+#[derive(Clone, Debug)]
+pub(super) struct NewTermsState {
+    table: Table<Seen>,
+    /// Until then everything counts as seen before, because nothing older is known.
+    learning_until: Option<i64>,
+    cut: u64,
+}
+
+impl NewTermsState {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self { table: Table::new(limits), learning_until: None, cut: 0 }
+    }
+
+    pub(super) fn push<T: Clone>(
+        &mut self,
+        plan: &NewTermsPlan,
+        record: &impl Record,
+        at: Ordinal,
+        held: &Held<T>,
+        out: &mut impl FnMut(&[Option<T>]),
+    ) {
+        let learning_until = *self.learning_until.get_or_insert(at.time.saturating_add(plan.history));
+        self.table.expire(at.time.saturating_sub(plan.history));
+        if !plan.filter.matches(record) {
+            return;
+        }
+        let (keys, cut) = combinations(record, &plan.keys);
+        self.cut += cut;
+        let mut new = false;
+        for key in keys {
+            new |= self.table.peek(&key).is_none();
+            self.table.touch(key, at.time, |_| {});
+        }
+        if new && at.time >= learning_until {
+            out(&[Some(held.event.clone())]);
+        }
+    }
+
+    pub(super) fn seed(&mut self, since: i64, history: i64, seen: impl Iterator<Item = (Vec<KeyPart>, i64)>) {
+        for (key, time) in seen {
+            self.table.touch(key, time, |_| {});
+        }
+        self.learning_until = Some(since.saturating_add(history));
+    }
+
+    pub(super) fn seen(&self) -> impl Iterator<Item = (&[KeyPart], i64)> {
+        self.table.iter()
+    }
+
+    pub(super) fn learning_until(&self) -> Option<i64> {
+        self.learning_until
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        Stats { combinations_cut: self.cut, ..self.table.stats() }
+    }
+}
+
+/// The recent events of one group.
+#[derive(Clone, Debug)]
+struct Recent<T> {
+    events: VecDeque<(i64, Held<T>, Vec<Vec<KeyPart>>)>,
+}
+
+impl<T> Default for Recent<T> {
+    fn default() -> Self {
+        Self { events: VecDeque::new() }
+    }
+}
+
+impl<T> State for Recent<T> {
+    fn weight(&self) -> usize {
+        self.events.iter().map(|(_, h, _)| h.weight + size_of::<(i64, Held<T>)>()).sum()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+}
+
+/// State of a threshold rule.
+#[derive(Clone, Debug)]
+pub(super) struct ThresholdState<T> {
+    table: Table<Recent<T>>,
+    span: i64,
+    cut: u64,
+}
+
+/// Events kept per group beyond what the count needs, when distinct values are counted too.
+const CARDINALITY_EVENTS_MAX: usize = 10_000;
+
+impl<T: Clone> ThresholdState<T> {
+    pub(super) fn new(look_back: Option<i64>, limits: Limits) -> Self {
+        Self { table: Table::new(limits), span: look_back.unwrap_or(i64::MAX), cut: 0 }
+    }
+
+    pub(super) fn push(
+        &mut self,
+        plan: &ThresholdPlan,
+        record: &impl Record,
+        at: Ordinal,
+        held: &Held<T>,
+        out: &mut impl FnMut(&[Option<T>]),
+    ) {
+        let oldest = at.time.saturating_sub(self.span);
+        self.table.expire(oldest);
+        if !plan.filter.matches(record) {
+            return;
+        }
+        let (keys, cut) = combinations(record, &plan.keys);
+        self.cut += cut;
+        let values: Vec<Vec<KeyPart>> = plan
+            .cardinality
+            .iter()
+            .map(|(key, _)| combinations(record, &[*key]).0.into_iter().flatten().collect())
+            .collect();
+        let wanted = usize::try_from(plan.value).unwrap_or(usize::MAX);
+        let keep = if plan.cardinality.is_empty() { wanted } else { wanted.max(CARDINALITY_EVENTS_MAX) };
+        for key in keys {
+            let mut reached = Vec::new();
+            self.table.touch(key, at.time, |recent| {
+                recent.events.push_back((at.time, held.clone(), values.clone()));
+                while recent.events.len() > keep || recent.events.front().is_some_and(|(t, ..)| *t < oldest) {
+                    recent.events.pop_front();
+                }
+                if recent.events.len() >= wanted && distinct_enough(plan, recent) {
+                    // The count starts anew, so that one burst is one alert.
+                    reached = recent.events.drain(..).map(|(_, h, _)| Some(h.event)).collect();
+                }
+            });
+            if !reached.is_empty() {
+                out(&reached);
+            }
+        }
+    }
+
+    pub(super) fn advance(&mut self, now: i64) {
+        self.table.expire(now.saturating_sub(self.span));
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        Stats { combinations_cut: self.cut, ..self.table.stats() }
+    }
+}
+
+fn distinct_enough<T>(plan: &ThresholdPlan, recent: &Recent<T>) -> bool {
+    plan.cardinality.iter().enumerate().all(|(i, (_, least))| {
+        let values = recent.events.iter().filter_map(|(_, _, v)| v.get(i)).flatten();
+        let distinct: std::collections::HashSet<&KeyPart> = values.collect();
+        u64::try_from(distinct.len()).unwrap_or(u64::MAX) >= *least
+    })
+}
