@@ -45,18 +45,18 @@ until grep -q ready "$OUT/sensor.log"; do
 done
 
 echo "The sensor is running. Another process now"
-say "writes an executable hook:     sh -c 'echo ... >$APT_DIR/99demo-hook'"
-sh -c "echo '$hook' >$APT_DIR/99demo-hook"
+# By their paths: a busybox shell would run its own applets without executing anything.
+say "writes an executable hook:     /usr/bin/sh -c 'echo ... >$APT_DIR/99demo-hook'"
+/usr/bin/sh -c "echo '$hook' >$APT_DIR/99demo-hook"
 say "moves one into the directory:  /usr/bin/mv $elsewhere $APT_DIR/98demo-moved"
-sh -c "echo '$hook' >$elsewhere"
-# By its path: a busybox shell would run its own mv without executing anything.
+/usr/bin/sh -c "echo '$hook' >$elsewhere"
 /usr/bin/mv "$elsewhere" "$APT_DIR/98demo-moved"
 say "does it as a package manager:  $EXCLUDED ... $APT_DIR/97demo-package (excluded by the rule)"
 "$EXCLUDED" act create "$APT_DIR/97demo-package" "$hook"
 say "leaves an editor's swap file:  $APT_DIR/96demo-edit.swp (excluded by the rule)"
-sh -c "echo >$APT_DIR/96demo-edit.swp"
+/usr/bin/sh -c "echo >$APT_DIR/96demo-edit.swp"
 say "writes a file elsewhere:       $elsewhere (harmless)"
-sh -c "echo >$elsewhere"
+/usr/bin/sh -c "echo >$elsewhere"
 
 kill -TERM "$sensor"
 status=0

@@ -138,14 +138,14 @@ fn in_vm(kernel: KernelId, mut files: Vec<Extra>, out: &Path) -> Result<()> {
         host: paths::root()?.join("xtask/src/demo/demo.sh"),
     });
     let words = [
-        "env",
+        "/usr/bin/env",
         "SENSOR=/usr/bin/sensor",
         "ACTOR=/usr/bin/sensor-livetest",
         "RULES=/usr/share/sensor/rules",
         "OUT=/out",
         "EXCLUDED=/usr/bin/dpkg",
         "APT_DIR=/etc/apt/apt.conf.d",
-        "sh",
+        "/usr/bin/sh",
         "/usr/share/sensor/demo.sh",
     ];
     let spec = Spec {

@@ -1,16 +1,16 @@
 //! The demo's alerts as a person reads them, and the check that they are the right ones.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-/// Path and process name of every alert that must be there, and no other.
-const ALERTS: [(&str, &str, &str); 2] = [
-    ("/etc/apt/apt.conf.d/98demo-moved", "mv", "rename"),
-    ("/etc/apt/apt.conf.d/99demo-hook", "sh", "creation"),
+/// Path, process names and action of every alert that must be there, and no other.
+const ALERTS: [(&str, &[&str], &str); 2] = [
+    ("/etc/apt/apt.conf.d/98demo-moved", &["mv"], "rename"),
+    // What /usr/bin/sh leads to differs between systems.
+    ("/etc/apt/apt.conf.d/99demo-hook", &["sh", "dash", "bash"], "creation"),
 ];
 
 /// Files that the sensor must have recorded without an alert: silence alone could be blindness.
@@ -41,15 +41,17 @@ pub(super) fn print(out: &Path) -> Result<bool> {
 
 fn check(alerts: &[Value], events: &[Value]) -> Vec<String> {
     let mut wrong = Vec::new();
-    let mut wanted: BTreeSet<(String, String)> =
-        ALERTS.iter().map(|(path, name, _)| ((*path).to_owned(), (*name).to_owned())).collect();
+    let mut wanted = ALERTS.to_vec();
     for alert in alerts {
-        let key = (text(alert, "file.path"), text(alert, "process.name"));
-        if !wanted.remove(&key) {
-            wrong.push(format!("an alert that should not be: {} by {}", key.0, key.1));
+        let (path, name) = (text(alert, "file.path"), text(alert, "process.name"));
+        let found =
+            wanted.iter().position(|(file, names, _)| *file == path && names.contains(&name.as_str()));
+        match found {
+            Some(index) => drop(wanted.remove(index)),
+            None => wrong.push(format!("an alert that should not be: {path} by {name}")),
         }
     }
-    wrong.extend(wanted.iter().map(|(path, name)| format!("no alert: {path} by {name}")));
+    wrong.extend(wanted.iter().map(|(path, names, _)| format!("no alert: {path} by {}", names.join(" or "))));
     let seen = |path: &str, action: &str| {
         events
             .iter()
@@ -159,7 +161,7 @@ mod tests {
 
     #[test]
     fn exactly_the_expected_alerts_pass() {
-        let mut alerts: Vec<Value> = ALERTS.iter().map(|(path, name, _)| alert(path, name)).collect();
+        let mut alerts: Vec<Value> = ALERTS.iter().map(|(path, names, _)| alert(path, names[0])).collect();
         let mut events: Vec<Value> = ALERTS.iter().map(|(path, _, action)| event(path, action)).collect();
         events.extend(RECORDED.iter().map(|path| event(path, "creation")));
         assert!(check(&alerts, &events).is_empty());
