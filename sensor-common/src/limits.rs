@@ -22,13 +22,18 @@ pub const CGROUP_BYTES_MAX: usize = 1024;
 pub const RING_BYTES_DEFAULT: u32 = 8 * 1024 * 1024;
 
 /// Slot classes of the ring: a reservation is constant and cannot shrink, so the smallest that fits is taken.
-pub const SLOT_BYTES: [usize; 4] = [512, 1024, 4096, SLOT_BYTES_MAX];
-/// Largest record: an exec with everything at its limit, or a rename of two long paths.
-pub const SLOT_BYTES_MAX: usize = 48 * 1024;
+pub const SLOT_SMALL_BYTES: usize = 512;
+/// Nearly every exec, and files with long paths.
+pub const SLOT_MEDIUM_BYTES: usize = 2 * 1024;
+/// Two paths at their limit.
+pub const SLOT_LARGE_BYTES: usize = 12 * 1024;
+/// Everything at its limit.
+pub const SLOT_HUGE_BYTES: usize = 48 * 1024;
 
 const _: () = assert!(RING_BYTES_DEFAULT.is_power_of_two());
+const _: () = assert!(SLOT_LARGE_BYTES >= 512 + 2 * PATH_BLOB_BYTES_MAX + NAME_BYTES_MAX);
 const _: () = assert!(
-    SLOT_BYTES_MAX
+    SLOT_HUGE_BYTES
         >= 1024 + 2 * PATH_BLOB_BYTES_MAX + 2 * FILENAME_BYTES_MAX + ARGV_BYTES_MAX + CGROUP_BYTES_MAX
 );
-const _: () = assert!(SLOT_BYTES_MAX <= u16::MAX as usize);
+const _: () = assert!(SLOT_HUGE_BYTES <= u16::MAX as usize);

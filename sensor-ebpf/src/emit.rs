@@ -5,34 +5,15 @@ use sensor_common::wire::{KindCounters, RecordHeader, RecordKind};
 
 use crate::{
     diag::diagnose,
-    kernel::Ptr,
     maps::{COUNTERS, RING},
+    slot::{Class, Slot},
     task,
 };
-
-/// A reservation and its limits, all constants at each place that makes one: the verifier follows them
-/// through calls and proves every write against them.
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub struct Slot {
-    pub base: *mut u8,
-    pub size: usize,
-    /// Longest name that fits behind [`Slot::name_limit`], as a mask.
-    pub name_mask: usize,
-}
-
-impl Slot {
-    /// Last offset at which a name may begin.
-    #[inline(always)]
-    pub fn name_limit(&self) -> usize {
-        self.size - self.name_mask - 1
-    }
-}
 
 /// Something that writes itself into a slot as a record.
 pub trait Fill {
     const KIND: RecordKind;
-    fn fill(&self, slot: &Slot, seq: u64);
+    fn fill<C: Class>(&self, slot: &Slot<C>, seq: u64);
 }
 
 #[inline(always)]
@@ -79,26 +60,35 @@ pub fn count_no_intent(kind: RecordKind) {
     diagnose!("no room to remember an operation of kind {}", kind as u32);
 }
 
-/// Reserves `SIZE` bytes, fills and submits them.
+/// Reserves a slot of class `C`, has it filled, and submits it.
 #[inline(always)]
-pub fn emit_sized<F: Fill, const SIZE: usize, const NAME_MASK: usize>(record: &F, seq: u64) {
-    match RING.reserve_bytes(SIZE, 0) {
+pub fn emit<F: Fill, C: Class>(record: &F, seq: u64) {
+    match RING.reserve_bytes(C::SIZE, 0) {
         Some(mut bytes) => {
-            let slot = Slot { base: bytes.as_mut_ptr(), size: SIZE, name_mask: NAME_MASK };
-            record.fill(&slot, seq);
+            record.fill(&Slot::<C>::new(bytes.as_mut_ptr()), seq);
             bytes.submit(0);
         }
         None => count_ring_full(F::KIND),
     }
 }
 
-/// Writes the part that all records share.
+/// Writes the part that all records share, with the running task as who did it.
 ///
 /// # Safety
-/// `header` must point to writable memory of its size, `task` be a typed `task_struct` pointer.
+/// `header` must point to writable memory of its size.
 #[inline(always)]
-pub unsafe fn fill_header(header: *mut RecordHeader, kind: RecordKind, seq: u64, task: Ptr) {
-    // SAFETY: the caller's promise; the verifier checks each write.
+pub unsafe fn fill_header(header: *mut RecordHeader, kind: RecordKind, seq: u64) {
+    fill_current_header(header, kind as u64, seq);
+}
+
+/// Global, so that the verifier checks it once.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn fill_current_header(header: *mut RecordHeader, kind: u64, seq: u64) -> u64 {
+    if header.is_null() {
+        return 0;
+    }
+    // SAFETY: not null, of its type's size.
     unsafe {
         (*header).kind = kind as u16;
         (*header).flags = 0;
@@ -107,6 +97,7 @@ pub unsafe fn fill_header(header: *mut RecordHeader, kind: RecordKind, seq: u64,
         (*header).seq = seq;
         (*header).cpu = bpf_get_smp_processor_id();
         (*header).reserved = 0;
-        task::fill_facts(&raw mut (*header).task, task);
+        task::fill_facts(&raw mut (*header).task, task::current());
     }
+    0
 }

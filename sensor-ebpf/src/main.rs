@@ -14,6 +14,7 @@ mod hooks;
 mod kernel;
 mod maps;
 mod path;
+mod slot;
 mod task;
 
 #[cfg(not(test))]

@@ -39,8 +39,10 @@ pub struct CreateIntent {
     /// intent must not be taken for the name that lives there now.
     pub parent: u64,
     pub name_hash: u64,
-    /// Set once `security_inode_create` allowed it.
-    pub allowed: u64,
+    /// The [`sensor_common::wire::FileOp`] once `security_inode_*` allowed it; zero before.
+    pub op: u64,
+    /// The `old_name` of a symbolic link, the `old_dentry` of a hard link: both live until the call returns.
+    pub other: u64,
 }
 
 #[derive(Clone, Copy)]

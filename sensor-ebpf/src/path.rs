@@ -7,12 +7,13 @@
 use aya_ebpf::helpers::generated::{bpf_loop, bpf_probe_read_kernel, bpf_probe_read_kernel_str};
 use sensor_common::{
     limits::{CGROUP_DEPTH_MAX, NAME_BYTES_MAX, PATH_BYTES_MAX, PATH_DEPTH_MAX},
-    wire::{PathRef, Span, path_flags},
+    wire::path_flags,
 };
 
 use crate::{
-    emit::Slot,
     kernel::{Ptr, forget, load, offset, probe, probe_ptr},
+    slot::Class,
+    task,
 };
 
 /// Steps of one walk: every component, and the mounts it may cross.
@@ -26,6 +27,9 @@ pub struct Start {
     pub vfsmount: u64,
     pub root_dentry: u64,
     pub root_vfsmount: u64,
+    /// A name below `dentry` that is in no dentry any more; `name_len` is zero when there is none.
+    pub name: u64,
+    pub name_len: u64,
 }
 
 impl Start {
@@ -43,6 +47,8 @@ impl Start {
                 vfsmount,
                 root_dentry: load(fs, offset!(fs_root) + offset!(path_dentry)),
                 root_vfsmount: load(fs, offset!(fs_root) + offset!(path_mnt)),
+                name: 0,
+                name_len: 0,
             }
         }
     }
@@ -62,10 +68,13 @@ struct Walk {
     root_at: u64,
     flags: u64,
     /// The lengths of all names, or-ed.
-    longest: u64,
+    name_bits: u64,
     out: *mut u8,
     limit: u64,
     name_mask: u64,
+    /// [`Start::name`], until it is written.
+    name: u64,
+    name_len: u64,
 }
 
 /// What a path will need.
@@ -73,7 +82,8 @@ struct Walk {
 #[repr(C)]
 pub struct Measure {
     pub bytes: usize,
-    pub longest_name: usize,
+    /// The lengths of all names, or-ed: no name is longer.
+    pub name_bits: usize,
 }
 
 #[inline(always)]
@@ -89,10 +99,12 @@ fn begin(start: &Start) -> Walk {
         at: 0,
         root_at: 0,
         flags: 0,
-        longest: 0,
+        name_bits: 0,
         out: core::ptr::null_mut(),
         limit: 0,
         name_mask: 0,
+        name: 0,
+        name_len: 0,
     }
 }
 
@@ -153,9 +165,8 @@ unsafe extern "C" fn measure_step(_: u32, walk: *mut Walk) -> i64 {
         Step::Name { parent } => {
             let len = u64::from(probe::<u32>(walk.dentry as Ptr, offset!(dentry_name_len))) & NAME_BYTES_MAX as u64;
             walk.at += len + 1;
-            // The bits of every length together: their highest is that of the longest, which is what chooses
-            // a slot, and no branch is needed.
-            walk.longest |= len;
+            // Or-ed rather than compared: what chooses a slot is only the highest bit.
+            walk.name_bits |= len;
             walk.dentry = parent;
             0
         }
@@ -165,78 +176,118 @@ unsafe extern "C" fn measure_step(_: u32, walk: *mut Walk) -> i64 {
 unsafe extern "C" fn copy_step(_: u32, walk: *mut Walk) -> i64 {
     // SAFETY: the loop hands back the context that `copy` passed.
     let walk = unsafe { &mut *walk };
-    match step(walk) {
-        Step::End => 1,
-        Step::Crossed => 0,
-        Step::Name { parent } => {
-            let at = walk.at;
-            if at > walk.limit {
-                walk.flags |= u64::from(path_flags::TRUNCATED);
-                return 1;
-            }
-            let len = u64::from(probe::<u32>(walk.dentry as Ptr, offset!(dentry_name_len)));
-            if len > walk.name_mask {
-                // Renamed to something longer since it was measured.
-                walk.flags |= u64::from(path_flags::TORN);
-            }
-            let len = len & walk.name_mask;
-            let name = probe_ptr(walk.dentry as Ptr, offset!(dentry_name_ptr));
-            // SAFETY: `at` is at most `limit`, which leaves room for the longest name and its NUL.
-            unsafe {
-                let to = walk.out.add(at as usize);
-                if bpf_probe_read_kernel(to.cast(), len as u32, name.cast()) != 0 {
-                    walk.flags |= u64::from(path_flags::TORN);
-                }
-                to.add(len as usize).write(0);
-            }
-            walk.at = at + len + 1;
-            walk.dentry = parent;
-            0
-        }
+    // One read, one check, and the value that was checked is the one that is used.
+    let at = walk.at;
+    if at > walk.limit {
+        walk.flags |= u64::from(path_flags::TRUNCATED);
+        return 1;
     }
+    let pending = walk.name_len;
+    let (name, len) = if pending != 0 {
+        walk.name_len = 0;
+        (walk.name, pending)
+    } else {
+        match step(walk) {
+            Step::End => return 1,
+            Step::Crossed => return 0,
+            Step::Name { parent } => {
+                let dentry = walk.dentry as Ptr;
+                walk.dentry = parent;
+                (
+                    probe_ptr(dentry, offset!(dentry_name_ptr)) as u64,
+                    u64::from(probe::<u32>(dentry, offset!(dentry_name_len))),
+                )
+            }
+        }
+    };
+    if len > walk.name_mask {
+        // Renamed to something longer since it was measured.
+        walk.flags |= u64::from(path_flags::TORN);
+    }
+    let len = len & walk.name_mask;
+    // SAFETY: the limit leaves room for the longest name and its NUL.
+    unsafe {
+        let to = walk.out.add(at as usize);
+        if bpf_probe_read_kernel(to.cast(), len as u32, (name as Ptr).cast()) != 0 {
+            walk.flags |= u64::from(path_flags::TORN);
+        }
+        to.add(len as usize).write(0);
+    }
+    walk.at = at + len + 1;
+    0
 }
 
 /// Walks once to learn what the path will need.
 #[inline(always)]
 pub fn measure(start: &Start) -> Measure {
+    let packed = measure_path(start);
+    Measure { bytes: (packed & 0xffff) as usize, name_bits: (packed >> 16) as usize }
+}
+
+/// Global, so that the verifier checks it once.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn measure_path(start: *const Start) -> u64 {
+    if start.is_null() {
+        return 0;
+    }
+    // SAFETY: not null, of its type's size.
+    let start = unsafe { &*start };
     let mut walk = begin(start);
-    walk.at = forget(0);
-    walk.longest = forget(0);
+    walk.at = forget(start.name_len & NAME_BYTES_MAX as u64);
+    walk.name_bits = forget(walk.at);
     // SAFETY: the callback gets the walk it expects, which outlives the call.
     unsafe {
         bpf_loop(STEPS_MAX, measure_step as *mut core::ffi::c_void, (&raw mut walk).cast(), 0);
     }
-    Measure { bytes: walk.at as usize, longest_name: walk.longest as usize }
+    walk.at | walk.name_bits << 16
 }
 
-/// Writes the components at `from` and tells where they ended. `prefix` bytes that the caller wrote before
-/// `from` (the name of a file that is gone) belong to the path.
+/// What [`copy`] returns: three numbers in one register.
+#[derive(Clone, Copy)]
+pub struct Copied {
+    /// Offset behind the last component.
+    pub end: usize,
+    /// Offset behind the last component below the task's root.
+    pub root_at: usize,
+    /// [`path_flags`].
+    pub flags: u16,
+}
+
+impl Copied {
+    #[inline(always)]
+    pub fn unpack(packed: u64) -> Self {
+        Self {
+            end: (packed & 0xffff) as usize,
+            root_at: (packed >> 16 & 0xffff) as usize,
+            flags: (packed >> 32) as u16,
+        }
+    }
+
+    #[inline(always)]
+    pub fn reached_root(&self) -> bool {
+        self.flags & path_flags::REACHED_TASK_ROOT != 0
+    }
+}
+
+/// Writes the components at `from`; a packed [`Copied`] tells where they ended.
 #[inline(always)]
-pub fn copy(slot: &Slot, from: usize, prefix: usize, start: &Start, out: *mut PathRef) -> usize {
+pub fn copy<C: Class>(base: *mut u8, from: u64, start: &Start) -> u64 {
     let mut walk = begin(start);
-    walk.at = forget(from as u64);
-    walk.out = slot.base;
-    walk.limit = slot.name_limit() as u64;
-    walk.name_mask = slot.name_mask as u64;
-    // SAFETY: as in `measure`.
+    walk.out = base;
+    walk.limit = C::NAME_LIMIT as u64;
+    walk.name_mask = C::NAME_MASK as u64;
+    walk.at = from;
+    walk.name = start.name;
+    walk.name_len = start.name_len;
+    // SAFETY: as in `measure_path`.
     let steps =
         unsafe { bpf_loop(STEPS_MAX, copy_step as *mut core::ffi::c_void, (&raw mut walk).cast(), 0) };
     if steps >= i64::from(STEPS_MAX) {
         walk.flags |= u64::from(path_flags::TRUNCATED);
     }
-    let begun = from - prefix;
-    let end = walk.at as usize;
-    let root_end = if walk.flags & u64::from(path_flags::REACHED_TASK_ROOT) != 0 { walk.root_at as usize } else { begun };
-    // SAFETY: the caller's pointer into the slot; the verifier checks the write.
-    unsafe {
-        (*out).span = Span { offset: begun as u16, len: (end - begun) as u16 };
-        (*out).root_bytes = (root_end - begun) as u16;
-        (*out).flags = walk.flags as u16;
-    }
-    end
+    (walk.at & 0xffff) | (walk.root_at & 0xffff) << 16 | walk.flags << 32
 }
-
-const _: () = assert!(NAME_BYTES_MAX == 255);
 
 /// State of a cgroup walk.
 #[repr(C)]
@@ -247,8 +298,8 @@ struct CgroupWalk {
     limit: u64,
 }
 
-/// Longest cgroup name that is kept; systemd and container runtimes stay below.
-const CGROUP_NAME_MASK: usize = 255;
+/// Longest cgroup name, a directory's like any other.
+const CGROUP_NAME_MASK: usize = NAME_BYTES_MAX;
 
 unsafe extern "C" fn cgroup_step(_: u32, walk: *mut CgroupWalk) -> i64 {
     // SAFETY: the loop hands back the context that `copy_cgroup` passed.
@@ -275,26 +326,25 @@ unsafe extern "C" fn cgroup_step(_: u32, walk: *mut CgroupWalk) -> i64 {
     0
 }
 
-/// Writes the names from a cgroup's kernfs node up to the root of the hierarchy, each ended by a NUL.
+/// Writes the names from the current task's cgroup up to the root of the hierarchy, each ended by a NUL;
+/// returns where they end.
 #[inline(always)]
-pub fn copy_cgroup(slot: &Slot, from: usize, node: Ptr, span: *mut Span) -> usize {
-    // SAFETY: the caller's pointer into the slot; the verifier checks the write.
-    unsafe { *span = Span { offset: 0, len: 0 } };
+pub fn copy_cgroup<C: Class>(base: *mut u8, from: u64) -> u64 {
     if !crate::kernel::present(offset!(kernfs_node_name)) || !crate::kernel::present(offset!(kernfs_node_parent)) {
         return from;
     }
     let mut walk = CgroupWalk {
-        node: node as u64,
-        at: forget(from as u64),
-        out: slot.base,
-        limit: (slot.size - CGROUP_NAME_MASK - 1) as u64,
+        // SAFETY: the current task is a typed pointer.
+        node: unsafe { task::cgroup_node(task::current()) } as u64,
+        at: from,
+        out: base,
+        limit: (C::SIZE - CGROUP_NAME_MASK - 1) as u64,
     };
     // SAFETY: the callback gets the walk it expects, which outlives the call.
     unsafe {
         bpf_loop(CGROUP_DEPTH_MAX as u32, cgroup_step as *mut core::ffi::c_void, (&raw mut walk).cast(), 0);
     }
-    let end = walk.at as usize;
-    // SAFETY: as above.
-    unsafe { *span = Span { offset: from as u16, len: (end - from) as u16 } };
-    end
+    walk.at & 0xffff
 }
+
+const _: () = assert!(NAME_BYTES_MAX == 255);

@@ -21,9 +21,10 @@ use aya_ebpf::{
 use sensor_common::wire::{ExecRecord, RecordKind, ScriptRecord, Span, record_flags};
 
 use crate::{
-    emit::{self, Fill, Slot},
+    emit::{self, Fill},
     kernel::{Ptr, load, load_optional, offset, probe, probe_ptr},
     path::{self, Start},
+    slot::{Class, Huge, Large, Medium, Slot, Small},
     task,
 };
 
@@ -69,10 +70,10 @@ impl Script {
     fn emit(&self) {
         let seq = emit::next_seq(Self::KIND);
         let measure = path::measure(&self.start);
-        if SCRIPT_FIXED + measure.bytes <= 512 - 64 && measure.longest_name <= 63 {
-            emit::emit_sized::<Self, 512, 63>(self, seq);
+        if SCRIPT_FIXED + measure.bytes <= Small::NAME_LIMIT && measure.name_bits <= Small::NAME_MASK {
+            emit::emit::<Self, Small>(self, seq);
         } else {
-            emit::emit_sized::<Self, { 6 * 1024 }, 255>(self, seq);
+            emit::emit::<Self, Large>(self, seq);
         }
     }
 }
@@ -81,16 +82,16 @@ impl Fill for Script {
     const KIND: RecordKind = RecordKind::ExecScript;
 
     #[inline(always)]
-    fn fill(&self, slot: &Slot, seq: u64) {
+    fn fill<C: Class>(&self, slot: &Slot<C>, seq: u64) {
         let record = slot.base.cast::<ScriptRecord>();
         let inode = probe_ptr(self.start.dentry as Ptr, offset!(dentry_inode));
         // SAFETY: every slot is larger than the fixed part.
         unsafe {
-            emit::fill_header(&raw mut (*record).header, Self::KIND, seq, task::current());
+            emit::fill_header(&raw mut (*record).header, Self::KIND, seq);
             (*record).inode = probe(inode, offset!(inode_ino));
             (*record).dev = probe(probe_ptr(inode, offset!(inode_sb)), offset!(super_block_dev));
             (*record).mode = u32::from(probe::<u16>(inode, offset!(inode_mode)));
-            let end = path::copy(slot, SCRIPT_FIXED, 0, &self.start, &raw mut (*record).path);
+            let end = slot.copy_path(SCRIPT_FIXED, &self.start, &raw mut (*record).path);
             (*record).header.len = end as u32;
         }
     }
@@ -134,35 +135,12 @@ struct Exec {
 }
 
 const FIXED: usize = size_of::<ExecRecord>();
-/// Room for the cgroup path, in every slot.
-const CGROUP_ROOM: usize = 320;
+/// Room for the cgroup path.
+const CGROUP_ROOM: usize = 384;
 
-/// What an exec slot of `SIZE` bytes leaves for each string. Constants, so that the verifier can follow.
-struct Room;
-
-impl Room {
-    /// Longest argv, as a mask.
-    const fn argv_mask(size: usize) -> usize {
-        match size {
-            0..=2048 => 511,
-            2049..=8192 => 2047,
-            _ => 16_383,
-        }
-    }
-
-    /// Longest `filename` and `interp`, terminator included.
-    const fn string(size: usize) -> usize {
-        match size {
-            0..=2048 => 256,
-            2049..=8192 => 1024,
-            _ => 4096,
-        }
-    }
-
-    /// What is left for the two paths.
-    const fn paths(size: usize, name_mask: usize) -> usize {
-        size - FIXED - CGROUP_ROOM - Self::argv_mask(size) - 1 - 2 * Self::string(size) - 2 * (name_mask + 1)
-    }
+/// Room for the paths of the executable and the directory when every other string takes all it may.
+const fn path_room<C: Class>() -> usize {
+    C::NAME_LIMIT - FIXED - CGROUP_ROOM - (C::ARGV_MASK + 1) - 2 * C::STRING_MAX
 }
 
 impl Exec {
@@ -172,16 +150,15 @@ impl Exec {
         let exe = path::measure(&self.exe);
         let cwd = path::measure(&self.cwd);
         let paths = exe.bytes + cwd.bytes;
-        let longest = exe.longest_name.max(cwd.longest_name);
         let argv = self.arg_end.wrapping_sub(self.arg_start) as usize;
-        // A path that leads to the executable by a longer way than its resolved one is rare: `filename` gets
-        // what the slot has, and is cut where that is too little.
-        if argv <= Room::argv_mask(2048) && longest <= 63 && paths <= Room::paths(2048, 63) && exe.bytes <= 192 {
-            emit::emit_sized::<Self, 2048, 63>(self, seq);
-        } else if argv <= Room::argv_mask(8192) && paths <= Room::paths(8192, 255) && exe.bytes <= 768 {
-            emit::emit_sized::<Self, 8192, 255>(self, seq);
+        // `filename` is nearly always about as long as the resolved path. Where it is longer it is cut: only a
+        // fallback reads it.
+        if argv <= Medium::ARGV_MASK && paths <= path_room::<Medium>() && exe.bytes < Medium::STRING_MAX {
+            emit::emit::<Self, Medium>(self, seq);
+        } else if argv <= Large::ARGV_MASK && paths <= path_room::<Large>() && exe.bytes < Large::STRING_MAX {
+            emit::emit::<Self, Large>(self, seq);
         } else {
-            emit::emit_sized::<Self, { 48 * 1024 }, 255>(self, seq);
+            emit::emit::<Self, Huge>(self, seq);
         }
     }
 }
@@ -190,13 +167,13 @@ impl Fill for Exec {
     const KIND: RecordKind = RecordKind::Exec;
 
     #[inline(always)]
-    fn fill(&self, slot: &Slot, seq: u64) {
+    fn fill<C: Class>(&self, slot: &Slot<C>, seq: u64) {
         let record = slot.base.cast::<ExecRecord>();
         let bprm = self.bprm as Ptr;
         let task = task::current();
         // SAFETY: every slot is larger than the fixed part; loads are typed, or go through helpers.
         unsafe {
-            emit::fill_header(&raw mut (*record).header, Self::KIND, seq, task);
+            emit::fill_header(&raw mut (*record).header, Self::KIND, seq);
             let mut flags = 0;
             let cred: Ptr = load(task, offset!(task_cred));
             (*record).cap_effective = load(cred, offset!(cred_cap_effective));
@@ -214,9 +191,9 @@ impl Fill for Exec {
                 flags |= record_flags::EXE_UNLINKED;
             }
 
-            let mut at = path::copy(slot, FIXED, 0, &self.exe, &raw mut (*record).exe);
-            at = path::copy(slot, at, 0, &self.cwd, &raw mut (*record).cwd);
-            at = path::copy_cgroup(slot, at, task::cgroup_node(task), &raw mut (*record).cgroup);
+            let mut at = slot.copy_path(FIXED, &self.exe, &raw mut (*record).exe);
+            at = slot.copy_path(at, &self.cwd, &raw mut (*record).cwd);
+            at = slot.copy_cgroup(at, &raw mut (*record).cgroup);
             at = self.copy_argv(slot, at, &raw mut (*record).argv, &mut flags);
             let filename = probe_ptr(bprm, offset!(binprm_filename));
             let interp = probe_ptr(bprm, offset!(binprm_interp));
@@ -235,8 +212,8 @@ impl Fill for Exec {
 
 impl Exec {
     #[inline(always)]
-    fn copy_argv(&self, slot: &Slot, at: usize, span: *mut Span, flags: &mut u16) -> usize {
-        let mask = Room::argv_mask(slot.size);
+    fn copy_argv<C: Class>(&self, slot: &Slot<C>, at: usize, span: *mut Span, flags: &mut u16) -> usize {
+        let mask = C::ARGV_MASK;
         let total = self.arg_end.wrapping_sub(self.arg_start) as usize;
         let mut len = total;
         if len > mask {
@@ -246,7 +223,7 @@ impl Exec {
         len &= mask;
         // SAFETY: the verifier checks the destination; the source is user memory, which may be gone.
         unsafe {
-            if at > slot.size - mask - 1 {
+            if at > C::SIZE - mask - 1 {
                 *span = Span { offset: 0, len: 0 };
                 *flags |= record_flags::ARGV_TRUNCATED;
                 return at;
@@ -265,12 +242,12 @@ impl Exec {
 
 /// Copies a NUL-ended kernel string, without its NUL.
 #[inline(always)]
-fn copy_string(slot: &Slot, at: usize, from: Ptr, span: *mut Span) -> usize {
-    let room = Room::string(slot.size);
+fn copy_string<C: Class>(slot: &Slot<C>, at: usize, from: Ptr, span: *mut Span) -> usize {
+    let room = C::STRING_MAX;
     // SAFETY: the verifier checks the destination and the span.
     unsafe {
         *span = Span { offset: 0, len: 0 };
-        if at > slot.size - room {
+        if at > C::SIZE - room {
             return at;
         }
         let read = bpf_probe_read_kernel_str(slot.base.add(at).cast(), room as u32, from.cast());

@@ -1,33 +1,31 @@
 //! What creations and renames share: the inode's facts, and the record around them.
 
-use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
-use sensor_common::wire::{FileOp, FileRecord, PathRef, RecordKind, Span};
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
+use sensor_common::wire::{FileRecord, PathRef, RecordKind, Span};
 
 use crate::{
-    emit::{self, Fill, Slot},
+    emit::{self, Fill},
     kernel::{Ptr, offset, probe, probe_ptr},
     path::{self, Measure, Start},
-    task,
+    slot::{Class, Large, Medium, Slot, Small},
 };
-
-/// A name that a rename left behind, saved before it went.
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub struct OldName {
-    pub name: *const u8,
-    pub len: usize,
-}
 
 /// A creation or rename that took effect.
 #[repr(C)]
 pub struct FileEvent<const KIND: u16> {
-    pub op: FileOp,
+    /// [`sensor_common::wire::FileOp`].
+    pub op: u16,
     pub inode: Ptr,
     pub start: Start,
-    /// Where it was before: the directory, and the name within it.
+    /// Where it was before, or what a hard link names.
     pub old: Start,
-    pub old_name: OldName,
+    pub has_old: bool,
+    /// What a symbolic link says; null for anything else.
+    pub target: Ptr,
 }
+
+/// Room for the text of a symbolic link, in the slots that take one.
+const TARGET_BYTES_MAX: usize = 4096;
 
 const FIXED: usize = size_of::<FileRecord>();
 
@@ -37,15 +35,18 @@ impl<const KIND: u16> FileEvent<KIND> {
     pub fn emit(&self) {
         let seq = emit::next_seq(Self::KIND);
         let new = path::measure(&self.start);
-        let old = if KIND == RecordKind::FileRename as u16 { path::measure(&self.old) } else { Measure::default() };
-        let need = FIXED + new.bytes + old.bytes + self.old_name.len + 1;
-        let longest = new.longest_name.max(old.longest_name).max(self.old_name.len);
-        if need <= 512 - 64 && longest <= 63 {
-            emit::emit_sized::<Self, 512, 63>(self, seq);
-        } else if need <= 2048 - 256 {
-            emit::emit_sized::<Self, 2048, 255>(self, seq);
+        let old = if self.has_old { path::measure(&self.old) } else { Measure::default() };
+        let need = FIXED + new.bytes + old.bytes;
+        let name_bits = new.name_bits | old.name_bits;
+        // The length of a link's text is not known before it is copied: it always gets the large slot.
+        if !self.target.is_null() {
+            emit::emit::<Self, Large>(self, seq);
+        } else if need <= Small::NAME_LIMIT && name_bits <= Small::NAME_MASK {
+            emit::emit::<Self, Small>(self, seq);
+        } else if need <= Medium::NAME_LIMIT {
+            emit::emit::<Self, Medium>(self, seq);
         } else {
-            emit::emit_sized::<Self, { 12 * 1024 }, 255>(self, seq);
+            emit::emit::<Self, Large>(self, seq);
         }
     }
 }
@@ -57,12 +58,12 @@ impl<const KIND: u16> Fill for FileEvent<KIND> {
     };
 
     #[inline(always)]
-    fn fill(&self, slot: &Slot, seq: u64) {
+    fn fill<C: Class>(&self, slot: &Slot<C>, seq: u64) {
         let record = slot.base.cast::<FileRecord>();
         let inode = self.inode;
         // SAFETY: every slot is larger than the fixed part.
         unsafe {
-            emit::fill_header(&raw mut (*record).header, Self::KIND, seq, task::current());
+            emit::fill_header(&raw mut (*record).header, Self::KIND, seq);
             (*record).inode = probe(inode, offset!(inode_ino));
             (*record).size = probe(inode, offset!(inode_size));
             (*record).mtime_ns = time_ns(inode, offset!(inode_mtime_sec), offset!(inode_mtime_nsec));
@@ -72,34 +73,44 @@ impl<const KIND: u16> Fill for FileEvent<KIND> {
             (*record).uid = probe(inode, offset!(inode_uid));
             (*record).gid = probe(inode, offset!(inode_gid));
             (*record).nlink = probe(inode, offset!(inode_nlink));
-            (*record).op = self.op as u16;
+            (*record).op = self.op;
             (*record).reserved = 0;
             (*record).target = Span { offset: 0, len: 0 };
             (*record).reserved2 = 0;
-            let mut end = path::copy(slot, FIXED, 0, &self.start, &raw mut (*record).path);
-            if KIND == RecordKind::FileRename as u16 {
-                if end <= slot.name_limit() {
-                    let len = self.old_name.len & slot.name_mask;
-                    let to = slot.base.add(end);
-                    bpf_probe_read_kernel(to.cast(), len as u32, self.old_name.name.cast());
-                    to.add(len).write(0);
-                    let prefix = len + 1;
-                    end = path::copy(slot, end + prefix, prefix, &self.old, &raw mut (*record).old_path);
-                } else {
-                    (*record).old_path = TRUNCATED;
-                }
-            } else {
-                (*record).old_path = NONE;
+            let mut end = slot.copy_path(FIXED, &self.start, &raw mut (*record).path);
+            (*record).old_path = NONE;
+            if self.has_old {
+                end = slot.copy_path(end, &self.old, &raw mut (*record).old_path);
+            } else if C::SIZE > 2 * TARGET_BYTES_MAX && !self.target.is_null() {
+                end = self.copy_target(slot, end);
             }
             (*record).header.len = end as u32;
         }
     }
 }
 
-const NONE: PathRef = PathRef { span: Span { offset: 0, len: 0 }, root_bytes: 0, flags: 0 };
-const TRUNCATED: PathRef =
-    PathRef { span: Span { offset: 0, len: 0 }, root_bytes: 0, flags: sensor_common::wire::path_flags::TRUNCATED };
+impl<const KIND: u16> FileEvent<KIND> {
+    #[inline(always)]
+    fn copy_target<C: Class>(&self, slot: &Slot<C>, end: usize) -> usize {
+        let record = slot.base.cast::<FileRecord>();
+        // SAFETY: the offset is bounded here, the length by the helper's limit.
+        unsafe {
+            if end > C::SIZE - TARGET_BYTES_MAX {
+                return end;
+            }
+            let read =
+                bpf_probe_read_kernel_str(slot.base.add(end).cast(), TARGET_BYTES_MAX as u32, self.target.cast());
+            if read <= 1 {
+                return end;
+            }
+            let len = (read as usize - 1) & (TARGET_BYTES_MAX - 1);
+            (*record).target = Span { offset: end as u16, len: len as u16 };
+            end + len
+        }
+    }
+}
 
+const NONE: PathRef = PathRef { span: Span { offset: 0, len: 0 }, root_bytes: 0, flags: 0 };
 #[inline(always)]
 fn time_ns(inode: Ptr, sec: usize, nsec: usize) -> i64 {
     if !crate::kernel::present(sec) || !crate::kernel::present(nsec) {

@@ -15,9 +15,10 @@ use aya_ebpf::{
 use sensor_common::wire::{ExitRecord, ForkRecord, RecordKind};
 
 use crate::{
-    emit::{self, Fill, Slot},
+    emit::{self, Fill},
     kernel::{Ptr, load, offset},
     maps::{CREATE_INTENTS, RENAME_INTENTS},
+    slot::{Class, Slot, Small},
     task,
 };
 
@@ -28,7 +29,7 @@ pub fn process_fork(ctx: BtfTracePointContext) -> i32 {
     let is_process = unsafe { load::<u32>(child, offset!(task_pid)) == load::<u32>(child, offset!(task_tgid)) };
     if is_process {
         let seq = emit::next_seq(RecordKind::Fork);
-        emit::emit_sized::<Fork, { size_of::<ForkRecord>() }, 0>(&Fork { child }, seq);
+        emit::emit::<Fork, Small>(&Fork { child }, seq);
     }
     0
 }
@@ -41,11 +42,11 @@ impl Fill for Fork {
     const KIND: RecordKind = RecordKind::Fork;
 
     #[inline(always)]
-    fn fill(&self, slot: &Slot, seq: u64) {
+    fn fill<C: Class>(&self, slot: &Slot<C>, seq: u64) {
         let record = slot.base.cast::<ForkRecord>();
-        // SAFETY: the slot has the record's size; typed loads.
+        // SAFETY: the slot is larger than the record; typed loads.
         unsafe {
-            emit::fill_header(&raw mut (*record).header, Self::KIND, seq, task::current());
+            emit::fill_header(&raw mut (*record).header, Self::KIND, seq);
             task::fill_facts(&raw mut (*record).child, self.child);
             (*record).child_pid_in_ns = task::pid_in_namespace(self.child);
             (*record).reserved = 0;
@@ -63,7 +64,7 @@ pub fn process_exit(ctx: FEntryContext) -> i32 {
     let _ = RENAME_INTENTS.remove(key);
     if group_dead != 0 {
         let seq = emit::next_seq(RecordKind::Exit);
-        emit::emit_sized::<Exit, { size_of::<ExitRecord>() }, 0>(&Exit { task }, seq);
+        emit::emit::<Exit, Small>(&Exit { task }, seq);
     }
     0
 }
@@ -76,11 +77,11 @@ impl Fill for Exit {
     const KIND: RecordKind = RecordKind::Exit;
 
     #[inline(always)]
-    fn fill(&self, slot: &Slot, seq: u64) {
+    fn fill<C: Class>(&self, slot: &Slot<C>, seq: u64) {
         let record = slot.base.cast::<ExitRecord>();
-        // SAFETY: the slot has the record's size; typed loads.
+        // SAFETY: the slot is larger than the record; typed loads.
         unsafe {
-            emit::fill_header(&raw mut (*record).header, Self::KIND, seq, self.task);
+            emit::fill_header(&raw mut (*record).header, Self::KIND, seq);
             let signal: Ptr = load(self.task, offset!(task_signal));
             let leader: Ptr = load(self.task, offset!(task_group_leader));
             // What the parent will see: the group's code where one was set (exit_group, a fatal signal), the

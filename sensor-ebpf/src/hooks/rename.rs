@@ -23,7 +23,7 @@ use sensor_common::{
     wire::{FileOp, RecordKind},
 };
 
-use super::file::{FileEvent, OldName};
+use super::file::FileEvent;
 use crate::{
     diag::diagnose,
     emit,
@@ -117,24 +117,28 @@ unsafe fn emit_rename(renamedata: Ptr, intent: &RenameIntent) {
         let current = task::current();
         let moved = Start::new(old_dentry as u64, vfsmount, current);
         FileEvent::<{ RecordKind::FileRename as u16 }> {
-            op: if exchange { FileOp::Exchange } else { FileOp::Rename },
+            op: if exchange { FileOp::Exchange as u16 } else { FileOp::Rename as u16 },
             inode: load(old_dentry, offset!(dentry_inode)),
             start: moved,
-            old: Start { dentry: intent.old_parent, ..moved },
-            old_name: OldName { name: (&raw const intent.name).cast(), len: intent.name_len as usize },
+            old: Start {
+                dentry: intent.old_parent,
+                name: (&raw const intent.name) as u64,
+                name_len: intent.name_len,
+                ..moved
+            },
+            has_old: true,
+            target: core::ptr::null(),
         }
         .emit();
         if exchange {
             // The other file now has the old name; it came from where the first one is.
             FileEvent::<{ RecordKind::FileRename as u16 }> {
-                op: FileOp::Exchange,
+                op: FileOp::Exchange as u16,
                 inode: load(new_dentry, offset!(dentry_inode)),
                 start: Start { dentry: new_dentry as u64, ..moved },
-                old: Start { dentry: load(old_dentry, offset!(dentry_parent)), ..moved },
-                old_name: OldName {
-                    name: load(old_dentry, offset!(dentry_name_ptr)),
-                    len: load::<u32>(old_dentry, offset!(dentry_name_len)) as usize & NAME_BYTES_MAX,
-                },
+                old: moved,
+                has_old: true,
+                target: core::ptr::null(),
             }
             .emit();
         }
