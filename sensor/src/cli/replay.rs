@@ -225,7 +225,7 @@ query = 'file where file.path : "/etc/*" and destination.port == 443'
         let source = RuleSource { origin: Origin::User, path: "r.toml".to_owned(), text: RULE.to_owned() };
         let rules = RuleSet::load([source], &schema);
         assert_eq!(rules.rules().len(), 1, "{:?}", rules.errors());
-        let mut replay = Replay { name: "events", schema: &schema, rules: &rules, totals: Totals::default() };
+        let mut replay = Replay::new("events", &schema, &rules);
         let mut out = Vec::new();
         assert!(replay.all(input.as_bytes(), &mut out).is_ok());
         (String::from_utf8(out).unwrap(), replay.totals.to_string())

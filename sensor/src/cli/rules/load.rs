@@ -150,10 +150,8 @@ impl Schema for Asked {
 #[must_use]
 pub fn obstacles(rule: &LoadedRule) -> Vec<String> {
     let mut obstacles = Vec::new();
-    match rule.compiled.kind() {
-        Kind::Event => {}
-        Kind::Sequence => obstacles.push("sequences are matched by replay, not yet on live events".to_owned()),
-        Kind::Sample => obstacles.push("samples are matched by replay, not yet on live events".to_owned()),
+    if rule.compiled.kind() != Kind::Event {
+        obstacles.push("looks at several events: matched by replay, not yet on live events".to_owned());
     }
     let categories = rule.compiled.categories().unwrap_or_default();
     let foreign: Vec<String> = categories

@@ -1,0 +1,185 @@
+//! The commands as a shell sees them: what they print, what they refuse, how they end.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests count as tests")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+const RULES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../rules");
+const APT_RULE_ID: &str = "7c2e1297-7664-42bc-af11-6d5d35220b6b";
+
+fn sensor(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sensor"));
+    command.args(args).stdin(Stdio::null());
+    command
+}
+
+/// Runs to the end. Nothing may ever panic.
+fn ended(command: &mut Command) -> (Output, String) {
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code().is_some(), "killed by a signal: {}", output.status);
+    assert!(!said.contains("panicked"), "{said}");
+    (output, said)
+}
+
+fn refused(args: &[&str], mention: &str) {
+    let (output, said) = ended(&mut sensor(args));
+    assert!(!output.status.success(), "{args:?} was to be refused");
+    assert!(said.contains(mention), "{args:?} does not mention {mention}: {said}");
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+fn write(directory: &Path, name: &str, contents: &str) -> PathBuf {
+    let path = directory.join(name);
+    fs::write(&path, contents).unwrap();
+    path
+}
+
+fn rule(id: &str, name: &str, query: &str) -> String {
+    format!(
+        "[rule]\nname = \"{name}\"\ndescription = \"{name}\"\nrule_id = \"{id}\"\nlanguage = \"eql\"\ntype = \"eql\"\n\
+         risk_score = 1\nseverity = \"low\"\nquery = '''\n{query}\n'''\n"
+    )
+}
+
+const EVENT: &str = r#"{"@timestamp":"2026-01-02T03:04:05.123456789Z","event":{"id":"e1","category":["file"],"type":["creation"],"action":"creation"},"host":{"os":{"type":"linux"}},"file":{"path":"/etc/apt/apt.conf.d/99evil","name":"99evil"},"process":{"executable":"/usr/bin/cp","name":"cp"}}"#;
+
+#[test]
+fn version_and_help_are_printed() {
+    let (output, _) = ended(&mut sensor(&["--version"]));
+    assert_eq!(String::from_utf8_lossy(&output.stdout), format!("sensor {}\n", env!("CARGO_PKG_VERSION")));
+    for args in [&["--help"][..], &["run", "--help"], &["replay", "--help"], &["rules", "check", "--help"]] {
+        let (output, said) = ended(&mut sensor(args));
+        assert!(output.status.success() && !output.stdout.is_empty(), "{said}");
+    }
+}
+
+#[test]
+fn the_shipped_rules_are_sound() {
+    let (output, said) = ended(&mut sensor(&["rules", "check", RULES]));
+    assert!(output.status.success(), "{said}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains(&format!("loaded  {APT_RULE_ID}")));
+}
+
+#[test]
+fn a_path_without_rules_is_refused_by_name() {
+    let directory = tempfile::tempdir().unwrap();
+    let missing = directory.path().join("missing");
+    let events = write(directory.path(), "events.ndjson", EVENT);
+    for path in [missing.as_path(), directory.path()] {
+        refused(&["rules", "check", text(path)], text(path));
+        refused(&["replay", text(&events), "--rules", text(path)], text(path));
+        refused(&["run", "--rules", text(path)], text(path));
+    }
+}
+
+#[test]
+fn a_broken_rule_is_located_and_stops_no_other() {
+    let directory = tempfile::tempdir().unwrap();
+    let broken = write(directory.path(), "broken.toml", &rule("b", "Broken", "file where file.path : "));
+    let good = write(directory.path(), "good.toml", &rule("g", "Good", "file where file.path : \"/etc/*\""));
+    let events = write(directory.path(), "events.ndjson", EVENT);
+    let at = format!("{}:11:1", broken.display());
+    refused(&["rules", "check", text(&broken)], &at);
+    refused(&["run", "--rules", text(&broken)], &at);
+    refused(&["replay", text(&events), "--rules", text(&broken)], &at);
+    let both = ["replay", text(&events), "--rules", text(&broken), text(&good), "--format", "pairs"];
+    let (output, said) = ended(&mut sensor(&both));
+    assert!(output.status.success() && said.contains(&at), "{said}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "g\te1\n");
+    refused(&[&both[..], &["--strict"]].concat(), "--strict");
+}
+
+#[test]
+fn the_same_id_twice_is_a_warning_that_names_both_files() {
+    let directory = tempfile::tempdir().unwrap();
+    let first = write(directory.path(), "first.toml", &rule("same", "First", "file where true"));
+    let second = write(directory.path(), "second.toml", &rule("same", "Second", "file where true"));
+    let events = write(directory.path(), "events.ndjson", EVENT);
+    let args = ["replay", text(&events), "--rules", text(&first), text(&second)];
+    let (output, said) = ended(&mut sensor(&args));
+    assert!(said.contains("first.toml") && said.contains("second.toml"), "{said}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "same\te1\n", "{said}");
+}
+
+#[test]
+fn replay_reads_a_file_or_standard_input() {
+    let directory = tempfile::tempdir().unwrap();
+    let events = write(directory.path(), "events.ndjson", &format!("{EVENT}\n\nnot json\n{EVENT}"));
+    let expected = format!("{APT_RULE_ID}\te1\n").repeat(2);
+    let args = ["replay", text(&events), "--rules", RULES, "--format", "pairs"];
+    let (output, said) = ended(&mut sensor(&args));
+    assert!(output.status.success(), "{said}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), expected);
+    assert!(said.contains("events.ndjson:3:"), "{said}");
+    assert!(said.contains("2 events, 2 matches, 1 lines that are no events"), "{said}");
+
+    let mut command = sensor(&["replay", "-", "--rules", RULES]);
+    let (output, said) = ended(command.stdin(fs::File::open(&events).unwrap()));
+    assert_eq!(String::from_utf8_lossy(&output.stdout), expected, "{said}");
+    assert!(said.contains("standard input:3:"), "{said}");
+
+    let (output, _) = ended(&mut sensor(&["replay", "--rules", RULES, text(&events)]));
+    assert_eq!(String::from_utf8_lossy(&output.stdout), expected, "events may be named last");
+    refused(&["replay", "/no/such/events", "--rules", RULES], "/no/such/events");
+    refused(&["replay", text(directory.path()), "--rules", RULES], text(directory.path()));
+    refused(&["replay"], "which events");
+}
+
+#[test]
+fn a_closed_standard_output_is_no_panic() {
+    let directory = tempfile::tempdir().unwrap();
+    let events = write(directory.path(), "events.ndjson", &format!("{EVENT}\n").repeat(20_000));
+    for args in [&["replay", text(&events), "--rules", RULES][..], &["rules", "check", RULES], &["--help"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = sensor(args).stdout(Stdio::from(OwnedFd::from(writer))).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!said.contains("panicked") && output.status.code().is_some(), "{args:?}: {said}");
+    }
+}
+
+#[test]
+fn a_full_standard_output_is_an_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let events = write(directory.path(), "events.ndjson", EVENT);
+    for args in [&["replay", text(&events), "--rules", RULES][..], &["rules", "check", RULES]] {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = sensor(args).stdout(full).stderr(Stdio::piped()).spawn().unwrap().wait_with_output();
+        let output = output.unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("standard output: No space left"), "{said}");
+    }
+}
+
+#[test]
+fn the_generated_events_give_the_expected_pairs() {
+    let data = std::env::var_os("SENSOR_TEST_DATA")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"), PathBuf::from);
+    let (events, rules) = (data.join("eql-generated/events.ndjson"), data.join("corpus/rules"));
+    let Ok(expected) = fs::read_to_string(data.join("eql-generated/expected.tsv")) else {
+        println!("skipped: no sample data; set SENSOR_TEST_DATA");
+        return;
+    };
+    let (output, said) = ended(&mut sensor(&["replay", text(&events), "--rules", text(&rules)]));
+    assert!(output.status.success(), "{said}");
+    let found = String::from_utf8(output.stdout).unwrap();
+    // The expectations cover the EQL rules of the corpus; it also has rules in other languages.
+    let covered: BTreeSet<&str> = expected.lines().map(rule_of).collect();
+    let found: BTreeSet<&str> = found.lines().filter(|line| covered.contains(rule_of(line))).collect();
+    let expected: BTreeSet<&str> = expected.lines().collect();
+    let differing: Vec<&&str> = expected.symmetric_difference(&found).take(5).collect();
+    assert!(differing.is_empty(), "{differing:?}");
+}
+
+fn rule_of(line: &str) -> &str {
+    line.split('\t').next().unwrap_or(line)
+}
