@@ -119,7 +119,7 @@ fn replay_reads_a_file_or_standard_input() {
     assert!(output.status.success(), "{said}");
     assert_eq!(String::from_utf8_lossy(&output.stdout), expected);
     assert!(said.contains("events.ndjson:3:"), "{said}");
-    assert!(said.contains("2 events, 2 matches, 1 lines that are no events"), "{said}");
+    assert!(said.contains("2 events, 2 matched, 1 line not an event"), "{said}");
 
     let mut command = sensor(&["replay", "-", "--rules", RULES]);
     let (output, said) = ended(command.stdin(fs::File::open(&events).unwrap()));

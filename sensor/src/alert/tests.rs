@@ -232,8 +232,8 @@ ALERT MEDIUM 47  APT Package Manager Configuration File Creation
   user       root (0) really alice (1000) group root (0)
   parent     /usr/bin/bash (pid 900)  -bash
   container  8d38b2f1
-  technique  Persistence TA0003: Create or Modify System Process T1543; Event Triggered Execution T1546, Installer Packages T1546.016; Hijack Execution Flow T1574
-  technique  Defense Evasion TA0005
+  ATT&CK     Persistence TA0003: Create or Modify System Process T1543; Event Triggered Execution T1546, Installer Packages T1546.016; Hijack Execution Flow T1574
+  ATT&CK     Defense Evasion TA0005
   rule       7c2e1297-7664-42bc-af11-6d5d35220b6b version 5
   event      AQEBAQEBAQEBAQAAAAAAAAAC
 ";

@@ -224,7 +224,7 @@ fn about(page: &mut Page, rule: &Rule) {
                 let _ = write!(line, ", {} {}", sub.name, sub.id);
             }
         }
-        page.line("technique", &shown(line.as_bytes()));
+        page.line("ATT&CK", &shown(line.as_bytes()));
     }
     let version = rule.version.map_or(String::new(), |version| format!(" version {version}"));
     page.line("rule", &format!("{}{version}", shown(rule.id.as_bytes())));

@@ -12,7 +12,7 @@ use sensor_eql::{Correlator, Limits, Match, RuleSet};
 
 use super::args::{ReplayArgs, ReplayFormat};
 use super::rules::{Choice, Rules};
-use super::say::note;
+use super::say::{count, note};
 
 /// No event is longer; a line that is will be skipped, so that a file without line ends cannot fill the memory.
 const LINE_BYTES_MAX: usize = 16 << 20;
@@ -78,9 +78,10 @@ struct Totals {
 impl std::fmt::Display for Totals {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { events, matches, bad_lines, malformed } = self;
-        write!(f, "{events} events, {matches} matches, {bad_lines} lines that are no events")?;
+        let events = count(*events, "event");
+        write!(f, "{events}, {matches} matched, {} not an event", count(*bad_lines, "line"))?;
         if *malformed > 0 {
-            write!(f, ", {malformed} values not of their field's type")?;
+            write!(f, ", {} not of the field's type", count(*malformed, "value"))?;
         }
         Ok(())
     }
@@ -250,12 +251,12 @@ query = 'file where file.path : "/etc/*" and destination.port == 443'
         let (out, totals) = replayed(&input);
         let rule = "11111111-1111-1111-1111-111111111111";
         assert_eq!(out, format!("{rule}\ta\n{rule}\tb\\tc\n{rule}\tline 6\n"));
-        assert_eq!(totals, "4 events, 3 matches, 1 lines that are no events");
+        assert_eq!(totals, "4 events, 3 matched, 1 line not an event");
     }
 
     #[test]
     fn a_line_without_end_does_not_fill_the_memory() {
         let input = format!("{}\n{{}}\n", "x".repeat(LINE_BYTES_MAX + 5));
-        assert_eq!(replayed(&input).1, "1 events, 0 matches, 1 lines that are no events");
+        assert_eq!(replayed(&input).1, "1 event, 0 matched, 1 line not an event");
     }
 }

@@ -16,3 +16,8 @@ pub(crate) fn print(text: &str) -> io::Result<()> {
         result => result,
     }
 }
+
+/// `1 rule`, `2 rules`.
+pub(crate) fn count(number: u64, one: &str) -> String {
+    if number == 1 { format!("1 {one}") } else { format!("{number} {one}s") }
+}

@@ -9,7 +9,7 @@ use sensor_eql::diag::Located;
 use sensor_eql::{Kind, ListedRule, LoadedRule, Origin, RuleSet};
 
 use super::find::Found;
-use crate::cli::say::note;
+use crate::cli::say::{count, note};
 
 /// Which rules a command runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,9 +92,10 @@ impl Rules {
     /// One line: how many of what.
     #[must_use]
     pub fn summary(&self) -> String {
-        let (loaded, listed) = (self.set.rules().len(), self.set.listed().len());
-        let (broken, warnings) = (self.broken(), self.set.warnings().len());
-        format!("{loaded} rules loaded, {listed} listed, {broken} broken, {warnings} warnings")
+        let loaded = count(self.set.rules().len() as u64, "rule");
+        let (listed, broken) = (self.set.listed().len(), self.broken());
+        let warnings = count(self.set.warnings().len() as u64, "warning");
+        format!("{loaded} loaded, {listed} listed, {broken} broken, {warnings}")
     }
 }
 
