@@ -2,7 +2,7 @@
 
 use aya_ebpf::{
     macros::map,
-    maps::{HashMap, PerCpuArray, RingBuf},
+    maps::{LruHashMap, PerCpuArray, RingBuf},
 };
 use sensor_common::{limits::RING_BYTES_DEFAULT, wire::KindCounters};
 
@@ -17,15 +17,16 @@ pub static COUNTERS: PerCpuArray<KindCounters> = PerCpuArray::with_max_entries(6
 /// A thread that is about to create a name, by thread (`pid_tgid`).
 ///
 /// Written where the path is known, advanced where the permission was given, consumed where it took effect.
-/// An entry whose operation failed stays until the thread's next attempt or its end.
+/// An entry whose operation failed stays until the thread's next attempt or its end; LRU, so that threads that
+/// fail on purpose cannot fill the map and blind the sensor to others.
 #[map]
-pub static CREATE_INTENTS: HashMap<u64, CreateIntent> = HashMap::with_max_entries(INTENTS_MAX, 0);
+pub static CREATE_INTENTS: LruHashMap<u64, CreateIntent> = LruHashMap::with_max_entries(INTENTS_MAX, 0);
 
 /// A thread that is about to rename, by thread.
 #[map]
-pub static RENAME_INTENTS: HashMap<u64, RenameIntent> = HashMap::with_max_entries(INTENTS_MAX / 4, 0);
+pub static RENAME_INTENTS: LruHashMap<u64, RenameIntent> = LruHashMap::with_max_entries(INTENTS_MAX / 4, 0);
 
-/// Threads that may be inside a creation at one time; more are counted as lost.
+/// Threads that may be inside a creation at one time.
 const INTENTS_MAX: u32 = 16_384;
 
 #[derive(Clone, Copy)]
@@ -63,3 +64,10 @@ pub struct RenameIntent {
 /// What a fresh [`RenameIntent`] is copied from: it is too large for the stack.
 pub static RENAME_INTENT_EMPTY: RenameIntent =
     RenameIntent { old_dentry: 0, vfsmount: 0, renamedata: 0, old_parent: 0, name_len: 0, name: [0; 256] };
+
+/// Forgets what a thread was about to do: it ends, or it takes another thread's id.
+#[inline(always)]
+pub fn forget_intents(thread_key: u64) {
+    let _ = CREATE_INTENTS.remove(thread_key);
+    let _ = RENAME_INTENTS.remove(thread_key);
+}

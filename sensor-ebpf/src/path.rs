@@ -141,10 +141,13 @@ fn step(walk: &mut Walk) -> Step {
     }
     let parent = probe_ptr(walk.dentry as Ptr, offset!(dentry_parent)) as u64;
     if parent == walk.dentry {
-        // The root of a file system that is not the root of this mount: the mount is not the one that the
-        // file was reached through, or it was torn away.
+        if walk.flags & u64::from(path_flags::NO_MOUNT) != 0 {
+            return Step::End;
+        }
+        // A root that is not the root of this mount: a file that was never in a directory (memfd), whose name
+        // is all there is; or the mount was torn away.
         walk.flags |= u64::from(path_flags::NO_MOUNT);
-        return Step::End;
+        return Step::Name { parent };
     }
     if parent == 0 {
         walk.flags |= u64::from(path_flags::TORN);

@@ -23,6 +23,7 @@ use sensor_common::wire::{ExecRecord, RecordKind, ScriptRecord, Span, record_fla
 use crate::{
     emit::{self, Fill},
     kernel::{Ptr, load, load_optional, offset, probe, probe_ptr},
+    maps,
     path::{self, Start},
     slot::{Class, Huge, Large, Medium, Slot, Small},
     task,
@@ -104,6 +105,11 @@ pub fn process_exec(ctx: BtfTracePointContext) -> i32 {
     let bprm: Ptr = ctx.arg(2);
     // SAFETY: typed loads.
     unsafe {
+        let tgid: u32 = load(task, offset!(task_tgid));
+        if old_tid != tgid {
+            // A thread that was not the leader has become it: nothing will end under its old id.
+            maps::forget_intents(u64::from(tgid) << 32 | u64::from(old_tid));
+        }
         let mm: Ptr = load(task, offset!(task_mm));
         let fs: Ptr = load(task, offset!(task_fs));
         let exe = file_start(load(bprm, offset!(binprm_file)));

@@ -17,7 +17,7 @@ use sensor_common::wire::{ExitRecord, ForkRecord, RecordKind};
 use crate::{
     emit::{self, Fill},
     kernel::{Ptr, load, offset},
-    maps::{CREATE_INTENTS, RENAME_INTENTS},
+    maps,
     slot::{Class, Slot, Small},
     task,
 };
@@ -59,9 +59,7 @@ impl Fill for Fork {
 pub fn process_exit(ctx: FEntryContext) -> i32 {
     let task: Ptr = ctx.arg(0);
     let group_dead: i32 = ctx.arg(1);
-    let key = task::thread_key();
-    let _ = CREATE_INTENTS.remove(key);
-    let _ = RENAME_INTENTS.remove(key);
+    maps::forget_intents(task::thread_key());
     if group_dead != 0 {
         let seq = emit::next_seq(RecordKind::Exit);
         emit::emit::<Exit, Small>(&Exit { task }, seq);
