@@ -8,6 +8,7 @@ mod containers;
 mod event;
 pub(crate) mod host;
 mod leaders;
+mod lookup;
 mod names;
 mod process;
 mod procfs;
@@ -25,6 +26,7 @@ use accounts::Accounts;
 use clock::BootClock;
 use containers::Containers;
 use event::PathBuffers;
+use lookup::Lookup;
 use scripts::PendingScripts;
 use table::Table;
 
@@ -34,6 +36,9 @@ pub(crate) use procfs::{ProcFacts, pids, read_process};
 
 /// Bytes of the process table; some 8,000 processes with ordinary arguments.
 pub(crate) const TABLE_BYTES_MAX: usize = 12 << 20;
+
+/// How often processes whose end was missed are looked for.
+const SWEEP_NS: u64 = 60_000_000_000;
 
 /// Where facts that records do not carry are read.
 #[derive(Clone, Debug)]
@@ -70,6 +75,7 @@ pub(crate) struct Enricher {
     agent: Arc<Agent>,
     boot_hash: u32,
     proc_root: PathBuf,
+    lookup: Lookup,
     clock: BootClock,
     accounts: Accounts,
     containers: Containers,
@@ -80,6 +86,8 @@ pub(crate) struct Enricher {
     previous: Option<Arc<Image>>,
     nonce: [u8; 10],
     sequence: u64,
+    /// When the table was last compared with `/proc`, on the boot clock.
+    swept_ns: u64,
     stats: EnrichStats,
 }
 
@@ -96,6 +104,7 @@ impl Enricher {
             host,
             agent,
             proc_root: sources.proc_root.clone(),
+            lookup: Lookup::new(sources.proc_root.clone()),
             clock: BootClock::now(),
             accounts: Accounts::read(&sources.root),
             containers: Containers::default(),
@@ -105,6 +114,7 @@ impl Enricher {
             previous: None,
             nonce: agent::random()?,
             sequence: 0,
+            swept_ns: boot_ns_now(),
             stats: EnrichStats::default(),
         })
     }
@@ -117,6 +127,12 @@ impl Enricher {
         }
         self.scripts.expire(boot_ns);
         self.table.expire(boot_ns);
+        if boot_ns.saturating_sub(self.swept_ns) >= SWEEP_NS {
+            self.swept_ns = boot_ns;
+            if let Ok(alive) = pids(&self.proc_root) {
+                self.table.sweep(&alive, boot_ns, SWEEP_NS);
+            }
+        }
     }
 
     /// Processes in the table.

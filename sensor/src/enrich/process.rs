@@ -151,8 +151,8 @@ impl Enricher {
         entry.start_ns = Some(task.start_boottime_ns);
     }
 
-    fn look_up(&self, key: Key) -> Option<ProcFacts> {
-        procfs::read_process(&self.proc_root, key.pid).filter(|facts| facts.start_ticks == key.start_ticks)
+    fn look_up(&mut self, key: Key) -> Option<ProcFacts> {
+        self.lookup.read(key.pid).filter(|facts| facts.start_ticks == key.start_ticks)
     }
 
     fn new_process(&self, key: Key) -> Process {

@@ -218,8 +218,16 @@ impl Table {
         self.drop_entry(key);
         self.bytes += entry.own_bytes() + image_bytes_if_sole(&entry.process.image);
         self.entries.insert(key, entry);
-        if self.latest(key.pid).is_none_or(|known| known <= key) {
-            self.by_pid.insert(key.pid, key);
+        match self.latest(key.pid) {
+            Some(known) if known > key => {}
+            Some(known) if known < key => {
+                // Its end was missed: there is no pid for two.
+                self.end(known, seen_ns);
+                self.by_pid.insert(key.pid, key);
+            }
+            Some(_) | None => {
+                self.by_pid.insert(key.pid, key);
+            }
         }
         self.set_links(key, links);
         if self.bytes > self.bytes_max {
@@ -282,8 +290,10 @@ impl Table {
         if let Some(entry) = self.entries.get_mut(&key)
             && entry.ended_ns.is_none()
         {
-            entry.ended_ns = Some(boot_ns);
-            self.ended.push_back((boot_ns, key));
+            // In order, though records of several CPUs come only nearly so.
+            let ended_ns = self.ended.back().map_or(boot_ns, |(last_ns, _)| boot_ns.max(*last_ns));
+            entry.ended_ns = Some(ended_ns);
+            self.ended.push_back((ended_ns, key));
         }
     }
 
@@ -294,6 +304,24 @@ impl Table {
         {
             self.ended.pop_front();
             self.drop_if_over(key, ended_ns);
+        }
+    }
+
+    /// Ends those who do not exist any more although no record said so. Whoever spoke within `recent_ns` is left alone:
+    /// `alive`, which is sorted, may be older than its start.
+    pub(crate) fn sweep(&mut self, alive: &[u32], boot_ns: u64, recent_ns: u64) {
+        let gone: Vec<Key> = self
+            .entries
+            .iter()
+            .filter(|(key, entry)| {
+                !entry.has_ended()
+                    && entry.seen_ns.saturating_add(recent_ns) <= boot_ns
+                    && alive.binary_search(&key.pid).is_err()
+            })
+            .map(|(key, _)| *key)
+            .collect();
+        for key in gone {
+            self.end(key, boot_ns);
         }
     }
 
@@ -381,106 +409,4 @@ fn image_bytes_if_sole(image: &Arc<Image>) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SECOND: u64 = 1_000_000_000;
-
-    fn entry(pid: u32, links: Links) -> Entry {
-        Entry { links, ..Entry::new(Process::new(pid, Arc::from(format!("id-{pid}").into_bytes()))) }
-    }
-
-    fn key(pid: u32) -> Key {
-        Key { pid, start_ticks: u64::from(pid) }
-    }
-
-    fn table_of(pids: &[u32]) -> Table {
-        let mut table = Table::new(1 << 20);
-        for &pid in pids {
-            table.insert(key(pid), entry(pid, Links::default()), 0);
-        }
-        table
-    }
-
-    #[test]
-    fn the_dead_stay_for_the_grace_period() {
-        let mut table = table_of(&[5]);
-        table.end(key(5), SECOND);
-        table.expire(SECOND + GRACE_NS - 1);
-        assert!(table.contains(key(5)));
-        table.expire(SECOND + GRACE_NS);
-        assert!(!table.contains(key(5)) && table.latest(5).is_none());
-        assert_eq!(table.bytes, 0);
-    }
-
-    #[test]
-    fn the_dead_stay_while_a_child_refers_to_them() {
-        let mut table = table_of(&[5]);
-        table.insert(key(6), entry(6, Links { creator: Some(key(5)), ..Links::default() }), 0);
-        table.end(key(5), SECOND);
-        table.expire(10 * SECOND);
-        assert!(table.contains(key(5)));
-        table.end(key(6), 20 * SECOND);
-        table.expire(40 * SECOND);
-        assert_eq!((table.len(), table.bytes), (0, 0));
-    }
-
-    #[test]
-    fn another_parent_releases_the_first() {
-        let mut table = table_of(&[1, 5]);
-        table.insert(key(6), entry(6, Links { parent: Some(key(5)), ..Links::default() }), 0);
-        table.end(key(5), SECOND);
-        table.expire(10 * SECOND);
-        assert!(table.contains(key(5)));
-        table.set_links(key(6), Links { parent: Some(key(1)), ..Links::default() });
-        assert!(!table.contains(key(5)) && table.contains(key(1)));
-    }
-
-    #[test]
-    fn a_reused_pid_is_another_process() {
-        let mut table = table_of(&[5]);
-        let next = Key { pid: 5, start_ticks: 900 };
-        table.insert(next, entry(5, Links::default()), 0);
-        assert_eq!(table.latest(5), Some(next));
-        table.end(key(5), SECOND);
-        table.expire(10 * SECOND);
-        assert_eq!(table.latest(5), Some(next));
-        assert_eq!(table.len(), 1);
-    }
-
-    #[test]
-    fn under_pressure_the_dead_go_first_and_then_the_silent() {
-        let each = entry(1, Links::default()).own_bytes() + image_bytes_if_sole(&Arc::default());
-        let mut table = Table::new(each * 17);
-        for pid in 1..=16 {
-            table.insert(key(pid), entry(pid, Links::default()), u64::from(pid));
-        }
-        table.end(key(9), 17);
-        table.get_mut(key(1)).unwrap().seen_ns = 100;
-        for pid in 17..=18 {
-            table.insert(key(pid), entry(pid, Links::default()), u64::from(pid));
-        }
-        assert!(!table.contains(key(9)), "the dead one goes first");
-        assert!(table.contains(key(1)), "who spoke last stays");
-        assert!(!table.contains(key(2)), "the silent go");
-        assert!(table.contains(key(18)) && table.bytes <= table.bytes_max);
-        assert!(table.evicted() > 0);
-    }
-
-    #[test]
-    fn a_shared_image_is_counted_once() {
-        let mut table = table_of(&[5, 6]);
-        let before = table.bytes;
-        let image = Arc::new(Image {
-            executable: Some(sensor_ecs::Executable::new(b"/usr/bin/true".as_slice())),
-            ..Image::default()
-        });
-        table.set_image(key(5), image);
-        let shared = table.get(key(5)).map(|entry| Arc::clone(&entry.process.image)).unwrap();
-        table.set_image(key(6), shared);
-        let none = || Arc::new(Image::default());
-        table.set_image(key(5), none());
-        table.set_image(key(6), none());
-        assert_eq!(table.bytes, before);
-    }
-}
+mod tests;
