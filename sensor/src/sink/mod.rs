@@ -49,7 +49,7 @@ impl fmt::Display for Target {
     }
 }
 
-/// What became of the lines.
+/// What became of the records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Written.
@@ -103,7 +103,7 @@ impl Sink {
         Ok(Self { shared, thread: Some(thread) })
     }
 
-    /// Appends one record, which `write` puts into the buffer without its line end. Returns whether there was room.
+    /// Appends one record, which `write` puts into the buffer without its last line end. Returns whether there was room.
     ///
     /// Costs a lock that is only ever held for the time of such an append, and no allocation once the buffer has
     /// grown to its working size.
@@ -111,7 +111,7 @@ impl Sink {
         self.shared.append(write)
     }
 
-    /// What became of the lines so far.
+    /// What became of the records so far.
     #[must_use]
     pub fn totals(&self) -> Totals {
         self.shared.totals()

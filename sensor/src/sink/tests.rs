@@ -158,6 +158,16 @@ fn an_output_that_never_works_does_not_hold_up_the_end() {
 }
 
 #[test]
+fn a_slow_reader_is_waited_for_in_silence() {
+    let (output, sink, said) = fickle(Some(libc::EAGAIN));
+    sink.line(|out| out.extend_from_slice(b"x"));
+    wait_for(|| output.attempts.load(Ordering::SeqCst) >= 3);
+    *lock(&output.failure) = None;
+    assert_eq!(sink.close(), Totals { written: 1, ..Totals::default() });
+    assert!(lock(&said).is_empty());
+}
+
+#[test]
 fn a_line_larger_than_the_buffer_is_dropped_and_counted() {
     let (_output, sink, _said) = fickle(None);
     assert!(!sink.line(|out| out.extend_from_slice(&[b'x'; 100])));

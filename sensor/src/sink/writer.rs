@@ -8,6 +8,8 @@ use super::{Report, Totals, lock, until};
 
 /// How long to wait before a failed write is tried again.
 const RETRY_TIME: Duration = Duration::from_millis(500);
+/// How long to wait for room in a pipe that does not wait by itself.
+const FULL_PIPE_TIME: Duration = Duration::from_millis(5);
 /// A buffer that a burst made larger than this is given back.
 const KEEP_BYTES_MAX: usize = 1 << 20;
 
@@ -24,9 +26,10 @@ pub(super) struct Shared {
 #[derive(Default)]
 struct State {
     pending: Vec<u8>,
-    pending_lines: u64,
-    /// Lines that the writer has taken and not yet written.
-    taken_lines: u64,
+    /// Where each record ends in `pending`: a record for people has several lines.
+    pending_ends: Vec<usize>,
+    /// Records that the writer has taken and not yet written.
+    taken: u64,
     totals: Totals,
     waiting: bool,
     ending: bool,
@@ -49,7 +52,8 @@ impl Shared {
             state.totals.dropped_full += 1;
             return false;
         }
-        state.pending_lines += 1;
+        let end = state.pending.len();
+        state.pending_ends.push(end);
         if std::mem::take(&mut state.waiting) {
             drop(state);
             self.wake.notify_one();
@@ -71,9 +75,9 @@ impl Shared {
         while !state.ended {
             let left = until(deadline);
             if left.is_zero() {
-                state.totals.dropped_failed += state.pending_lines + state.taken_lines;
-                state.pending_lines = 0;
-                state.taken_lines = 0;
+                state.totals.dropped_failed += state.pending_ends.len() as u64 + state.taken;
+                state.pending_ends.clear();
+                state.taken = 0;
                 state.abandoned = true;
                 return false;
             }
@@ -124,10 +128,12 @@ impl Condition<'_> {
 pub(super) fn run(shared: &Shared, mut output: impl Write, name: &str, report: &Report) {
     let mut condition = Condition { name, report, failing: false };
     let mut batch = Vec::new();
+    let mut ends = Vec::new();
     loop {
         batch.clear();
+        ends.clear();
         if batch.capacity() > KEEP_BYTES_MAX {
-            batch = Vec::new();
+            (batch, ends) = (Vec::new(), Vec::new());
         }
         {
             let mut state = lock(&shared.state);
@@ -141,41 +147,45 @@ pub(super) fn run(shared: &Shared, mut output: impl Write, name: &str, report: &
                 return;
             }
             std::mem::swap(&mut state.pending, &mut batch);
-            state.taken_lines = std::mem::take(&mut state.pending_lines);
+            std::mem::swap(&mut state.pending_ends, &mut ends);
+            state.taken = ends.len() as u64;
         }
-        write_batch(shared, &mut output, &batch, &mut condition);
+        write_batch(shared, &mut output, &batch, &ends, &mut condition);
     }
 }
 
-fn count_lines(bytes: &[u8]) -> u64 {
-    bytes.iter().filter(|byte| **byte == b'\n').count() as u64
-}
-
 /// Writes all of it, waiting out a full disk. What is left when that is hopeless is counted.
-fn write_batch(shared: &Shared, output: &mut impl Write, batch: &[u8], condition: &mut Condition<'_>) {
-    let mut rest = batch;
-    while !rest.is_empty() {
+fn write_batch(
+    shared: &Shared,
+    output: &mut impl Write,
+    batch: &[u8],
+    ends: &[usize],
+    condition: &mut Condition<'_>,
+) {
+    let mut done = 0;
+    while let Some(rest) = batch.get(done..).filter(|rest| !rest.is_empty()) {
         match output.write(rest).and_then(|bytes| output.flush().map(|()| bytes)) {
             Ok(0) => failed(shared, condition, &io::Error::from(io::ErrorKind::WriteZero)),
             Ok(bytes) => {
-                let (done, left) = rest.split_at(bytes.min(rest.len()));
-                rest = left;
+                done += bytes;
                 let mut state = lock(&shared.state);
                 if state.abandoned {
                     return;
                 }
-                let lines = count_lines(done);
-                state.totals.written += lines;
-                state.taken_lines = state.taken_lines.saturating_sub(lines);
+                let left = (ends.len() - ends.partition_point(|end| *end <= done)) as u64;
+                state.totals.written += state.taken - left;
+                state.taken = left;
                 condition.worked(state.totals);
                 shared.progress.notify_all();
             }
             Err(cause) if cause.kind() == io::ErrorKind::Interrupted => {}
+            // Whoever shares the pipe with us has made it so; its reader is slow, not gone.
+            Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => std::thread::sleep(FULL_PIPE_TIME),
             Err(cause) if cause.kind() == io::ErrorKind::BrokenPipe => {
                 // What the reader has not read is lost with it, and another reader needs to begin at a line's start.
                 condition.failed(&cause);
                 let mut state = lock(&shared.state);
-                state.totals.dropped_failed += std::mem::take(&mut state.taken_lines);
+                state.totals.dropped_failed += std::mem::take(&mut state.taken);
                 shared.progress.notify_all();
                 return;
             }

@@ -1,5 +1,7 @@
 //! `sensor replay`: rules matched on recorded events, in constant memory.
 
+mod views;
+
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Read as _, Write};
 use std::path::Path;
@@ -8,11 +10,12 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use sensor_ecs::{Document, OpenSchema};
-use sensor_eql::{Correlator, Limits, Match, RuleSet};
+use sensor_eql::{Correlator, Limits, Match, RuleIndex, RuleSet};
 
-use super::args::{ReplayArgs, ReplayFormat};
-use super::rules::{Choice, Rules};
-use super::say::{count, note};
+use crate::cli::args::{ReplayArgs, ReplayFormat};
+use crate::cli::rules::{Choice, Rules};
+use crate::cli::say::{count, note};
+use views::further_views;
 
 /// No event is longer; a line that is will be skipped, so that a file without line ends cannot fill the memory.
 const LINE_BYTES_MAX: usize = 16 << 20;
@@ -26,7 +29,7 @@ const BAD_LINES_SHOWN_MAX: u64 = 20;
 /// # Errors
 ///
 /// When rules or events cannot be read. Lines that are no events are reported and counted.
-pub(super) fn replay(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
+pub(in crate::cli) fn replay(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
     let (events, user) = args.paths()?;
     let schema = OpenSchema::new();
     let rules = Rules::load(user, Choice::UserOrShipped, &schema)?;
@@ -101,12 +104,14 @@ struct Replay<'r> {
     rules: &'r RuleSet,
     correlator: Correlator<EventName>,
     totals: Totals,
+    /// Rules that the event in hand has satisfied.
+    matched: Vec<RuleIndex>,
 }
 
 impl<'r> Replay<'r> {
     fn new(name: &'r str, schema: &'r OpenSchema, rules: &'r RuleSet) -> Self {
         let correlator = Correlator::new(rules, Limits::default());
-        Self { name, schema, rules, correlator, totals: Totals::default() }
+        Self { name, schema, rules, correlator, totals: Totals::default(), matched: Vec::new() }
     }
 
     fn all(&mut self, mut input: impl BufRead, out: &mut impl Write) -> Result<(), End> {
@@ -139,15 +144,28 @@ impl<'r> Replay<'r> {
     fn event(&mut self, number: u64, document: &Document, out: &mut impl Write) -> io::Result<()> {
         self.totals.events += 1;
         self.totals.malformed += document.malformed() as u64;
-        let Self { rules, correlator, totals, .. } = self;
+        let Self { rules, correlator, totals, matched, .. } = self;
         let name = event_name(number, document.id());
         let mut result = Ok(());
+        matched.clear();
         correlator.push(rules, document, &name, name.len() + NAME_BYTES_EXTRA, &mut |found| {
+            matched.push(found.rule);
             totals.matches += 1;
             if result.is_ok() {
                 result = write_match(rules, &found, out);
             }
         });
+        for view in further_views(document) {
+            rules.matches(&view, &mut |rule| {
+                if !matched.contains(&rule) {
+                    matched.push(rule);
+                    totals.matches += 1;
+                    if result.is_ok() {
+                        result = write_match(rules, &Match { rule, events: &[Some(name.clone())] }, out);
+                    }
+                }
+            });
+        }
         result
     }
 
