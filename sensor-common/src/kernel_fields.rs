@@ -31,6 +31,12 @@ pub struct KernelField {
     pub need: Need,
 }
 
+/// The flag of a dentry that a lookup is still filling. An enumerator since 6.15, whose value has moved; a macro
+/// before, with the value of [`DCACHE_PAR_LOOKUP_MACRO`] since 4.7.
+pub const DCACHE_PAR_LOOKUP: (&str, &str) = ("dentry_flags", "DCACHE_PAR_LOOKUP");
+/// What it was as a macro.
+pub const DCACHE_PAR_LOOKUP_MACRO: u32 = 1 << 28;
+
 macro_rules! kernel_fields {
     ($($need:ident $name:ident = $structure:literal [$($path:literal),+];)+) => {
         /// Byte offsets of every member, in the order of [`KERNEL_FIELDS`].
@@ -66,6 +72,7 @@ kernel_fields! {
     Required path_mnt = "path" ["mnt"];
     Required path_dentry = "path" ["dentry"];
 
+    Required dentry_flags = "dentry" ["d_flags"];
     Required dentry_parent = "dentry" ["d_parent"];
     // One qstr; 6.14 put it into an anonymous union with a writable twin.
     Required dentry_name_len = "dentry" ["d_name.len"];

@@ -3,11 +3,15 @@
 use core::mem::MaybeUninit;
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
-use sensor_common::kernel_fields::{KernelOffsets, OFFSET_ABSENT};
+use sensor_common::kernel_fields::{DCACHE_PAR_LOOKUP_MACRO, KernelOffsets, OFFSET_ABSENT};
 
 /// Overridden by the loader before the object is loaded; constants to the verifier.
 #[unsafe(no_mangle)]
 pub static OFFSETS: KernelOffsets = KernelOffsets::ABSENT;
+
+/// Overridden by the loader where the kernel has another value.
+#[unsafe(no_mangle)]
+pub static DCACHE_PAR_LOOKUP: u32 = DCACHE_PAR_LOOKUP_MACRO;
 
 /// A pointer into the kernel. Which structure it points to is in the variable's name.
 pub type Ptr = *const u8;

@@ -17,7 +17,9 @@
 //!
 //! One of each group runs, in this order, in one task: the first knows the mount, the second says that
 //! permission was given, the third runs only when the file system has done it. The record is made at the third,
-//! so a creation that fails (EACCES, EEXIST, ENOSPC) leaves none. On overlayfs the inner creation in the upper
+//! so a creation that fails (EACCES, EEXIST, ENOSPC) leaves none. `open` asks for permission before it looks an
+//! uncached name up, and a lookup that finds the file instantiates its dentry too: that is an opening, not a
+//! creation, and is told by the flag that such a dentry still carries. On overlayfs the inner creation in the upper
 //! layer has another dentry and does not match the intent: one record, with the path that the task used.
 //!
 //! Misses: file systems that create inside `atomic_open` (FUSE, NFS clients) do not call the second for an
@@ -30,7 +32,7 @@ use super::file::FileEvent;
 use crate::{
     diag::diagnose,
     emit,
-    kernel::{Ptr, load, offset, probe},
+    kernel::{DCACHE_PAR_LOOKUP, Ptr, load, loaded, offset, probe},
     maps::{CREATE_INTENTS, CreateIntent},
     path::Start,
     task,
@@ -128,6 +130,7 @@ pub fn d_instantiate(ctx: FEntryContext) -> i32 {
         if (*intent).dentry != dentry as u64
             || (*intent).op == 0
             || inode.is_null()
+            || load::<u32>(dentry, offset!(dentry_flags)) & loaded(&DCACHE_PAR_LOOKUP) as u32 != 0
             || (*intent).parent != load::<u64>(dentry, offset!(dentry_parent))
             || (*intent).name_hash != u64::from(load::<u32>(dentry, offset!(dentry_name_hash)))
         {

@@ -40,6 +40,7 @@ enum Kind {
     Struct,
     Union,
     Modifier,
+    Enum,
     Func,
     FuncProto,
     Other,
@@ -53,6 +54,7 @@ pub struct Btf<'a> {
     starts: Vec<u32>,
     structs: HashMap<&'a [u8], Vec<u32>>,
     functions: HashMap<&'a [u8], u32>,
+    enums: HashMap<&'a [u8], u32>,
 }
 
 #[derive(Clone, Copy)]
@@ -82,7 +84,7 @@ impl<'a> Btf<'a> {
         };
         let types = section(type_off, type_len, "type section")?;
         let strings = section(str_off, str_len, "string section")?;
-        let mut btf = Self { types, strings, starts: Vec::new(), structs: HashMap::new(), functions: HashMap::new() };
+        let mut btf = Self { types, strings, starts: Vec::new(), structs: HashMap::new(), functions: HashMap::new(), enums: HashMap::new() };
         btf.index(wanted)?;
         Ok(btf)
     }
@@ -94,13 +96,12 @@ impl<'a> Btf<'a> {
             let (ty, next) = self.read_type(at, id)?;
             self.starts.push(at as u32);
             let name = self.string(ty.name);
-            if matches!(ty.kind, Kind::Struct | Kind::Union | Kind::Func)
-                && std::str::from_utf8(name).is_ok_and(|name| wanted.contains(name))
-            {
-                if ty.kind == Kind::Func {
-                    self.functions.insert(name, id);
-                } else {
-                    self.structs.entry(name).or_default().push(id);
+            if std::str::from_utf8(name).is_ok_and(|name| wanted.contains(name)) {
+                match ty.kind {
+                    Kind::Struct | Kind::Union => self.structs.entry(name).or_default().push(id),
+                    Kind::Func => drop(self.functions.insert(name, id)),
+                    Kind::Enum => drop(self.enums.insert(name, id)),
+                    Kind::Modifier | Kind::FuncProto | Kind::Other => {}
                 }
             }
             at = next;
@@ -120,7 +121,7 @@ impl<'a> Btf<'a> {
             3 => (Kind::Other, 12),             // ARRAY
             4 => (Kind::Struct, 12 * vlen),     // STRUCT
             5 => (Kind::Union, 12 * vlen),      // UNION
-            6 => (Kind::Other, 8 * vlen),       // ENUM
+            6 => (Kind::Enum, 8 * vlen),        // ENUM
             8..=11 | 18 => (Kind::Modifier, 0), // TYPEDEF, VOLATILE, CONST, RESTRICT, TYPE_TAG
             12 => (Kind::Func, 0),              // FUNC
             13 => (Kind::FuncProto, 8 * vlen),  // FUNC_PROTO
@@ -191,6 +192,15 @@ impl<'a> Btf<'a> {
             id = ty.size_or_type;
         }
         None
+    }
+
+    /// The value of an enumerator; `None` if the kernel has no such enumeration, or no such name in it.
+    pub fn enumerator(&self, enumeration: &str, name: &str) -> Option<u32> {
+        let ty = self.type_by_id(*self.enums.get(enumeration.as_bytes())?)?;
+        (0..ty.vlen).find_map(|n| {
+            let at = ty.tail + 8 * n;
+            (self.string(u32_at(self.types, at)?) == name.as_bytes()).then(|| u32_at(self.types, at + 4))?
+        })
     }
 
     /// The names of a function's parameters in order; `None` if the kernel has no such function.

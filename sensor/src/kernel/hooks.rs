@@ -41,8 +41,8 @@ pub struct Hook {
     pub parameters: &'static [(usize, &'static str)],
 }
 
-/// Every hook. The order is that of attaching: what consumes an intent before what makes one, so that no
-/// program ever finds half of the work done.
+/// Every hook. The order is that of attaching: exec before fork, so that no process is known whose exec was not
+/// seen; what consumes an intent before what makes one, so that no program finds half of the work done.
 pub const HOOKS: &[Hook] = &[
     Hook {
         program: "process_exit",
@@ -50,13 +50,6 @@ pub const HOOKS: &[Hook] = &[
         mode: Mode::Fentry,
         feeds: RecordKind::Exit,
         parameters: &[(0, "tsk"), (1, "group_dead")],
-    },
-    Hook {
-        program: "process_fork",
-        target: "sched_process_fork",
-        mode: Mode::TpBtf,
-        feeds: RecordKind::Fork,
-        parameters: &[],
     },
     Hook {
         program: "process_exec",
@@ -71,6 +64,13 @@ pub const HOOKS: &[Hook] = &[
         mode: Mode::Fentry,
         feeds: RecordKind::ExecScript,
         parameters: &[(0, "bprm")],
+    },
+    Hook {
+        program: "process_fork",
+        target: "sched_process_fork",
+        mode: Mode::TpBtf,
+        feeds: RecordKind::Fork,
+        parameters: &[],
     },
     Hook {
         program: "rename_exit",

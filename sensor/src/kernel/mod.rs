@@ -116,6 +116,7 @@ impl Kernel {
             // Asked for only when a program was refused.
             .verifier_log_level(VerifierLogLevel::DEBUG)
             .override_global("OFFSETS", resolved.offsets.as_bytes(), true)
+            .override_global("DCACHE_PAR_LOOKUP", &resolved.dcache_par_lookup, true)
             .override_global("DIAGNOSTICS", &diagnostics, true)
             .map_max_entries("RING", options.ring_bytes)
             .load(OBJECT)?;

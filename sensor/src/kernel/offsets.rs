@@ -2,7 +2,9 @@
 
 use std::collections::HashSet;
 
-use sensor_common::kernel_fields::{KERNEL_FIELDS, KernelOffsets, Need, OFFSET_ABSENT};
+use sensor_common::kernel_fields::{
+    DCACHE_PAR_LOOKUP, DCACHE_PAR_LOOKUP_MACRO, KERNEL_FIELDS, KernelOffsets, Need, OFFSET_ABSENT,
+};
 
 use super::btf::{Btf, BtfError};
 
@@ -20,6 +22,8 @@ pub struct Signature {
 pub struct Resolved {
     /// The table that goes into `.rodata`.
     pub offsets: KernelOffsets,
+    /// Value of [`DCACHE_PAR_LOOKUP`].
+    pub dcache_par_lookup: u32,
     /// Required members that were not found, as `struct.member`.
     pub missing: Vec<String>,
     /// Optional ones.
@@ -34,6 +38,7 @@ pub fn resolve(bytes: &[u8], signatures: &[Signature]) -> Result<Resolved, BtfEr
         .iter()
         .map(|field| field.structure)
         .chain(signatures.iter().map(|signature| signature.function))
+        .chain([DCACHE_PAR_LOOKUP.0])
         .collect();
     let btf = Btf::parse(bytes, &wanted)?;
     let (mut missing, mut absent) = (Vec::new(), Vec::new());
@@ -54,7 +59,10 @@ pub fn resolve(bytes: &[u8], signatures: &[Signature]) -> Result<Resolved, BtfEr
         .iter()
         .filter_map(|signature| Some((signature.function, mismatch(&btf, signature)?)))
         .collect();
-    Ok(Resolved { offsets: KernelOffsets::from_array(offsets), missing, absent, functions })
+    let dcache_par_lookup =
+        btf.enumerator(DCACHE_PAR_LOOKUP.0, DCACHE_PAR_LOOKUP.1).unwrap_or(DCACHE_PAR_LOOKUP_MACRO);
+    let offsets = KernelOffsets::from_array(offsets);
+    Ok(Resolved { offsets, dcache_par_lookup, missing, absent, functions })
 }
 
 fn mismatch(btf: &Btf<'_>, signature: &Signature) -> Option<String> {
