@@ -9,10 +9,10 @@ use sensor_eql::RuleSet;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::rules::load_for_run;
-use super::say::note;
+use super::say::{count, note};
 use super::{AlertFormat, RunArgs};
 use crate::alert::{Emitter, Format};
-use crate::enrich::{Enricher, Sources, TABLE_BYTES_MAX, agent};
+use crate::enrich::{Enricher, Sources, TABLE_BYTES_MAX, agent, boot_ns_now};
 use crate::kernel::{Kernel, KernelOptions};
 use crate::pipeline::{self, Engine};
 use crate::sink::Totals;
@@ -39,6 +39,7 @@ async fn record(args: &RunArgs, rules: RuleSet) -> anyhow::Result<ExitCode> {
     // Before anything is attached: a signal from now on ends the sensor in order.
     let mut stop = Stop::listen().context("signals cannot be received")?;
     let mut kernel = Kernel::load(&KernelOptions::default())?;
+    let since_ns = boot_ns_now();
     let hooks = kernel.hooks().iter().filter(|status| status.failure.is_none()).count();
 
     let agent = agent::load(Path::new(agent::STATE_DIR), NAMESPACE).context("no agent id can be made")?;
@@ -54,11 +55,12 @@ async fn record(args: &RunArgs, rules: RuleSet) -> anyhow::Result<ExitCode> {
     let sources = Sources::default();
     let enricher =
         Enricher::new(&sources, agent, TABLE_BYTES_MAX).context("the kernel gives no random bytes")?;
-    let engine = Engine::new(enricher, rules, emitter);
+    let engine = Engine::new(enricher, rules, emitter, since_ns);
     let ready = |engine: &Engine<Emitter>| {
         note(format_args!(
-            "sensor: ready: {} rules, {hooks} hooks, {} processes",
-            engine.rules().rules().len(),
+            "sensor: ready: {}, {}, {} processes",
+            count(engine.rules().rules().len() as u64, "rule"),
+            count(hooks as u64, "hook"),
             engine.processes()
         ));
     };

@@ -39,11 +39,14 @@ pub(crate) struct Engine<O> {
     phase: Phase,
     matched: Vec<(RuleIndex, View)>,
     own_pid: u32,
+    pub(super) since_ns: u64,
     last_time_ns: i64,
 }
 
 impl<O: Output> Engine<O> {
-    pub(crate) fn new(enricher: Enricher, rules: RuleSet, output: O) -> Self {
+    /// `since_ns` is when every hook was in place, on the boot clock. What some of them said before that is a half of
+    /// the truth whose whole `/proc` will tell.
+    pub(crate) fn new(enricher: Enricher, rules: RuleSet, output: O, since_ns: u64) -> Self {
         Self {
             enricher,
             rules,
@@ -53,6 +56,7 @@ impl<O: Output> Engine<O> {
             phase: Phase::Scanning { held: Vec::new(), held_bytes: 0 },
             matched: Vec::new(),
             own_pid: std::process::id(),
+            since_ns,
             last_time_ns: 0,
         }
     }
@@ -147,6 +151,11 @@ impl<O: Output> Engine<O> {
                 return;
             }
         };
+        // A script's exec may come later, when it counts.
+        if wire.header().boot_ns < self.since_ns && !matches!(wire, Wire::Script(_)) {
+            self.totals.early += 1;
+            return;
+        }
         // Our own output files come to be too; an event for each would be about nothing but ourselves.
         if matches!(wire, Wire::File(_)) && wire.header().task.tgid == self.own_pid {
             self.totals.own += 1;

@@ -90,7 +90,7 @@ fn engine(root: &Path) -> Engine<Kept> {
         version: b"0".as_slice().into(),
         namespace: b"default".as_slice().into(),
     };
-    Engine::new(Enricher::new(&sources, agent.into(), 1 << 20).unwrap(), shipped_rules(), Kept::default())
+    Engine::new(Enricher::new(&sources, agent.into(), 1 << 20).unwrap(), shipped_rules(), Kept::default(), 0)
 }
 
 /// Runs records through an engine that finds no process in `/proc`.
@@ -220,6 +220,20 @@ fn records_wait_for_the_scan() {
     engine.scanned(Vec::new());
     let (totals, kept) = engine.finish(None);
     assert_eq!((totals.alerts, kept.events.len()), (1, 4));
+}
+
+#[test]
+fn what_came_before_all_hooks_were_in_place_is_left_to_the_scan() {
+    let root = tempfile::tempdir().unwrap();
+    let mut engine = engine(root.path());
+    engine.since_ns = 12 * SECOND;
+    engine.scanned(Vec::new());
+    let (records, _) = started("/usr/bin/dash");
+    for bytes in &records {
+        engine.record(bytes);
+    }
+    let (totals, kept) = engine.finish(None);
+    assert_eq!((totals.early, kept.events.as_slice()), (2, ["exec".to_owned()].as_slice()));
 }
 
 #[test]

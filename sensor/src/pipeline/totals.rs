@@ -24,6 +24,8 @@ pub(crate) struct Totals {
     pub(crate) degraded: u64,
     /// Records that were not what the wire types promise.
     pub(crate) undecodable: u64,
+    /// Records from before all hooks were in place.
+    pub(crate) early: u64,
     /// File records of our own doing.
     pub(crate) own: u64,
     /// What the kernel could not deliver; absent when its counters could not be read.
@@ -69,6 +71,7 @@ impl fmt::Display for Totals {
             ("execs repaired", enrich.repaired),
             ("processes evicted", enrich.evicted),
             ("undecodable records", self.undecodable),
+            ("records before the start", self.early),
             ("own file records", self.own),
         ];
         if odd.iter().any(|(_, count)| *count > 0) {
