@@ -31,6 +31,8 @@ pub enum Command {
     },
     /// Match rules on recorded events.
     Replay(ReplayArgs),
+    /// Say which fields recorded events have and which they lack, by kind of event.
+    Coverage(CoverageArgs),
 }
 
 /// `sensor run`.
@@ -98,4 +100,12 @@ pub struct ReplayArgs {
 pub enum ReplayFormat {
     /// The rule's id, a tab, and the event's id.
     Pairs,
+}
+
+/// `sensor coverage`.
+#[derive(Clone, Debug, Args)]
+pub struct CoverageArgs {
+    /// Events as NDJSON; - for standard input.
+    #[arg(value_name = "EVENTS")]
+    pub events: PathBuf,
 }

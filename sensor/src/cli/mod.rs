@@ -1,7 +1,9 @@
 //! The command line: what can be said, and who answers it.
 
 mod args;
+mod coverage;
 pub mod doctor;
+mod events;
 mod replay;
 pub mod rules;
 pub mod run;
@@ -12,7 +14,9 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 pub use crate::alert::Format as AlertFormat;
-pub use args::{Cli, Command, DoctorArgs, ReplayArgs, ReplayFormat, RulesCheckArgs, RulesCommand, RunArgs};
+pub use args::{
+    Cli, Command, CoverageArgs, DoctorArgs, ReplayArgs, ReplayFormat, RulesCheckArgs, RulesCommand, RunArgs,
+};
 
 /// Parses the command line and runs the command.
 ///
@@ -24,6 +28,7 @@ pub fn main() -> ExitCode {
         Command::Doctor(args) => doctor::doctor(args),
         Command::Rules { command: RulesCommand::Check(args) } => rules::check(&args),
         Command::Replay(args) => replay::replay(&args),
+        Command::Coverage(args) => coverage::coverage(&args),
     };
     done.unwrap_or_else(|error| {
         say::note(format_args!("sensor: {error:#}"));

@@ -2,8 +2,7 @@
 
 mod views;
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, BufWriter, Read as _, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -13,16 +12,13 @@ use sensor_ecs::{Document, OpenSchema};
 use sensor_eql::{Correlator, Limits, Match, RuleIndex, RuleSet};
 
 use crate::cli::args::{ReplayArgs, ReplayFormat};
+use crate::cli::events::Events;
 use crate::cli::rules::{Choice, Rules};
 use crate::cli::say::{count, note};
 use views::further_views;
 
-/// No event is longer; a line that is will be skipped, so that a file without line ends cannot fill the memory.
-const LINE_BYTES_MAX: usize = 16 << 20;
 /// What remembering an event costs beside its name.
 const NAME_BYTES_EXTRA: usize = 64;
-/// How many bad lines are shown; all of them are counted.
-const BAD_LINES_SHOWN_MAX: u64 = 20;
 
 /// Matches rules on the events of a file, and prints each match.
 ///
@@ -34,28 +30,19 @@ pub(in crate::cli) fn replay(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
     let schema = OpenSchema::new();
     let rules = Rules::load(user, Choice::UserOrShipped, &schema)?;
     rules.vet(user, args.strict)?;
-    let name =
-        if events == Path::new("-") { "standard input".to_owned() } else { events.display().to_string() };
-    let input: Box<dyn BufRead> = if events == Path::new("-") {
-        Box::new(io::stdin().lock())
-    } else {
-        Box::new(BufReader::with_capacity(
-            1 << 20,
-            File::open(events).with_context(|| format!("events {name}"))?,
-        ))
-    };
+    let mut events = Events::open(events)?;
     let mut out = BufWriter::new(io::stdout().lock());
     let ReplayFormat::Pairs = args.format;
-    let mut replay = Replay::new(&name, &schema, &rules.set);
-    let ended = replay.all(input, &mut out).and_then(|()| out.flush().map_err(End::Output));
+    let mut replay = Replay::new(&schema, &rules.set);
+    let ended = replay.all(&mut events, &mut out).and_then(|()| out.flush().map_err(End::Output));
     replay.say_lost();
-    note(format_args!("{}", replay.totals));
+    note(format_args!("{}, {} not an event", replay.totals, count(events.bad_lines(), "line")));
     match ended {
         Ok(()) => Ok(ExitCode::SUCCESS),
         // Whoever read the matches has seen enough.
         Err(End::Output(cause)) if cause.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
         Err(End::Output(cause)) => Err(cause).context("standard output"),
-        Err(End::Input(cause)) => Err(cause).with_context(|| format!("events {name}")),
+        Err(End::Input(cause)) => Err(cause).with_context(|| format!("events {}", events.name())),
     }
 }
 
@@ -74,15 +61,13 @@ impl ReplayArgs {
 struct Totals {
     events: u64,
     matches: u64,
-    bad_lines: u64,
     malformed: u64,
 }
 
 impl std::fmt::Display for Totals {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { events, matches, bad_lines, malformed } = self;
-        let events = count(*events, "event");
-        write!(f, "{events}, {matches} matched, {} not an event", count(*bad_lines, "line"))?;
+        let Self { events, matches, malformed } = self;
+        write!(f, "{}, {matches} matched", count(*events, "event"))?;
         if *malformed > 0 {
             write!(f, ", {} not of the field's type", count(*malformed, "value"))?;
         }
@@ -99,7 +84,6 @@ enum End {
 type EventName = Arc<[u8]>;
 
 struct Replay<'r> {
-    name: &'r str,
     schema: &'r OpenSchema,
     rules: &'r RuleSet,
     correlator: Correlator<EventName>,
@@ -109,34 +93,15 @@ struct Replay<'r> {
 }
 
 impl<'r> Replay<'r> {
-    fn new(name: &'r str, schema: &'r OpenSchema, rules: &'r RuleSet) -> Self {
+    fn new(schema: &'r OpenSchema, rules: &'r RuleSet) -> Self {
         let correlator = Correlator::new(rules, Limits::default());
-        Self { name, schema, rules, correlator, totals: Totals::default(), matched: Vec::new() }
+        Self { schema, rules, correlator, totals: Totals::default(), matched: Vec::new() }
     }
 
-    fn all(&mut self, mut input: impl BufRead, out: &mut impl Write) -> Result<(), End> {
-        let mut line = Vec::new();
+    fn all(&mut self, events: &mut Events<'_>, out: &mut impl Write) -> Result<(), End> {
         let mut document = Document::new();
-        for number in 1u64.. {
-            line.clear();
-            let limit = LINE_BYTES_MAX as u64 + 1;
-            if (&mut input).take(limit).read_until(b'\n', &mut line).map_err(End::Input)? == 0 {
-                break;
-            }
-            let ended = line.pop_if(|last| *last == b'\n').is_some();
-            if !ended && line.len() > LINE_BYTES_MAX {
-                self.bad(number, 1, &format!("longer than {LINE_BYTES_MAX} bytes"));
-                input.skip_until(b'\n').map_err(End::Input)?;
-                continue;
-            }
-            let text = line.trim_ascii();
-            if text.is_empty() {
-                continue;
-            }
-            match document.parse(text, self.schema) {
-                Err(error) => self.bad(number, error.column(), &error.to_string()),
-                Ok(()) => self.event(number, &document, out).map_err(End::Output)?,
-            }
+        while let Some(number) = events.next(&mut document, self.schema).map_err(End::Input)? {
+            self.event(number, &document, out).map_err(End::Output)?;
         }
         self.finish(out).map_err(End::Output)
     }
@@ -190,15 +155,6 @@ impl<'r> Replay<'r> {
             }
         }
     }
-
-    fn bad(&mut self, line: u64, column: usize, cause: &str) {
-        self.totals.bad_lines += 1;
-        if self.totals.bad_lines <= BAD_LINES_SHOWN_MAX {
-            note(format_args!("{}:{line}:{column}: {cause}", self.name));
-        } else if self.totals.bad_lines == BAD_LINES_SHOWN_MAX + 1 {
-            note(format_args!("{}: further lines that are no events are only counted", self.name));
-        }
-    }
 }
 
 /// The event's id, in which nothing may end the line or the column; an event without one is named by its line.
@@ -244,10 +200,11 @@ query = 'file where file.path : "/etc/*" and destination.port == 443'
         let source = RuleSource { origin: Origin::User, path: "r.toml".to_owned(), text: RULE.to_owned() };
         let rules = RuleSet::load([source], &schema);
         assert_eq!(rules.rules().len(), 1, "{:?}", rules.errors());
-        let mut replay = Replay::new("events", &schema, &rules);
+        let mut replay = Replay::new(&schema, &rules);
+        let mut events = Events::new(input.as_bytes(), "events".to_owned());
         let mut out = Vec::new();
-        assert!(replay.all(input.as_bytes(), &mut out).is_ok());
-        (String::from_utf8(out).unwrap(), replay.totals.to_string())
+        assert!(replay.all(&mut events, &mut out).is_ok());
+        (String::from_utf8(out).unwrap(), format!("{}, {} bad", replay.totals, events.bad_lines()))
     }
 
     #[test]
@@ -269,12 +226,12 @@ query = 'file where file.path : "/etc/*" and destination.port == 443'
         let (out, totals) = replayed(&input);
         let rule = "11111111-1111-1111-1111-111111111111";
         assert_eq!(out, format!("{rule}\ta\n{rule}\tb\\tc\n{rule}\tline 6\n"));
-        assert_eq!(totals, "4 events, 3 matched, 1 line not an event");
+        assert_eq!(totals, "4 events, 3 matched, 1 bad");
     }
 
     #[test]
     fn a_line_without_end_does_not_fill_the_memory() {
-        let input = format!("{}\n{{}}\n", "x".repeat(LINE_BYTES_MAX + 5));
-        assert_eq!(replayed(&input).1, "1 event, 0 matched, 1 line not an event");
+        let input = format!("{}\n{{}}\n", "x".repeat(crate::cli::events::LINE_BYTES_MAX + 5));
+        assert_eq!(replayed(&input).1, "1 event, 0 matched, 1 bad");
     }
 }
