@@ -25,7 +25,7 @@ pub(crate) fn build_object() -> Result<PathBuf> {
         bail!("{} is missing", source.join("Cargo.toml").display());
     }
     let (compiler, linker) = setup::ensure_ebpf()?;
-    println!("eBPF object: {}", compiler.describe());
+    eprintln!("eBPF object: {}", compiler.describe());
     let target = paths::target()?;
     let output = target.join("ebpf");
     let flags = [

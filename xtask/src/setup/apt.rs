@@ -1,6 +1,7 @@
 //! Debian packages: asks dpkg what is there, names what it installs.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Once;
@@ -16,7 +17,7 @@ pub(crate) fn ensure(purpose: &str, packages: &[&str]) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
-    println!("packages for the {purpose}: installing {}", missing.join(" "));
+    eprintln!("packages for the {purpose}: installing {}", missing.join(" "));
     if !is_root()? {
         bail!("not root, so please run: apt-get install --no-install-recommends {}", missing.join(" "));
     }
@@ -26,13 +27,13 @@ pub(crate) fn ensure(purpose: &str, packages: &[&str]) -> Result<()> {
     cmd::run(&mut install)?;
     let after = installed()?;
     let new: Vec<&str> = after.difference(&before).map(String::as_str).collect();
-    println!("packages installed: {}", new.join(" "));
+    eprintln!("packages installed: {}", new.join(" "));
     Ok(())
 }
 
 /// Fetches one package file into `dir` without installing it.
 pub(crate) fn download(package: &str, dir: &Path) -> Result<()> {
-    println!("downloading package {package}");
+    eprintln!("downloading package {package}");
     cmd::run(apt_get().args(["download", package]).current_dir(dir))
 }
 
@@ -59,11 +60,13 @@ fn installed() -> Result<BTreeSet<String>> {
 
 fn apt_get() -> Command {
     let mut command = Command::new("apt-get");
-    // Waits for another package manager instead of failing; never asks.
-    command
-        .args(["-o", "DPkg::Lock::Timeout=600"])
-        .env("DEBIAN_FRONTEND", "noninteractive")
-        .stdin(Stdio::null());
+    // Waits for another package manager instead of failing; never asks; draws no progress bar over its own lines. What
+    // it downloads as root it downloads as root: its own user cannot write where the cache may lie.
+    for option in ["DPkg::Lock::Timeout=600", "Dpkg::Use-Pty=0", "APT::Sandbox::User=root"] {
+        command.args(["-o", option]);
+    }
+    // Standard output belongs to the command that needed the package.
+    command.env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null()).stdout(io::stderr());
     command
 }
 

@@ -134,7 +134,7 @@ pub(crate) fn ensure(id: KernelId, update: bool) -> Result<Kernel> {
     let work = tempfile::Builder::new().prefix(".unpack-").tempdir_in(&kernels)?;
     apt::download(&package, work.path())?;
     let unpacked = work.path().join("root");
-    println!("unpacking {package}");
+    eprintln!("unpacking {package}");
     cmd::run(Command::new("dpkg").arg("-x").arg(find_deb(work.path())?).arg(&unpacked))?;
     let kernel = Kernel { dir: kernels.join(&release), release };
     if kernel.dir.exists() {

@@ -24,7 +24,7 @@ pub(crate) fn ensure(llvm_major: u32) -> Result<PathBuf> {
     let polly = format!("libpolly-{llvm_major}-dev");
     apt::ensure("BPF linker", &[&llvm, &polly, "libzstd-dev", "zlib1g-dev", "g++"])?;
     let prefix = format!("/usr/lib/llvm-{llvm_major}");
-    println!("building bpf-linker {VERSION} against {prefix} (about a minute)");
+    eprintln!("building bpf-linker {VERSION} against {prefix} (about a minute)");
     fs::create_dir_all(&root).with_context(|| format!("cannot create {}", root.display()))?;
     let path = env::var_os("PATH").unwrap_or_default();
     let with_llvm = std::iter::once(Path::new(&prefix).join("bin")).chain(env::split_paths(&path));

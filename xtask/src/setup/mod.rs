@@ -66,7 +66,7 @@ fn with_lock<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     let path = cache.join("lock");
     let lock = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
     if lock.try_lock().is_err() {
-        println!("waiting for another set-up to finish ({})", path.display());
+        eprintln!("waiting for another set-up to finish ({})", path.display());
         lock.lock().with_context(|| format!("cannot lock {}", path.display()))?;
     }
     work()
