@@ -71,7 +71,7 @@ fn report(action: &str, kind: &Kind, text: &mut String) {
     {
         match *present {
             0 if row.filled => never.push(row.name.to_owned()),
-            0 => never.push(format!("{} ({:?}, not implemented)", row.name, row.source)),
+            0 => never.push(format!("{} (source {:?}: not filled)", row.name, row.source)),
             present if present == kind.events => always.push(row.name.to_owned()),
             present => sometimes.push(format!("{} {present}/{}", row.name, kind.events)),
         }
@@ -101,7 +101,7 @@ mod tests {
         report("exec", &kinds["exec"], &mut text);
         assert!(text.starts_with("exec: 2 events\n  always (2): event.action, process.pid\n"), "{text}");
         assert!(text.contains("  sometimes (1): process.name 1/2\n"), "{text}");
-        assert!(text.contains("process.Ext.trusted (Unobtainable, not implemented)"), "{text}");
+        assert!(text.contains("process.Ext.trusted (source Unobtainable: not filled)"), "{text}");
         assert!(!text.contains("file.path"), "{text}");
     }
 }
