@@ -48,7 +48,20 @@ fn misleads(character: char) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn whatever_comes_is_plain_text_of_one_line(bytes: Vec<u8>, text: String) {
+            for bytes in [&bytes[..], text.as_bytes()] {
+                let shown = shown(bytes);
+                let plain = |character: char| !character.is_control() && !misleads(character);
+                prop_assert!(shown.chars().all(plain), "{shown:?}");
+            }
+        }
+    }
 
     #[test]
     fn nothing_reaches_the_terminal_as_a_command() {

@@ -9,6 +9,8 @@ use anyhow::{Context as _, bail};
 use sensor_eql::diag::{Located, SourceFile};
 use sensor_eql::{Diagnostic, Origin, RuleSource, Span};
 
+use crate::cli::say::note;
+
 /// Where packages put the shipped rules. When it is missing, those embedded at build time are used.
 const SHIPPED_DIRECTORY: &str = "/usr/share/sensor/rules";
 static EMBEDDED: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/shipped_rules.rs"));
@@ -52,17 +54,19 @@ impl Found {
     }
 
     /// Adds the rules that ship with the sensor, but for files that the user has named himself.
-    pub(super) fn add_shipped(&mut self) -> anyhow::Result<()> {
+    pub(super) fn add_shipped(&mut self) {
         let directory = Path::new(SHIPPED_DIRECTORY);
         if directory.is_dir() {
-            return self.add(directory, Origin::Shipped);
+            match self.add(directory, Origin::Shipped) {
+                Ok(()) => return,
+                Err(cause) => note(format_args!("sensor: {cause:#}; the built-in rules are used instead")),
+            }
         }
         self.sources.extend(EMBEDDED.iter().map(|(name, text)| RuleSource {
             origin: Origin::Shipped,
             path: format!("built-in/{name}"),
             text: (*text).to_owned(),
         }));
-        Ok(())
     }
 
     fn take(&mut self, path: &Path, origin: Origin, text: Vec<u8>) {

@@ -39,7 +39,7 @@ impl Rules {
             found.add(path, Origin::User)?;
         }
         if choice == Choice::UserAndShipped || user.is_empty() {
-            found.add_shipped()?;
+            found.add_shipped();
         }
         Ok(Self { set: RuleSet::load(found.sources, schema), unreadable: found.unreadable })
     }
