@@ -224,8 +224,8 @@ ALERT MEDIUM 47  APT Package Manager Configuration File Creation
   when       2026-01-02 03:04:05.123 UTC on web01
   what       file renamed
   file       /etc/apt/apt.conf.d/99evil
-  on host    /var/lib/box/etc/apt/apt.conf.d/99evil
   was        /tmp/x
+  on host    /var/lib/box/etc/apt/apt.conf.d/99evil
   attributes file 0644 root:root 12 bytes
   process    /usr/bin/cp (pid 901)  cp /tmp/x /etc/apt/apt.conf.d/99evil
   directory  /root

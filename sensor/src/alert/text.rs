@@ -161,9 +161,11 @@ fn file(page: &mut Page, event: &Event<'_>, as_host_sees_it: bool) {
         path.push_str("  (as the host sees it)");
     }
     page.line("file", &path);
-    page.line("on host", &of(field::FILE_EXT_HOST_PATH));
     page.line("was", &of(field::FILE_EXT_ORIGINAL_PATH));
-    page.line("was on host", &of(field::FILE_EXT_ORIGINAL_HOST_PATH));
+    if !as_host_sees_it {
+        page.line("on host", &of(field::FILE_EXT_HOST_PATH));
+        page.line("was there", &of(field::FILE_EXT_ORIGINAL_HOST_PATH));
+    }
     page.line("target", &of(field::FILE_TARGET_PATH));
     let owner = [field::FILE_OWNER, field::FILE_GROUP].map(of).join(":");
     let mut facts = words([of(field::FILE_TYPE), of(field::FILE_MODE), owner.trim_matches(':').to_owned()]);
