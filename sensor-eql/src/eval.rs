@@ -9,7 +9,6 @@ use crate::func::{self, ARGS_MAX};
 use crate::ir::{Node, OneOf, Pred, SCRIPT_FIELDS_MAX, Script, Test, lend};
 use crate::net::{Cidr, parse_ip};
 use crate::value::{self, Out};
-use crate::wild::Wildcard;
 
 impl Pred {
     pub(crate) fn holds(&self, record: &impl Record) -> bool {
@@ -38,7 +37,7 @@ impl Test {
             Self::Present => true,
             Self::Compare(op, literal) => compare_one(*op, value, literal),
             Self::OneOf(set) => set.contains(value),
-            Self::Like(patterns) => value.as_keyword().is_some_and(|text| any_like(patterns, text)),
+            Self::Like(patterns) => value.as_keyword().is_some_and(|text| patterns.matches(text)),
             Self::Regex(regex) => value.as_keyword().is_some_and(|text| regex.matches(text)),
             Self::Cidr(ranges) => value.as_keyword().is_some_and(|text| in_ranges(ranges, text)),
             Self::Part { func, fold, part } => {
@@ -55,10 +54,6 @@ fn compare_one(op: CompareOp, value: Value<'_>, literal: &Out<'static>) -> bool 
         return have == want.as_ref();
     }
     value::compare(op, &Out::from_value(value), literal).is_true()
-}
-
-fn any_like(patterns: &[Wildcard], text: &[u8]) -> bool {
-    patterns.iter().any(|p| p.matches(text))
 }
 
 fn in_ranges(ranges: &[Cidr], text: &[u8]) -> bool {
@@ -138,7 +133,7 @@ impl Node {
                 Out::Null => Out::Null,
                 value => Out::Bool(list.iter().any(|item| equals(&value, &item.eval(choice), *fold))),
             },
-            Self::Like(value, patterns) => test(value, &|text| any_like(patterns, text)),
+            Self::Like(value, patterns) => test(value, &|text| patterns.matches(text)),
             Self::Regex(value, regex) => test(value, &|text| regex.matches(text)),
             Self::Cidr(value, ranges) => test(value, &|text| in_ranges(ranges, text)),
             Self::Concat(parts) => {

@@ -6,10 +6,10 @@ use sensor_ecs::FieldId;
 
 use crate::ast::{ArithmeticOp, CompareOp};
 use crate::func::Func;
+use crate::like::Patterns;
 use crate::net::Cidr;
 use crate::regex::LuceneRegex;
 use crate::value::Out;
-use crate::wild::Wildcard;
 
 /// A condition. Two-valued: each leaf is true or false, also on a record without its field.
 #[derive(Clone, Debug)]
@@ -31,7 +31,7 @@ pub(crate) enum Test {
     Present,
     Compare(CompareOp, Out<'static>),
     OneOf(OneOf),
-    Like(Box<[Wildcard]>),
+    Like(Patterns),
     Regex(LuceneRegex),
     Cidr(Box<[Cidr]>),
     /// `startsWith`, `endsWith`, `stringContains` with a literal.
@@ -95,7 +95,7 @@ pub(crate) enum Node {
         list: Box<[Node]>,
         fold: bool,
     },
-    Like(Box<Node>, Box<[Wildcard]>),
+    Like(Box<Node>, Patterns),
     Regex(Box<Node>, LuceneRegex),
     Cidr(Box<Node>, Box<[Cidr]>),
     Concat(Box<[Node]>),
@@ -118,6 +118,26 @@ impl Pred {
         }
     }
 
+    /// A rough price of evaluation.
+    pub(crate) fn cost(&self) -> u32 {
+        match self {
+            Self::Const(_) => 0,
+            Self::And(items) => items.iter().map(Self::cost).fold(0, u32::saturating_add) / 2,
+            Self::Or(items) => items.iter().map(Self::cost).fold(0, u32::saturating_add),
+            Self::Not(inner) => inner.cost(),
+            Self::Script(_) => 200,
+            Self::Field(_, test) => match test {
+                Test::Present => 1,
+                Test::Compare(..) => 2,
+                Test::OneOf(_) => 4,
+                Test::Part { .. } => 5,
+                Test::Like(patterns) => patterns.cost(),
+                Test::Cidr(_) => 40,
+                Test::Regex(_) => 150,
+            },
+        }
+    }
+
     /// Conjunction with constants folded and nested conjunctions flattened.
     pub(crate) fn and(items: Vec<Self>) -> Self {
         let mut kept = Vec::with_capacity(items.len());
@@ -132,7 +152,11 @@ impl Pred {
         match kept.len() {
             0 => Self::Const(true),
             1 => kept.pop().unwrap_or(Self::Const(true)),
-            _ => Self::And(kept.into()),
+            _ => {
+                // Leaves have no effects and never fail, so the cheapest may decide first.
+                kept.sort_by_cached_key(Self::cost);
+                Self::And(kept.into())
+            }
         }
     }
 
@@ -150,7 +174,10 @@ impl Pred {
         match kept.len() {
             0 => Self::Const(false),
             1 => kept.pop().unwrap_or(Self::Const(false)),
-            _ => Self::Or(kept.into()),
+            _ => {
+                kept.sort_by_cached_key(Self::cost);
+                Self::Or(kept.into())
+            }
         }
     }
 }

@@ -11,6 +11,7 @@ mod func;
 mod ir;
 mod kql;
 mod lex;
+mod like;
 mod lint;
 mod lower;
 mod net;
@@ -29,5 +30,5 @@ pub use kql::parse_kql;
 pub use parse::{parse, parse_condition};
 pub use rules::{
     Language, ListedRule, LoadedRule, NewTerms, Origin, Reason, Rule, RuleFile, RuleIndex, RuleSet,
-    RuleSeverity, RuleSource, RuleType, Tactic, Technique, Threat, Threshold, parse_rule_file,
+    RuleSeverity, RuleSource, RuleType, Selection, Tactic, Technique, Threat, Threshold, parse_rule_file,
 };

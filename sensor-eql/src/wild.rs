@@ -73,6 +73,51 @@ impl Wildcard {
         Self { strategy, insensitive }
     }
 
+    /// The text itself, if the pattern has no wildcard.
+    pub(crate) fn exact(&self) -> Option<&[u8]> {
+        match &self.strategy {
+            Strategy::Exact(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Bytes that every match starts with (lower case if insensitive).
+    pub(crate) fn head(&self) -> &[u8] {
+        match &self.strategy {
+            Strategy::Exact(text) | Strategy::Prefix(text) | Strategy::Pieces { head: text, .. } => text,
+            Strategy::General(pattern) => {
+                pattern.split(|b| matches!(b, b'*' | b'?')).next().unwrap_or_default()
+            }
+            Strategy::Anything | Strategy::Suffix(_) => &[],
+        }
+    }
+
+    /// Bytes that every match ends with (lower case if insensitive).
+    pub(crate) fn tail(&self) -> &[u8] {
+        match &self.strategy {
+            Strategy::Exact(text) | Strategy::Suffix(text) | Strategy::Pieces { tail: text, .. } => text,
+            Strategy::General(pattern) => {
+                pattern.rsplit(|b| matches!(b, b'*' | b'?')).next().unwrap_or_default()
+            }
+            Strategy::Anything | Strategy::Prefix(_) => &[],
+        }
+    }
+
+    /// The longest run of plain bytes: every match contains it, apart from case if insensitive.
+    pub(crate) fn witness(&self) -> &[u8] {
+        match &self.strategy {
+            Strategy::Anything => &[],
+            Strategy::Exact(text) | Strategy::Prefix(text) | Strategy::Suffix(text) => text,
+            Strategy::Pieces { head, middle, tail } => {
+                let pieces = middle.iter().map(|p| p.bytes.as_ref()).chain([head.as_ref(), tail.as_ref()]);
+                pieces.max_by_key(|p| p.len()).unwrap_or_default()
+            }
+            Strategy::General(pattern) => {
+                pattern.split(|b| matches!(b, b'*' | b'?')).max_by_key(|p| p.len()).unwrap_or_default()
+            }
+        }
+    }
+
     pub(crate) fn matches(&self, text: &[u8]) -> bool {
         let fold = self.insensitive;
         match &self.strategy {

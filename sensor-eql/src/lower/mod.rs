@@ -10,6 +10,7 @@ use crate::ast::{CompareOp, Expr, ExprKind, PatternSyntax};
 use crate::diag::{Diagnostic, Span, nearest};
 use crate::func::{Func, Gives};
 use crate::ir::{Node, OneOf, Pred, SCRIPT_FIELDS_MAX, Script, Test};
+use crate::like::Patterns;
 use crate::net::Cidr;
 use crate::regex::{self, LuceneRegex};
 use crate::time;
@@ -444,7 +445,7 @@ fn wildcards(
 /// Patterns without wildcards become one set.
 fn like_test(patterns: &[(String, Span)], syntax: PatternSyntax, fold: bool) -> Test {
     if patterns.iter().any(|(p, _)| p.contains('*') || syntax == PatternSyntax::Wildcard && p.contains('?')) {
-        return Test::Like(wildcards(patterns, syntax, fold).collect());
+        return Test::Like(Patterns::new(wildcards(patterns, syntax, fold).collect()));
     }
     let texts = patterns.iter().map(|(p, _)| Out::Text(p.clone().into_bytes().into())).collect();
     Test::OneOf(OneOf::new(texts, fold))

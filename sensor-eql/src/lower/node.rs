@@ -5,6 +5,7 @@ use crate::ast::{CompareOp, Expr, ExprKind, PatternSyntax};
 use crate::diag::nearest;
 use crate::func::{Func, Signature, Takes};
 use crate::ir::Node;
+use crate::like::Patterns;
 use crate::net::Cidr;
 use crate::value::Out;
 use crate::wild::Wildcard;
@@ -61,7 +62,8 @@ impl Lower<'_> {
                 self.want_text(ty, value.span);
                 let node = match syntax {
                     PatternSyntax::Wildcard | PatternSyntax::Star => {
-                        Node::Like(Box::new(node), wildcards(patterns, *syntax, *insensitive).collect())
+                        let patterns = wildcards(patterns, *syntax, *insensitive).collect();
+                        Node::Like(Box::new(node), Patterns::new(patterns))
                     }
                     PatternSyntax::Regex => match self.regexes(patterns, *syntax, *insensitive) {
                         Some(regex) => Node::Regex(Box::new(node), regex),
@@ -187,7 +189,7 @@ impl Lower<'_> {
             }
             Func::Wildcard => {
                 let patterns = texts().map(|(t, _)| Wildcard::new(t, fold)).collect();
-                first(nodes, |value| Node::Like(value, patterns))
+                first(nodes, |value| Node::Like(value, Patterns::new(patterns)))
             }
             Func::Concat => Node::Concat(nodes.into()),
             func => Node::Call { func, fold, args: nodes.into() },

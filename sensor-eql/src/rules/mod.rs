@@ -5,9 +5,10 @@ mod index;
 mod offsets;
 mod set;
 mod table;
+mod trie;
 
 pub use file::{
     Language, NewTerms, Reason, Rule, RuleFile, RuleSeverity, RuleType, Tactic, Technique, Threat, Threshold,
     parse_rule_file,
 };
-pub use set::{ListedRule, LoadedRule, Origin, RuleIndex, RuleSet, RuleSource};
+pub use set::{ListedRule, LoadedRule, Origin, RuleIndex, RuleSet, RuleSource, Selection};

@@ -67,6 +67,12 @@ impl RuleIndex {
     }
 }
 
+/// Some rules of a [`RuleSet`]; meaningful only together with the set that made it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Selection {
+    words: Box<[u64]>,
+}
+
 /// The rules of a run.
 #[derive(Clone, Debug, Default)]
 pub struct RuleSet {
@@ -172,17 +178,41 @@ impl RuleSet {
         &self.warnings
     }
 
+    /// The rules for which `wanted` holds: those enabled, or those that read some data stream.
+    #[must_use]
+    pub fn select(&self, wanted: impl Fn(&LoadedRule) -> bool) -> Selection {
+        let mut words = vec![0_u64; self.rules.len().div_ceil(64)];
+        for (i, rule) in self.rules.iter().enumerate() {
+            if let (true, Some(word)) = (wanted(rule), words.get_mut(i / 64)) {
+                *word |= 1 << (i % 64);
+            }
+        }
+        Selection { words: words.into() }
+    }
+
+    /// Like [`Self::matches`], of the selected rules only.
+    pub fn matches_selected(
+        &self,
+        record: &impl Record,
+        selection: &Selection,
+        out: &mut impl FnMut(RuleIndex),
+    ) {
+        self.index.candidates(record, Some(&selection.words), &mut |index| self.verify(record, index, out));
+    }
+
     /// Calls `out` for every single-event rule that `record` satisfies, in order. Sequences and samples need a
     /// [`crate::Correlator`].
     pub fn matches(&self, record: &impl Record, out: &mut impl FnMut(RuleIndex)) {
-        self.index.candidates(record, &mut |index| {
-            if let Some(LoadedRule { compiled, .. }) = self.rules.get(index.slot())
-                && let Plan::Event { filter, .. } = compiled.plan.as_ref()
-                && filter.matches(record)
-            {
-                out(index);
-            }
-        });
+        self.index.candidates(record, None, &mut |index| self.verify(record, index, out));
+    }
+
+    fn verify(&self, record: &impl Record, index: RuleIndex, out: &mut impl FnMut(RuleIndex)) {
+        if let Some(LoadedRule { compiled, .. }) = self.rules.get(index.slot())
+            && let Plan::Event { filter, .. } = compiled.plan.as_ref()
+            && filter.matches(record)
+        {
+            out(index);
+        }
     }
 }
 
