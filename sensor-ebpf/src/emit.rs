@@ -28,7 +28,9 @@ pub fn counters(kind: RecordKind) -> Option<*mut KindCounters> {
 #[inline(always)]
 unsafe fn increment(counter: *mut u64) -> u64 {
     // SAFETY: the caller's promise. The target has no compare-and-swap for `core::sync::atomic` to build on.
-    unsafe { core::intrinsics::atomic_xadd::<u64, u64, { core::intrinsics::AtomicOrdering::Relaxed }>(counter, 1) }
+    unsafe {
+        core::intrinsics::atomic_xadd::<u64, u64, { core::intrinsics::AtomicOrdering::Relaxed }>(counter, 1)
+    }
 }
 
 /// Takes the next sequence number of `kind` on this CPU.

@@ -136,7 +136,8 @@ fn step(walk: &mut Walk) -> Step {
         }
         walk.dentry = probe_ptr(walk.mount as Ptr, offset!(mount_mountpoint)) as u64;
         walk.mount = parent_mount;
-        walk.mount_root = probe_ptr(parent_mount as Ptr, offset!(mount_vfsmount) + offset!(vfsmount_root)) as u64;
+        walk.mount_root =
+            probe_ptr(parent_mount as Ptr, offset!(mount_vfsmount) + offset!(vfsmount_root)) as u64;
         return Step::Crossed;
     }
     let parent = probe_ptr(walk.dentry as Ptr, offset!(dentry_parent)) as u64;
@@ -166,7 +167,8 @@ unsafe extern "C" fn measure_step(_: u32, walk: *mut Walk) -> i64 {
         Step::End => 1,
         Step::Crossed => 0,
         Step::Name { parent } => {
-            let len = u64::from(probe::<u32>(walk.dentry as Ptr, offset!(dentry_name_len))) & NAME_BYTES_MAX as u64;
+            let len =
+                u64::from(probe::<u32>(walk.dentry as Ptr, offset!(dentry_name_len))) & NAME_BYTES_MAX as u64;
             walk.at += len + 1;
             // Or-ed rather than compared: what chooses a slot is only the highest bit.
             walk.name_bits |= len;
@@ -333,7 +335,9 @@ unsafe extern "C" fn cgroup_step(_: u32, walk: *mut CgroupWalk) -> i64 {
 /// returns where they end.
 #[inline(always)]
 pub fn copy_cgroup<C: Class>(base: *mut u8, from: u64) -> u64 {
-    if !crate::kernel::present(offset!(kernfs_node_name)) || !crate::kernel::present(offset!(kernfs_node_parent)) {
+    if !crate::kernel::present(offset!(kernfs_node_name))
+        || !crate::kernel::present(offset!(kernfs_node_parent))
+    {
         return from;
     }
     let mut walk = CgroupWalk {

@@ -137,5 +137,10 @@ unsafe fn load_loginuid(task: Ptr) -> u32 {
 #[inline(always)]
 unsafe fn load_comm(task: Ptr) -> [u8; 16] {
     // SAFETY: sixteen bytes of an array member, read as two words.
-    unsafe { core::mem::transmute([probe::<u64>(task, offset!(task_comm)), probe::<u64>(task, offset!(task_comm) + 8)]) }
+    unsafe {
+        core::mem::transmute([
+            probe::<u64>(task, offset!(task_comm)),
+            probe::<u64>(task, offset!(task_comm) + 8),
+        ])
+    }
 }

@@ -98,8 +98,11 @@ impl<const KIND: u16> FileEvent<KIND> {
             if end > C::SIZE - TARGET_BYTES_MAX {
                 return end;
             }
-            let read =
-                bpf_probe_read_kernel_str(slot.base.add(end).cast(), TARGET_BYTES_MAX as u32, self.target.cast());
+            let read = bpf_probe_read_kernel_str(
+                slot.base.add(end).cast(),
+                TARGET_BYTES_MAX as u32,
+                self.target.cast(),
+            );
             if read <= 1 {
                 return end;
             }

@@ -26,7 +26,8 @@ use crate::{
 pub fn process_fork(ctx: BtfTracePointContext) -> i32 {
     let child: Ptr = ctx.arg(1);
     // SAFETY: typed loads.
-    let is_process = unsafe { load::<u32>(child, offset!(task_pid)) == load::<u32>(child, offset!(task_tgid)) };
+    let is_process =
+        unsafe { load::<u32>(child, offset!(task_pid)) == load::<u32>(child, offset!(task_tgid)) };
     if is_process {
         let seq = emit::next_seq(RecordKind::Fork);
         emit::emit::<Fork, Small>(&Fork { child }, seq);

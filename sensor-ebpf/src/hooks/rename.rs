@@ -110,7 +110,8 @@ unsafe fn emit_rename(renamedata: Ptr, intent: &RenameIntent) {
         let new_dentry: Ptr = load(renamedata, offset!(renamedata_new_dentry));
         let exchange = load::<u32>(renamedata, offset!(renamedata_flags)) & RENAME_EXCHANGE != 0;
         let vfsmount = intent.vfsmount;
-        if probe::<u64>(vfsmount as Ptr, offset!(vfsmount_sb)) != load::<u64>(old_dentry, offset!(dentry_sb)) {
+        if probe::<u64>(vfsmount as Ptr, offset!(vfsmount_sb)) != load::<u64>(old_dentry, offset!(dentry_sb))
+        {
             diagnose!("rename: the mount is not of the file's file system");
             return;
         }

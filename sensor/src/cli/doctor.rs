@@ -48,6 +48,10 @@ pub fn doctor(_args: DoctorArgs) -> anyhow::Result<ExitCode> {
         }
     };
     kernel.detach();
+    match kernel.absent_members() {
+        [] => writeln!(out, "structures    every member found")?,
+        absent => writeln!(out, "structures    without {}", absent.join(", "))?,
+    }
     for status in kernel.hooks() {
         let how = match &status.failure {
             None => "attached".to_owned(),

@@ -13,7 +13,7 @@ const MAGIC: u16 = 0xeb9f;
 
 /// What is wrong with the bytes.
 #[derive(Debug, Error)]
-pub enum BtfError {
+pub(crate) enum BtfError {
     /// Not BTF at all, or of the other byte order.
     #[error("not BTF of this machine's byte order")]
     NotBtf,
@@ -47,7 +47,7 @@ enum Kind {
 }
 
 /// Parsed BTF, indexed by the names that were asked for.
-pub struct Btf<'a> {
+pub(crate) struct Btf<'a> {
     types: &'a [u8],
     strings: &'a [u8],
     /// Start of each type in `types`, by id - 1.
@@ -72,19 +72,27 @@ struct Type {
 impl<'a> Btf<'a> {
     /// Reads `bytes` and indexes the structures and functions named in `wanted`: indexing every name of a
     /// kernel costs a hundred times as much.
-    pub fn parse(bytes: &'a [u8], wanted: &HashSet<&str>) -> Result<Self, BtfError> {
+    pub(crate) fn parse(bytes: &'a [u8], wanted: &HashSet<&str>) -> Result<Self, BtfError> {
         if u16_at(bytes, 0) != Some(MAGIC) {
             return Err(BtfError::NotBtf);
         }
         let field = |at| u32_at(bytes, at).map(|n| n as usize).ok_or(BtfError::Short { what: "header", at });
-        let (header, type_off, type_len, str_off, str_len) = (field(4)?, field(8)?, field(12)?, field(16)?, field(20)?);
+        let (header, type_off, type_len, str_off, str_len) =
+            (field(4)?, field(8)?, field(12)?, field(16)?, field(20)?);
         let section = |off: usize, len: usize, what| {
             let from = header.saturating_add(off);
             bytes.get(from..from.saturating_add(len)).ok_or(BtfError::Short { what, at: from })
         };
         let types = section(type_off, type_len, "type section")?;
         let strings = section(str_off, str_len, "string section")?;
-        let mut btf = Self { types, strings, starts: Vec::new(), structs: HashMap::new(), functions: HashMap::new(), enums: HashMap::new() };
+        let mut btf = Self {
+            types,
+            strings,
+            starts: Vec::new(),
+            structs: HashMap::new(),
+            functions: HashMap::new(),
+            enums: HashMap::new(),
+        };
         btf.index(wanted)?;
         Ok(btf)
     }
@@ -149,7 +157,7 @@ impl<'a> Btf<'a> {
 
     /// Byte offset of the member that `path` leads to from the structure of that name; `None` if any step is
     /// missing or is a bit field.
-    pub fn member_offset(&self, structure: &str, path: &str) -> Option<u32> {
+    pub(crate) fn member_offset(&self, structure: &str, path: &str) -> Option<u32> {
         // A name can stand for several types (a driver's private `struct path`): the first that fits.
         self.structs.get(structure.as_bytes())?.iter().find_map(|id| {
             let mut ty = self.type_by_id(*id)?;
@@ -172,7 +180,8 @@ impl<'a> Btf<'a> {
             let at = ty.tail + 12 * n;
             let (name, id, raw) =
                 (u32_at(self.types, at)?, u32_at(self.types, at + 4)?, u32_at(self.types, at + 8)?);
-            let (offset, bit_field) = if ty.kind_flag { (raw & 0xff_ffff, raw >> 24 != 0) } else { (raw, false) };
+            let (offset, bit_field) =
+                if ty.kind_flag { (raw & 0xff_ffff, raw >> 24 != 0) } else { (raw, false) };
             if name == 0 {
                 let (inner, inner_id) = self.member(self.resolve(id)?, wanted, depth + 1)?;
                 Some((offset.checked_add(inner)?, inner_id))
@@ -195,7 +204,7 @@ impl<'a> Btf<'a> {
     }
 
     /// The value of an enumerator; `None` if the kernel has no such enumeration, or no such name in it.
-    pub fn enumerator(&self, enumeration: &str, name: &str) -> Option<u32> {
+    pub(crate) fn enumerator(&self, enumeration: &str, name: &str) -> Option<u32> {
         let ty = self.type_by_id(*self.enums.get(enumeration.as_bytes())?)?;
         (0..ty.vlen).find_map(|n| {
             let at = ty.tail + 8 * n;
@@ -204,7 +213,7 @@ impl<'a> Btf<'a> {
     }
 
     /// The names of a function's parameters in order; `None` if the kernel has no such function.
-    pub fn parameters(&self, function: &str) -> Option<Vec<String>> {
+    pub(crate) fn parameters(&self, function: &str) -> Option<Vec<String>> {
         let id = self.functions.get(function.as_bytes())?;
         let proto = self.type_by_id(self.type_by_id(*id)?.size_or_type)?;
         if proto.kind != Kind::FuncProto {

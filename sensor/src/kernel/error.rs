@@ -8,7 +8,7 @@ use super::{BTF_PATH, btf::BtfError, hooks::Hook};
 
 /// Why the programs cannot be loaded or attached.
 #[derive(Debug, Error)]
-pub enum KernelError {
+pub(crate) enum KernelError {
     /// Built without the object.
     #[error(
         "this sensor was built without its eBPF programs: build it with `cargo xtask build`, \

@@ -6,7 +6,7 @@ use super::offsets::Signature;
 
 /// How a program is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
+pub(crate) enum Mode {
     /// At the entry of a function, through its BTF.
     Fentry,
     /// At its return.
@@ -17,7 +17,7 @@ pub enum Mode {
 
 impl Mode {
     /// As users read it.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Fentry => "fentry",
             Self::Fexit => "fexit",
@@ -28,22 +28,22 @@ impl Mode {
 
 /// One program and the point it attaches to.
 #[derive(Clone, Copy, Debug)]
-pub struct Hook {
+pub(crate) struct Hook {
     /// Name of the program in the object.
-    pub program: &'static str,
+    pub(crate) program: &'static str,
     /// Kernel function or tracepoint.
-    pub target: &'static str,
+    pub(crate) target: &'static str,
     /// How.
-    pub mode: Mode,
+    pub(crate) mode: Mode,
     /// What comes of it.
-    pub feeds: RecordKind,
+    pub(crate) feeds: RecordKind,
     /// Arguments that the program reads.
-    pub parameters: &'static [(usize, &'static str)],
+    pub(crate) parameters: &'static [(usize, &'static str)],
 }
 
 /// Every hook. The order is that of attaching: exec before fork, so that no process is known whose exec was not
 /// seen; what consumes an intent before what makes one, so that no program finds half of the work done.
-pub const HOOKS: &[Hook] = &[
+pub(crate) const HOOKS: &[Hook] = &[
     Hook {
         program: "process_exit",
         target: "taskstats_exit",
@@ -166,7 +166,7 @@ pub const HOOKS: &[Hook] = &[
 ];
 
 /// The signatures to check before attaching; tracepoints have their types checked by the verifier.
-pub fn signatures() -> Vec<Signature> {
+pub(crate) fn signatures() -> Vec<Signature> {
     HOOKS
         .iter()
         .filter(|hook| hook.mode != Mode::TpBtf)

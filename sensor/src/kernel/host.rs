@@ -6,7 +6,7 @@ use super::{BTF_PATH, KernelError};
 
 /// A capability that loading needs, with the bit it has in `/proc/self/status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Capability {
+pub(crate) enum Capability {
     /// Superset of the two below, for kernels and set-ups that grant it alone.
     SysAdmin = 21,
     /// Tracing programs and reads of kernel memory.
@@ -17,7 +17,7 @@ pub enum Capability {
 
 impl Capability {
     /// Its name in capabilities(7).
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::SysAdmin => "CAP_SYS_ADMIN",
             Self::Perfmon => "CAP_PERFMON",
@@ -28,22 +28,22 @@ impl Capability {
 
 /// Facts about the host that decide whether the sensor can work.
 #[derive(Debug)]
-pub struct HostFacts {
+pub(crate) struct HostFacts {
     /// `uname -r`.
-    pub release: String,
+    pub(crate) release: String,
     /// Bytes of BTF, or why there is none.
-    pub btf: io::Result<u64>,
+    pub(crate) btf: io::Result<u64>,
     /// Active security modules.
-    pub lsm: Option<String>,
+    pub(crate) lsm: Option<String>,
     /// Lockdown mode: `none`, `integrity` or `confidentiality`.
-    pub lockdown: Option<String>,
+    pub(crate) lockdown: Option<String>,
     /// Effective capabilities of this process.
-    pub effective: Option<u64>,
+    pub(crate) effective: Option<u64>,
 }
 
 impl HostFacts {
     /// Looks.
-    pub fn gather() -> Self {
+    pub(crate) fn gather() -> Self {
         Self {
             release: rustix::system::uname().release().to_string_lossy().into_owned(),
             btf: fs::metadata(BTF_PATH).map(|metadata| metadata.len()),
@@ -57,7 +57,7 @@ impl HostFacts {
     }
 
     /// Whether this process has `capability`.
-    pub fn has(&self, capability: Capability) -> bool {
+    pub(crate) fn has(&self, capability: Capability) -> bool {
         self.effective.is_some_and(|set| set & (1 << capability as u32) != 0)
     }
 }
@@ -78,7 +78,14 @@ pub(super) fn require_capabilities() -> Result<(), KernelError> {
     if has(Capability::SysAdmin) {
         return Ok(());
     }
-    let missing: Vec<_> =
-        [Capability::Bpf, Capability::Perfmon].into_iter().filter(|c| !has(*c)).map(Capability::name).collect();
-    if missing.is_empty() { Ok(()) } else { Err(KernelError::Capabilities { missing: missing.join(" and ") }) }
+    let missing: Vec<_> = [Capability::Bpf, Capability::Perfmon]
+        .into_iter()
+        .filter(|c| !has(*c))
+        .map(Capability::name)
+        .collect();
+    if missing.is_empty() {
+        Ok(())
+    } else {
+        Err(KernelError::Capabilities { missing: missing.join(" and ") })
+    }
 }

@@ -19,23 +19,23 @@ use aya::{
 use sensor_common::{limits::RING_BYTES_DEFAULT, wire::RecordKind};
 use zerocopy::IntoBytes;
 
-pub use error::KernelError;
-pub use hooks::{HOOKS, Hook, Mode};
-pub use host::{Capability, HostFacts};
+pub(crate) use error::KernelError;
+pub(crate) use hooks::{HOOKS, Hook, Mode};
+pub(crate) use host::{Capability, HostFacts};
 
 /// Where the running kernel describes its types.
-pub const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
+pub(crate) const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
 
 /// The object that was embedded at build time; empty when it was not.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sensor-ebpf.o"));
 
 /// How to load.
 #[derive(Clone, Copy, Debug)]
-pub struct KernelOptions {
+pub(crate) struct KernelOptions {
     /// Size of the ring: a power of two, at least a page.
-    pub ring_bytes: u32,
+    pub(crate) ring_bytes: u32,
     /// Whether the programs report their own troubles.
-    pub diagnostics: bool,
+    pub(crate) diagnostics: bool,
 }
 
 impl Default for KernelOptions {
@@ -46,36 +46,37 @@ impl Default for KernelOptions {
 
 /// A hook and what became of it.
 #[derive(Debug)]
-pub struct HookStatus {
+pub(crate) struct HookStatus {
     /// Which.
-    pub hook: Hook,
+    pub(crate) hook: Hook,
     /// Why it is not attached, if it is not.
-    pub failure: Option<String>,
+    pub(crate) failure: Option<String>,
 }
 
 /// What the programs could not deliver, by record kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Lost {
+pub(crate) struct Lost {
     /// No room in the ring.
-    pub ring_full: u64,
+    pub(crate) ring_full: u64,
     /// No room to remember that the operation had begun.
-    pub no_intent: u64,
+    pub(crate) no_intent: u64,
 }
 
 impl Lost {
     /// All of it.
-    pub fn total(self) -> u64 {
+    pub(crate) fn total(self) -> u64 {
         self.ring_full + self.no_intent
     }
 }
 
 /// The loaded programs and their ring.
-pub struct Kernel {
+pub(crate) struct Kernel {
     ebpf: Ebpf,
     ring: RingBuf<MapData>,
     counters: PerCpuArray<MapData, [u64; 3]>,
     logger: Option<aya_log::EbpfLogger<&'static dyn log::Log>>,
     hooks: Vec<HookStatus>,
+    absent: Vec<String>,
 }
 
 impl Kernel {
@@ -84,7 +85,7 @@ impl Kernel {
     /// # Errors
     ///
     /// The first thing that this kernel or this process lacks; nothing stays attached then.
-    pub fn load(options: &KernelOptions) -> Result<Self, KernelError> {
+    pub(crate) fn load(options: &KernelOptions) -> Result<Self, KernelError> {
         let kernel = Self::try_load(options)?;
         match kernel.hooks.iter().find_map(|status| Some((status.hook, status.failure.clone()?))) {
             Some((hook, reason)) => Err(KernelError::Hook { hook, reason }),
@@ -97,7 +98,7 @@ impl Kernel {
     /// # Errors
     ///
     /// What makes any hook impossible.
-    pub fn try_load(options: &KernelOptions) -> Result<Self, KernelError> {
+    pub(crate) fn try_load(options: &KernelOptions) -> Result<Self, KernelError> {
         if OBJECT.is_empty() {
             return Err(KernelError::NoObject);
         }
@@ -134,20 +135,23 @@ impl Kernel {
             })
             .collect();
         let logger = if options.diagnostics {
-            Some(aya_log::EbpfLogger::init(&mut ebpf).map_err(|error| KernelError::Logger(error.to_string()))?)
+            Some(
+                aya_log::EbpfLogger::init(&mut ebpf)
+                    .map_err(|error| KernelError::Logger(error.to_string()))?,
+            )
         } else {
             None
         };
-        Ok(Self { ebpf, ring, counters, logger, hooks })
+        Ok(Self { ebpf, ring, counters, logger, hooks, absent: resolved.absent })
     }
 
     /// Becomes readable when records wait.
-    pub fn fd(&self) -> BorrowedFd<'_> {
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.ring.as_fd()
     }
 
     /// Hands the oldest record to `take`; `false` when there is none.
-    pub fn next_record(&mut self, take: &mut dyn FnMut(&[u8])) -> bool {
+    pub(crate) fn next_record(&mut self, take: &mut dyn FnMut(&[u8])) -> bool {
         match self.ring.next() {
             Some(record) => {
                 take(&record);
@@ -162,7 +166,7 @@ impl Kernel {
     /// # Errors
     ///
     /// When the counters cannot be read.
-    pub fn lost(&self) -> io::Result<[Lost; RecordKind::ALL.len()]> {
+    pub(crate) fn lost(&self) -> io::Result<[Lost; RecordKind::ALL.len()]> {
         let mut lost = [Lost::default(); RecordKind::ALL.len()];
         for (slot, kind) in lost.iter_mut().zip(RecordKind::ALL) {
             let per_cpu = self.counters.get(&(kind.index() as u32), 0).map_err(io::Error::other)?;
@@ -175,19 +179,24 @@ impl Kernel {
     }
 
     /// Every hook and how it went.
-    pub fn hooks(&self) -> &[HookStatus] {
+    pub(crate) fn hooks(&self) -> &[HookStatus] {
         &self.hooks
     }
 
+    /// Structure members that this kernel does not have, whose facts are missing from the records.
+    pub(crate) fn absent_members(&self) -> &[String] {
+        &self.absent
+    }
+
     /// Passes on what the programs had to say about themselves.
-    pub fn flush_diagnostics(&mut self) {
+    pub(crate) fn flush_diagnostics(&mut self) {
         if let Some(logger) = &mut self.logger {
             logger.flush();
         }
     }
 
     /// Detaches every program; the ring keeps what it holds.
-    pub fn detach(&mut self) {
+    pub(crate) fn detach(&mut self) {
         for hook in HOOKS {
             if let Some(program) = self.ebpf.program_mut(hook.program) {
                 // A program that was never loaded has nothing to unload.
@@ -212,7 +221,9 @@ where
 
 /// Loads and attaches one program, or says why not.
 fn attach(ebpf: &mut Ebpf, hook: &Hook, btf: &aya::Btf) -> Result<(), String> {
-    let program = ebpf.program_mut(hook.program).ok_or_else(|| format!("the object has no program {}", hook.program))?;
+    let program = ebpf
+        .program_mut(hook.program)
+        .ok_or_else(|| format!("the object has no program {}", hook.program))?;
     let attached: Result<(), ProgramError> = (|| {
         match hook.mode {
             Mode::Fentry => {

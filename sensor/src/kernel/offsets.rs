@@ -11,29 +11,29 @@ use super::btf::{Btf, BtfError};
 /// A function that a program is attached to, and what its arguments must be called at the positions that the
 /// program reads: a changed signature is refused, never misread.
 #[derive(Clone, Copy, Debug)]
-pub struct Signature {
+pub(crate) struct Signature {
     /// Kernel function.
-    pub function: &'static str,
+    pub(crate) function: &'static str,
     /// Position and name.
-    pub parameters: &'static [(usize, &'static str)],
+    pub(crate) parameters: &'static [(usize, &'static str)],
 }
 
 /// What the manifest came to on one kernel.
-pub struct Resolved {
+pub(crate) struct Resolved {
     /// The table that goes into `.rodata`.
-    pub offsets: KernelOffsets,
+    pub(crate) offsets: KernelOffsets,
     /// Value of [`DCACHE_PAR_LOOKUP`].
-    pub dcache_par_lookup: u32,
+    pub(crate) dcache_par_lookup: u32,
     /// Required members that were not found, as `struct.member`.
-    pub missing: Vec<String>,
+    pub(crate) missing: Vec<String>,
     /// Optional ones.
-    pub absent: Vec<String>,
+    pub(crate) absent: Vec<String>,
     /// Functions that are absent or have other arguments, with the reason.
-    pub functions: Vec<(&'static str, String)>,
+    pub(crate) functions: Vec<(&'static str, String)>,
 }
 
 /// Looks up every member of the manifest and every signature in `bytes`.
-pub fn resolve(bytes: &[u8], signatures: &[Signature]) -> Result<Resolved, BtfError> {
+pub(crate) fn resolve(bytes: &[u8], signatures: &[Signature]) -> Result<Resolved, BtfError> {
     let wanted: HashSet<&str> = KERNEL_FIELDS
         .iter()
         .map(|field| field.structure)
@@ -97,7 +97,8 @@ mod tests {
 
     #[test]
     fn hostile_btf_is_an_error_and_never_a_panic() {
-        let mut bytes = vec![0x9f, 0xeb, 1, 0, 24, 0, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255, 0, 0, 0, 0, 1, 0, 0, 0];
+        let mut bytes =
+            vec![0x9f, 0xeb, 1, 0, 24, 0, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255, 0, 0, 0, 0, 1, 0, 0, 0];
         assert!(resolve(&bytes, &[]).is_err());
         assert!(resolve(b"", &[]).is_err());
         // A struct whose only member is of its own type, anonymous: a cycle.
