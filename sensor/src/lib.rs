@@ -10,3 +10,7 @@ mod enrich;
 mod kernel;
 mod pipeline;
 pub mod sink;
+
+/// For fuzz targets, which live outside of the workspace.
+#[doc(hidden)]
+pub use decode::exhaust as decode_exhaustively;

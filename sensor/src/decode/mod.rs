@@ -117,6 +117,31 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Wire<'_>, DecodeError> {
     }
 }
 
+/// Decodes any bytes and reads all that the result offers: what fuzz targets run.
+pub fn exhaust(bytes: &[u8]) {
+    let Ok(wire) = decode(bytes) else { return };
+    let mut out = Vec::new();
+    let mut walk = |path: &WirePath<'_>| {
+        path.write_task_view(&mut out);
+        path.write_namespace_view(&mut out);
+        std::hint::black_box((path.views_differ(), path.is_known(), path.doubts().count()));
+    };
+    match wire {
+        Wire::File(file) => {
+            walk(&file.path);
+            file.old_path.iter().for_each(walk);
+        }
+        Wire::Exec(exec) => {
+            walk(&exec.exe);
+            walk(&exec.cwd);
+            exec.write_cgroup(&mut out);
+        }
+        Wire::Script(script) => walk(&script.path),
+        Wire::Fork(_) | Wire::Exit(_) => {}
+    }
+    std::hint::black_box(out);
+}
+
 fn file(used: &[u8]) -> Result<File<'_>, DecodeError> {
     let record: FileRecord = within(Part::File, used)?;
     let reader = Reader { used, fixed_bytes: size_of::<FileRecord>() };

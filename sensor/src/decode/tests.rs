@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use sensor_common::wire::{PathRef, RecordKind, Span, path_flags};
 
 use super::synth::{self, ExecSpec, leaf_first};
-use super::{DecodeError, Part, PathDoubt, Wire, WirePath, decode};
+use super::{DecodeError, Part, PathDoubt, Wire, WirePath, decode, exhaust};
 
 fn task_view(path: &WirePath<'_>) -> String {
     let mut out = Vec::new();
@@ -113,31 +113,6 @@ fn a_slot_longer_than_its_record_is_fine() {
     let mut bytes = synth::exit(&synth::task(10, 5_000), 1, 0);
     bytes.resize(512, 0xaa);
     assert!(matches!(decode(&bytes), Ok(Wire::Exit(_))));
-}
-
-/// Reads everything that a decoded record offers.
-fn exhaust(bytes: &[u8]) {
-    let Ok(wire) = decode(bytes) else { return };
-    let mut out = Vec::new();
-    let mut walk = |path: &WirePath<'_>| {
-        path.write_task_view(&mut out);
-        path.write_namespace_view(&mut out);
-        let _ = (path.views_differ(), path.is_known(), path.doubts().count());
-    };
-    match wire {
-        Wire::File(file) => {
-            walk(&file.path);
-            file.old_path.iter().for_each(walk);
-        }
-        Wire::Exec(exec) => {
-            walk(&exec.exe);
-            walk(&exec.cwd);
-            exec.write_cgroup(&mut out);
-            let _ = exec.argv.len();
-        }
-        Wire::Script(script) => walk(&script.path),
-        Wire::Fork(_) | Wire::Exit(_) => {}
-    }
 }
 
 fn valid_record() -> impl Strategy<Value = Vec<u8>> {

@@ -398,9 +398,12 @@ impl Enricher {
         } else if let Some(script) = pending {
             (Some(script.path), script.is_doubtful)
         } else {
-            // Best effort: what the caller wrote, unless it names a descriptor rather than a file.
-            let named = exec.filename.filter(|name| !is_magic(name));
-            (named.map(|name| absolute(name, cwd.unwrap_or(b"/"))).or_else(|| written(&exec.exe)), true)
+            // Best effort: what the caller wrote, unless it names a descriptor, or climbs through directories that need
+            // not be where they seem to be.
+            let plain =
+                |name: &&[u8]| !is_magic(name) && !name.split(|&byte| byte == b'/').any(|part| part == b"..");
+            let named = exec.filename.filter(plain).map(|name| absolute(name, cwd.unwrap_or(b"/")));
+            (named.or_else(|| written(&exec.exe)), true)
         };
         note(Degradation::ExecutableIncomplete, is_doubtful);
         let truncated = flags & record_flags::ARGV_TRUNCATED != 0;

@@ -78,7 +78,11 @@ impl PendingScripts {
             .rposition(|script| Some(&script.path) == written.as_ref())
             .or_else(|| pending.iter().rposition(|script| base_name(&script.path) == written_name))
             .unwrap_or(0);
-        (at < pending.len()).then(|| pending.swap_remove(at))
+        // A failed attempt can be made to look like the one that was not: the choice is a guess, and is marked as one.
+        let is_guess = pending.len() > 1;
+        (at < pending.len())
+            .then(|| pending.swap_remove(at))
+            .map(|script| PendingScript { is_doubtful: script.is_doubtful || is_guess, ..script })
     }
 
     /// Forgets the scripts of a process.

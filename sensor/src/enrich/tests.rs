@@ -251,6 +251,9 @@ fn a_script_is_the_executable_not_its_interpreter() {
         ("process.executable", "/var/lib/dpkg/info/x.postinst"),
         ("process.Ext.degraded", "executable_incomplete"),
     ]);
+    let climbing = ExecSpec { filename: "/tmp/link/../../usr/bin/dpkg", ..spec };
+    let later = synth::after_exec(&synth::after_exec(&task, 43), 43);
+    bench.see(&synth::exec(&later, 12 * SECOND, &climbing)).is(&[("process.executable", "/usr/bin/dash")]);
     // A descriptor is no name.
     let by_descriptor = ExecSpec { filename: "/dev/fd/3", ..spec };
     bench
