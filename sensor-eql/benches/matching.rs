@@ -9,7 +9,7 @@ fn main() {
 
 #[cfg(test)]
 #[path = "../tests/it/support.rs"]
-#[allow(dead_code, reason = "shared with the tests, which use all of it")]
+#[expect(dead_code, reason = "shared with the tests, which use all of it")]
 mod support;
 
 #[cfg(test)]
