@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sensor_ecs::{FieldId, Record, Schema};
 
-use crate::ast::{Pipe, Query};
+use crate::ast::{Expr, Pipe, Query};
 use crate::diag::{Diagnostic, Diagnostics, Severity};
 use crate::ir::{Pred, Test};
 use crate::lower::Lower;
@@ -155,6 +155,42 @@ pub struct Compiled {
 /// Every type error found, with warnings among them.
 pub fn compile(query: &Query, schema: &dyn Schema) -> Result<Compiled, Diagnostics> {
     compile_with(query, schema, false, |_, plan| plan)
+}
+
+/// A bare condition, such as an exception that a user writes for a rule.
+#[derive(Clone, Debug)]
+pub struct Condition {
+    pred: Pred,
+    warnings: Vec<Diagnostic>,
+}
+
+/// Type-checks a condition against `schema` and compiles it.
+///
+/// # Errors
+/// Every type error found, with warnings among them.
+pub fn compile_condition(condition: &Expr, schema: &dyn Schema) -> Result<Condition, Diagnostics> {
+    let mut lower = Lower::new(schema);
+    let pred = lower.pred(condition);
+    crate::lint::condition(condition, &mut lower.found);
+    lower.found.sort_by_key(|d| d.span.start);
+    if lower.found.iter().any(|d| d.severity == Severity::Error) {
+        return Err(Diagnostics(lower.found));
+    }
+    Ok(Condition { pred, warnings: lower.found })
+}
+
+impl Condition {
+    /// Whether it holds for `record`, of whatever category.
+    #[must_use]
+    pub fn holds(&self, record: &impl Record) -> bool {
+        self.pred.holds(record)
+    }
+
+    /// What its author should know although it works.
+    #[must_use]
+    pub fn warnings(&self) -> &[Diagnostic] {
+        &self.warnings
+    }
 }
 
 /// Compiles the query of a rule, with what its type adds to it.

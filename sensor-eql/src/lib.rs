@@ -23,7 +23,7 @@ mod time;
 mod value;
 mod wild;
 
-pub use compile::{Compiled, Kind, compile};
+pub use compile::{Compiled, Condition, Kind, compile, compile_condition};
 pub use correlate::{Correlator, Limits, Match, Stats, Stream};
 pub use diag::{Diagnostic, Diagnostics, Severity, Span};
 pub use kql::parse_kql;

@@ -6,19 +6,27 @@ use crate::wild::Wildcard;
 
 /// Adds warnings about unreachable clauses to `found`.
 pub(crate) fn query(query: &Query, found: &mut Vec<Diagnostic>) {
-    let mut visit = |e: &Expr| {
-        e.walk(&mut |e| {
-            if let ExprKind::Or(items) = &e.kind {
-                absorbed(items, found);
-            }
-        });
-    };
+    let mut visit = |e: &Expr| condition(e, found);
     match query {
         Query::Event(q) => visit(&q.filter.condition),
         Query::Sequence(q) => q.terms.iter().chain(&q.until).for_each(|t| visit(&t.filter.condition)),
         Query::Sample(q) => q.terms.iter().for_each(|t| visit(&t.filter.condition)),
     }
 }
+
+/// The same for a bare condition.
+pub(crate) fn condition(e: &Expr, found: &mut Vec<Diagnostic>) {
+    e.walk(&mut |e| {
+        if let ExprKind::Or(items) = &e.kind {
+            absorbed(items, found);
+        }
+    });
+}
+
+/// Alternatives that are compared with each other.
+const CLAUSES_MAX: usize = 100;
+/// Texts of a list that are compared with those of another.
+const TEXTS_MAX: usize = 200;
 
 /// A condition of the form "field is one of these texts or patterns".
 struct Choice<'a> {
@@ -53,6 +61,10 @@ fn text_of(e: &Expr) -> Option<&str> {
 
 /// In `a or (a' and b)`, where whatever satisfies `a'` satisfies `a`, the second clause never decides.
 fn absorbed(items: &[Expr], found: &mut Vec<Diagnostic>) {
+    // Quadratic in the clauses, so only for rules of a size that people write.
+    if items.len() > CLAUSES_MAX {
+        return;
+    }
     let wide: Vec<Choice<'_>> = items.iter().filter_map(choice).collect();
     for item in items {
         let ExprKind::And(parts) = &item.kind else { continue };
@@ -72,7 +84,8 @@ fn absorbed(items: &[Expr], found: &mut Vec<Diagnostic>) {
 
 fn covers(wide: &Choice<'_>, narrow: &Choice<'_>) -> bool {
     let literal = |t: &str| !narrow.like || !t.contains(['*', '?']);
-    if narrow.fold && !wide.fold {
+    let long = narrow.texts.len() > TEXTS_MAX || wide.texts.len() > TEXTS_MAX;
+    if long || narrow.fold && !wide.fold {
         return false;
     }
     narrow.texts.iter().all(|text| {

@@ -38,7 +38,7 @@ impl Lower<'_> {
     }
 
     pub(super) fn lint_covered(&mut self, patterns: &[(String, Span)], syntax: PatternSyntax, fold: bool) {
-        if syntax == PatternSyntax::Regex {
+        if syntax == PatternSyntax::Regex || patterns.len() > super::COVER_ITEMS_MAX {
             return;
         }
         let compiled: Vec<Wildcard> = wildcards(patterns, syntax, fold).collect();

@@ -4,6 +4,8 @@ mod lints;
 mod node;
 mod query;
 
+use std::collections::HashSet;
+
 use sensor_ecs::{Field, FieldId, FieldType, Schema};
 
 use crate::ast::{CompareOp, Expr, ExprKind, PatternSyntax};
@@ -52,6 +54,11 @@ impl Ty {
     }
 }
 
+/// Unknown fields of one query that get a "did you mean".
+const SUGGESTIONS_MAX: usize = 50;
+/// Lists longer than this are not searched for patterns that cover each other, which takes quadratic time.
+const COVER_ITEMS_MAX: usize = 500;
+
 /// What a field name stands for.
 enum Known {
     Field(Field),
@@ -67,13 +74,22 @@ pub(crate) struct Lower<'s> {
     pub(crate) kql: bool,
     pub(crate) found: Vec<Diagnostic>,
     pub(crate) unknown: Vec<String>,
+    unknown_set: HashSet<String>,
     /// Fields of the computed condition being lowered.
     script: Vec<FieldId>,
 }
 
 impl<'s> Lower<'s> {
     pub(crate) fn new(schema: &'s dyn Schema) -> Self {
-        Self { schema, names: None, kql: false, found: Vec::new(), unknown: Vec::new(), script: Vec::new() }
+        Self {
+            schema,
+            names: None,
+            kql: false,
+            found: Vec::new(),
+            unknown: Vec::new(),
+            unknown_set: HashSet::new(),
+            script: Vec::new(),
+        }
     }
 
     fn error(&mut self, span: Span, message: impl Into<String>) -> &mut Diagnostic {
@@ -95,8 +111,13 @@ impl<'s> Lower<'s> {
         if let Some(field) = self.schema.lookup(name) {
             return Known::Field(field);
         }
-        if !optional && !self.unknown.iter().any(|n| n == name) {
+        if !optional && self.unknown_set.insert(name.to_owned()) {
             self.unknown.push(name.to_owned());
+            // A hostile rule may name thousands; the first few get a suggestion.
+            if self.unknown.len() > SUGGESTIONS_MAX {
+                self.warning(span, format!("unknown field `{name}`"));
+                return Known::Nothing;
+            }
             let names = match self.names.take() {
                 Some(names) => names,
                 None => self.schema.names().into_iter().map(std::borrow::Cow::into_owned).collect(),

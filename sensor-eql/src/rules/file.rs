@@ -9,6 +9,7 @@ use toml::de::{DeTable, DeValue};
 use super::offsets::map_string;
 use super::table::{Findings, Table, span_of};
 use crate::diag::{Diagnostic, Located, OffsetMap, Severity, SourceFile, Span};
+use crate::wild::Wildcard;
 
 /// What Kibana assumes when a rule does not say.
 const INTERVAL_NS_DEFAULT: i64 = 300_000_000_000;
@@ -188,6 +189,21 @@ pub struct Rule {
     pub new_terms: Option<NewTerms>,
     /// For rules of that type.
     pub threshold: Option<Threshold>,
+}
+
+impl Rule {
+    /// Whether the rule reads the data stream of this name, such as `logs-endpoint.events.file-default`. A rule
+    /// without index patterns reads everything; a pattern with a leading `-` excludes.
+    #[must_use]
+    pub fn reads(&self, data_stream: &str) -> bool {
+        let is = |pattern: &str| Wildcard::star(pattern, false).matches(data_stream.as_bytes());
+        // `cluster:pattern` names another cluster's stream of the same kind.
+        let local = |pattern: &str| pattern.rsplit(':').next().is_some_and(is);
+        let (excluded, included): (Vec<&str>, Vec<&str>) =
+            self.indices.iter().map(String::as_str).partition(|p| p.starts_with('-'));
+        (included.is_empty() || included.into_iter().any(local))
+            && !excluded.into_iter().filter_map(|p| p.strip_prefix('-')).any(local)
+    }
 }
 
 /// Why a sound file is not a rule that runs.

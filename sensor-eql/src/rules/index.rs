@@ -206,6 +206,7 @@ impl Dimension {
 
     fn narrow(&self, record: &impl Record, start: usize, block: &mut [u64]) {
         let mut found = [0_u64; BLOCK];
+        let (found, _) = found.split_at_mut(block.len().min(BLOCK));
         let mut add = |bits: &[u64]| {
             found.iter_mut().zip(bits.iter().skip(start)).for_each(|(f, b)| *f |= *b);
         };
@@ -230,7 +231,7 @@ impl Dimension {
             }
             Value::Long(_) | Value::Double(_) | Value::Boolean(_) | Value::Date(_) => return,
         }
-        block.iter_mut().zip(found).for_each(|(b, f)| *b &= f);
+        block.iter_mut().zip(found).for_each(|(b, f)| *b &= *f);
     }
 }
 

@@ -121,6 +121,22 @@ fn what_cannot_run_is_listed_with_its_reason() {
 }
 
 #[test]
+fn a_rule_reads_the_data_streams_that_its_index_names() {
+    let rule = |index: &str| {
+        let index = format!("risk_score = 21\nindex = {index}");
+        let text = rule("x", "any where true").replace("risk_score = 21", &index);
+        parse_rule_file("f", &text).unwrap().rule.unwrap()
+    };
+    let (file, process) = ("logs-endpoint.events.file-default", "logs-endpoint.events.process-default");
+    let reads = |index: &str| (rule(index).reads(file), rule(index).reads(process));
+    assert_eq!(reads("[\"logs-endpoint.events.file*\"]"), (true, false));
+    assert_eq!(reads("[\"auditbeat-*\", \"logs-endpoint.events.*\"]"), (true, true));
+    assert_eq!(reads("[]"), (true, true));
+    assert_eq!(reads("[\"*:logs-*\", \"-logs-endpoint.events.file-*\"]"), (false, true));
+    assert_eq!(reads("[\"auditbeat-*\"]"), (false, false));
+}
+
+#[test]
 fn values_out_of_range_are_errors() {
     let good = rule("x", "any where true");
     for (from, to, message) in [
