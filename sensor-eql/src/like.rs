@@ -11,6 +11,9 @@ const SHARED_MIN: usize = 4;
 /// A witness shorter than this is in most texts and proves nothing.
 const WITNESS_BYTES_MIN: usize = 2;
 
+/// An automaton takes memory by the length of its witnesses; above this, patterns are tried one by one.
+const WITNESS_BYTES_MAX: usize = 16 << 10;
+
 /// Patterns of which one must match.
 #[derive(Clone, Debug)]
 pub(crate) struct Patterns {
@@ -31,7 +34,8 @@ impl Patterns {
     pub(crate) fn new(all: Vec<Wildcard>) -> Self {
         let floating = |p: &Wildcard| p.head().is_empty() && p.witness().len() >= WITNESS_BYTES_MIN;
         let (shared, mut each): (Vec<Wildcard>, Vec<Wildcard>) = all.iter().cloned().partition(floating);
-        let automaton = if shared.len() < SHARED_MIN {
+        let bytes: usize = shared.iter().map(|p| p.witness().len()).sum();
+        let automaton = if shared.len() < SHARED_MIN || bytes > WITNESS_BYTES_MAX {
             None
         } else {
             let pieces = shared.iter().map(Wildcard::witness);

@@ -45,7 +45,7 @@ impl NewTermsState {
         held: &Held<T>,
         out: &mut impl FnMut(&[Option<T>]),
     ) {
-        let learning_until = *self.learning_until.get_or_insert(at.time.saturating_add(plan.history));
+        let learning_until = self.begin(at.time, plan.history);
         self.table.expire(at.time.saturating_sub(plan.history));
         if !plan.filter.matches(record) {
             return;
@@ -60,6 +60,11 @@ impl NewTermsState {
         if new && at.time >= learning_until {
             out(&[Some(held.event.clone())]);
         }
+    }
+
+    /// Learning begins with the first event, whether or not it concerns the rule.
+    pub(super) fn begin(&mut self, time: i64, history: i64) -> i64 {
+        *self.learning_until.get_or_insert(time.saturating_add(history))
     }
 
     pub(super) fn seed(&mut self, since: i64, history: i64, seen: impl Iterator<Item = (Vec<KeyPart>, i64)>) {

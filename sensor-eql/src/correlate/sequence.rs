@@ -239,6 +239,10 @@ impl<T: Clone> SequenceState<T> {
         }
     }
 
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     pub(super) fn clock_set_back(&mut self, now: i64) {
         if let Some(span) = self.span {
             self.table.forget_after(now.saturating_add(span));

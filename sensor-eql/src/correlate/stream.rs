@@ -143,6 +143,27 @@ impl<T: Clone> Stream<T> {
         self.behind = 0;
     }
 
+    /// Tells when the stream begins, if not with its first pushed event: what is seen from then on is known.
+    pub(super) fn begin(&mut self, record: &impl Record) {
+        if let (Form::NewTerms(state), Plan::NewTerms(plan)) = (&mut self.state, self.plan.as_ref())
+            && let Some(at) = Ordinal::of(record, self.order, 0)
+        {
+            state.begin(at.time, plan.history);
+        }
+    }
+
+    /// Whether a match waits for an event to stay missing.
+    pub(super) fn is_waiting(&self) -> bool {
+        matches!(&self.state, Form::Sequence(state) if state.is_waiting())
+    }
+
+    /// Lets time pass up to an event that does not concern this query.
+    pub(super) fn pass_time(&mut self, record: &impl Record, out: &mut impl FnMut(&[Option<T>])) {
+        if let Some(at) = Ordinal::of(record, self.order, 0) {
+            self.advance(at.time, out);
+        }
+    }
+
     /// Tells that it is `now_ns` by event time although no event came: what waited for an event to be missing
     /// may be due.
     pub fn advance(&mut self, now_ns: i64, out: &mut impl FnMut(&[Option<T>])) {

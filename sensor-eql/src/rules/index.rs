@@ -6,12 +6,12 @@
 
 use std::collections::{HashMap, HashSet};
 
-use sensor_ecs::{FieldId, Record, Schema, Value};
+use sensor_ecs::{FieldId, Record, Value};
 
-use super::set::{LoadedRule, RuleIndex};
+use super::set::RuleIndex;
 use super::trie::{Bits, Trie, Wanted, set};
 use crate::ast::CompareOp;
-use crate::compile::{Filter, Plan, required_texts};
+use crate::compile::{Filter, required_texts};
 use crate::func::Func;
 use crate::ir::{Pred, Test};
 use crate::value::Out;
@@ -29,7 +29,7 @@ type Names = HashSet<Vec<u8>>;
 
 /// Candidate rules by event.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Index {
+pub(crate) struct Index {
     category: Option<FieldId>,
     by_category: HashMap<Box<[u8]>, Part>,
     /// For events without a category of any rule: the rules on any category.
@@ -58,11 +58,13 @@ struct Dimension {
 }
 
 impl Index {
-    pub(super) fn build(rules: &[LoadedRule], schema: &dyn Schema) -> Self {
-        let category = schema.category();
+    /// Indexes filters; those of one rule stand together.
+    pub(crate) fn build<'f>(
+        wanted: impl Iterator<Item = (RuleIndex, &'f Filter)>,
+        category: FieldId,
+    ) -> Self {
         let mut filters: Vec<(RuleIndex, &Filter, Option<Names>)> = Vec::new();
-        for (index, rule) in (0_u32..).map(RuleIndex).zip(rules) {
-            let Plan::Event { filter, .. } = rule.compiled.plan.as_ref() else { continue };
+        for (index, filter) in wanted {
             let named = filter.category.as_ref().map(|c| HashSet::from([c.to_vec()]));
             let demanded = || required_texts(&filter.condition, category).map(|t| t.into_iter().collect());
             filters.push((index, filter, named.or_else(demanded)));
@@ -85,8 +87,8 @@ impl Index {
         }
     }
 
-    /// Calls `visit` for each candidate in order; no allocation.
-    pub(super) fn candidates(
+    /// Calls `visit` for each candidate in order, once per filter; no allocation.
+    pub(crate) fn candidates(
         &self,
         record: &impl Record,
         selected: Option<&[u64]>,

@@ -11,4 +11,5 @@ pub use file::{
     Language, NewTerms, Reason, Rule, RuleFile, RuleSeverity, RuleType, Tactic, Technique, Threat, Threshold,
     parse_rule_file,
 };
+pub(crate) use index::Index;
 pub use set::{ListedRule, LoadedRule, Origin, RuleIndex, RuleSet, RuleSource, Selection};

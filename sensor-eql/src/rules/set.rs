@@ -110,7 +110,11 @@ impl RuleSet {
             }
         }
         set.rules = order.into_iter().map(|c| c.loaded).collect();
-        set.index = Index::build(&set.rules, schema);
+        let events = set.indexed().filter_map(|(index, rule)| match rule.compiled.plan.as_ref() {
+            Plan::Event { filter, .. } => Some((index, filter)),
+            _ => None,
+        });
+        set.index = Index::build(events, schema.category());
         set
     }
 
@@ -146,6 +150,10 @@ impl RuleSet {
         self.warnings.extend(compiled.warnings().iter().map(|d| query_source.locate(d)));
         let id_at = SourceFile::new(&path, &text).locate(&Diagnostic::warning(read.id_span, ""));
         Some(Candidate { loaded: LoadedRule { rule, origin, path, compiled }, id_at })
+    }
+
+    pub(crate) fn indexed(&self) -> impl Iterator<Item = (RuleIndex, &LoadedRule)> {
+        (0_u32..).map(RuleIndex).zip(&self.rules)
     }
 
     /// The rules that run.
