@@ -16,7 +16,7 @@ pub enum RecordKind {
     FileRename = 2,
     /// A process runs a new image: [`ExecRecord`].
     Exec = 3,
-    /// The image that is being executed is a script: [`ScriptRecord`], sent before its exec.
+    /// What is being executed needs an interpreter: [`ScriptRecord`], sent before its exec.
     ExecScript = 4,
     /// A process was forked: [`ForkRecord`].
     Fork = 5,
@@ -261,7 +261,8 @@ pub struct FileRecord {
     pub reserved2: u32,
 }
 
-/// The image that a script names is about to be loaded; the exec record of the same task follows or never comes.
+/// An image that needs an interpreter is about to be executed; the exec record of the same thread follows, or never
+/// comes. One for each attempt, for the image that the caller named.
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct ScriptRecord {

@@ -6,12 +6,12 @@
 //! ```
 //!
 //! The tracepoint fires when the exec can no longer fail, with the new mm and credentials in place. For a
-//! `#!` script `bprm->file` is the interpreter by then, so the script's own path is taken earlier, when the
-//! kernel has read its first bytes: a record of its own, which the exec record of the same thread follows.
-//! An exec that fails in between leaves a script record without one.
+//! `#!` script, and for what binfmt_misc interprets, `bprm->file` is the interpreter by then, so the path of what
+//! the caller named is taken earlier, when the kernel has read its first bytes: a record of its own, which the
+//! exec record of the same thread follows. An attempt that fails in between leaves a script record without one.
 //!
-//! Misses: argv that was swapped out again before the tracepoint (flagged as unreadable); formats of
-//! binfmt_misc have no script record, their exec record keeps `bprm->filename`.
+//! Misses: argv that was swapped out again before the tracepoint (flagged as unreadable); an ELF image that
+//! binfmt_misc interprets (another architecture's) has no script record, its exec record keeps `bprm->filename`.
 
 use aya_ebpf::{
     helpers::generated::{bpf_probe_read_kernel_str, bpf_probe_read_user},
@@ -29,14 +29,21 @@ use crate::{
     task,
 };
 
+/// First bytes of an image that needs no interpreter of binfmt_script or binfmt_misc.
+const ELF_MAGIC: [u8; 4] = *b"\x7fELF";
+
 #[fentry(function = "security_bprm_check")]
 pub fn bprm_check(ctx: FEntryContext) -> i32 {
     let bprm: Ptr = ctx.arg(0);
     // SAFETY: typed loads.
     unsafe {
-        let first: u8 = load(bprm, offset!(binprm_buf));
-        let second: u8 = load(bprm, offset!(binprm_buf) + 1);
-        if first != b'#' || second != b'!' {
+        // Once for each image in a chain of interpreters; the caller named the first.
+        if load::<u64>(bprm, offset!(binprm_filename)) != load::<u64>(bprm, offset!(binprm_interp)) {
+            return 0;
+        }
+        let elf =
+            ELF_MAGIC.iter().enumerate().all(|(n, byte)| load::<u8>(bprm, offset!(binprm_buf) + n) == *byte);
+        if elf {
             return 0;
         }
         let file: Ptr = load(bprm, offset!(binprm_file));

@@ -41,7 +41,9 @@ pub fn path_rename(ctx: FEntryContext) -> i32 {
     let old_dir: Ptr = ctx.arg(0);
     let old_dentry: Ptr = ctx.arg(1);
     let key = task::thread_key();
-    if RENAME_INTENTS.insert(key, &RENAME_INTENT_EMPTY, 0).is_err() {
+    // By reference: a copy on the stack would be most of it.
+    let empty = &RENAME_INTENT_EMPTY;
+    if RENAME_INTENTS.insert(key, empty, 0).is_err() {
         emit::count_no_intent(RecordKind::FileRename);
         return 0;
     }

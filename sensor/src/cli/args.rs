@@ -54,6 +54,9 @@ pub struct RunArgs {
     /// Let one broken rule keep the sensor from starting.
     #[arg(long)]
     pub strict: bool,
+    /// Let the kernel programs report their own troubles on standard error, at most ten a second on a CPU.
+    #[arg(long)]
+    pub kernel_diagnostics: bool,
 }
 
 /// `sensor doctor`.

@@ -38,7 +38,8 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
 async fn record(args: &RunArgs, rules: RuleSet) -> anyhow::Result<ExitCode> {
     // Before anything is attached: a signal from now on ends the sensor in order.
     let mut stop = Stop::listen().context("signals cannot be received")?;
-    let mut kernel = Kernel::load(&KernelOptions::default())?;
+    let mut kernel =
+        Kernel::load(&KernelOptions { diagnostics: args.kernel_diagnostics, ..KernelOptions::default() })?;
     let since_ns = boot_ns_now();
     let hooks = kernel.hooks().iter().filter(|status| status.failure.is_none()).count();
 

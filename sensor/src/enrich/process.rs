@@ -392,7 +392,7 @@ impl Enricher {
             Degradation::ExecutableUnlinked,
             flags & record_flags::EXE_UNLINKED != 0 || exec.exe.is_unlinked(),
         );
-        let pending = self.scripts.take(exec, cwd.unwrap_or(b"/"));
+        let pending = self.scripts.take(exec);
         let (path, is_doubtful) = if flags & record_flags::SCRIPT == 0 {
             (written(&exec.exe), exec.exe.doubts().next().is_some())
         } else if let Some(script) = pending {

@@ -5,14 +5,10 @@ use std::collections::HashMap;
 
 use sensor_common::wire::record_flags;
 
-use crate::decode::{Exec, Script, base_name};
-
-use super::procfs::absolute;
+use crate::decode::{Exec, Script};
 
 /// Threads with a script pending; an exec that fails leaves its script behind.
 const TASKS_MAX: usize = 4096;
-/// Scripts of one thread: failed attempts and interpreters that are scripts themselves.
-const PER_TASK_MAX: usize = 8;
 /// A script older than this belongs to an exec that failed.
 const AGE_NS_MAX: u64 = 10_000_000_000;
 
@@ -29,15 +25,15 @@ pub(crate) struct PendingScript {
 /// By process and thread.
 #[derive(Debug, Default)]
 pub(crate) struct PendingScripts {
-    by_thread: HashMap<(u32, u32), Vec<PendingScript>>,
+    by_thread: HashMap<(u32, u32), PendingScript>,
 }
 
 impl PendingScripts {
-    /// Remembers a script until its exec.
+    /// Remembers a script until its exec. The kernel sends one for each attempt: what the thread had pending belongs to
+    /// an attempt that failed, as `execvp` makes along `PATH`.
     pub(crate) fn note(&mut self, script: &Script<'_>) {
         let header = &script.record.header;
-        // An interpreter that is a script too: the user ran the one before it.
-        if header.flags & record_flags::SCRIPT != 0 || !script.path.is_known() {
+        if !script.path.is_known() {
             return;
         }
         if self.by_thread.len() >= TASKS_MAX {
@@ -48,41 +44,18 @@ impl PendingScripts {
         }
         let mut path = Vec::new();
         script.path.write_task_view(&mut path);
-        let pending = self.by_thread.entry((header.task.tgid, header.task.tid)).or_default();
-        if pending.len() >= PER_TASK_MAX {
-            pending.remove(0);
-        }
-        pending.push(PendingScript {
-            path,
-            is_doubtful: script.path.doubts().next().is_some(),
-            boot_ns: header.boot_ns,
-        });
+        let is_doubtful = script.path.doubts().next().is_some();
+        let pending = PendingScript { path, is_doubtful, boot_ns: header.boot_ns };
+        self.by_thread.insert((header.task.tgid, header.task.tid), pending);
     }
 
-    /// The script that this exec runs. Whatever else the thread had pending is stale now.
-    ///
-    /// Several can be pending: attempts that failed, as `execvp` makes along `PATH`, and interpreters that are scripts
-    /// themselves. What the caller wrote decides; where that is a link to a script of another name, the first is taken.
-    pub(crate) fn take(&mut self, exec: &Exec<'_>, cwd: &[u8]) -> Option<PendingScript> {
+    /// The script that this exec runs. Whatever the thread had pending is consumed.
+    pub(crate) fn take(&mut self, exec: &Exec<'_>) -> Option<PendingScript> {
         let header = &exec.record.header;
         let caller = if exec.record.old_tid == 0 { header.task.tid } else { exec.record.old_tid };
-        let mut pending = self.by_thread.remove(&(header.task.tgid, caller))?;
-        if header.flags & record_flags::SCRIPT == 0 {
-            return None;
-        }
-        pending.retain(|script| script.boot_ns.saturating_add(AGE_NS_MAX) >= header.boot_ns);
-        let written = exec.filename.map(|name| absolute(name, cwd));
-        let written_name = written.as_deref().and_then(base_name);
-        let at = pending
-            .iter()
-            .rposition(|script| Some(&script.path) == written.as_ref())
-            .or_else(|| pending.iter().rposition(|script| base_name(&script.path) == written_name))
-            .unwrap_or(0);
-        // A failed attempt can be made to look like the one that was not: the choice is a guess, and is marked as one.
-        let is_guess = pending.len() > 1;
-        (at < pending.len())
-            .then(|| pending.swap_remove(at))
-            .map(|script| PendingScript { is_doubtful: script.is_doubtful || is_guess, ..script })
+        let pending = self.by_thread.remove(&(header.task.tgid, caller))?;
+        let is_script = header.flags & record_flags::SCRIPT != 0;
+        (is_script && pending.boot_ns.saturating_add(AGE_NS_MAX) >= header.boot_ns).then_some(pending)
     }
 
     /// Forgets the scripts of a process.
@@ -94,9 +67,7 @@ impl PendingScripts {
 
     /// Forgets what was left behind.
     pub(crate) fn expire(&mut self, boot_ns: u64) {
-        self.by_thread.retain(|_, pending| {
-            pending.iter().any(|script| script.boot_ns.saturating_add(AGE_NS_MAX) >= boot_ns)
-        });
+        self.by_thread.retain(|_, pending| pending.boot_ns.saturating_add(AGE_NS_MAX) >= boot_ns);
     }
 }
 
@@ -116,7 +87,7 @@ mod tests {
         let spec = ExecSpec { exe: "/usr/bin/dash", filename, interp, ..ExecSpec::default() };
         let bytes = synth::exec(&synth::task(10, 1), 100, &spec);
         let Ok(Wire::Exec(exec)) = decode(&bytes) else { panic!("not an exec") };
-        scripts.take(&exec, b"/root").map(|script| String::from_utf8(script.path).unwrap())
+        scripts.take(&exec).map(|script| String::from_utf8(script.path).unwrap())
     }
 
     #[test]
@@ -125,17 +96,6 @@ mod tests {
         note(&mut scripts, 1, "/root/x.sh");
         assert_eq!(take(&mut scripts, "./x.sh", "/bin/sh").as_deref(), Some("/root/x.sh"));
         assert_eq!(take(&mut scripts, "./x.sh", "/bin/sh"), None);
-    }
-
-    #[test]
-    fn an_interpreter_that_is_a_script_does_not_hide_the_first() {
-        let mut scripts = PendingScripts::default();
-        note(&mut scripts, 1, "/root/x.sh");
-        note(&mut scripts, 2, "/usr/bin/wrapper");
-        assert_eq!(take(&mut scripts, "./x.sh", "/bin/sh").as_deref(), Some("/root/x.sh"));
-        note(&mut scripts, 1, "/opt/tool/main.sh");
-        note(&mut scripts, 2, "/usr/bin/wrapper");
-        assert_eq!(take(&mut scripts, "/usr/bin/tool", "/bin/sh").as_deref(), Some("/opt/tool/main.sh"));
     }
 
     #[test]

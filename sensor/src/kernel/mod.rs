@@ -14,7 +14,7 @@ use std::{
 use aya::{
     Ebpf, EbpfLoader, VerifierLogLevel,
     maps::{MapData, PerCpuArray, RingBuf},
-    programs::{BtfTracePoint, FEntry, FExit, ProgramError},
+    programs::{BtfTracePoint, FEntry, FExit, Program, ProgramError},
 };
 use sensor_common::{limits::RING_BYTES_DEFAULT, wire::RecordKind};
 use zerocopy::IntoBytes;
@@ -123,15 +123,22 @@ impl Kernel {
             .load(OBJECT)?;
         let ring = take_map(&mut ebpf, "RING")?;
         let counters = take_map(&mut ebpf, "COUNTERS")?;
+        // All are loaded before the first is attached: the verifier takes its time, and in between only some hooks
+        // would report.
+        let loaded: Vec<_> = HOOKS
+            .iter()
+            .map(|hook| match resolved.functions.iter().find(|(function, _)| *function == hook.target) {
+                Some((_, reason)) => Err(reason.clone()),
+                None => load(&mut ebpf, hook, &btf),
+            })
+            .collect();
+        drop(btf);
         let hooks = HOOKS
             .iter()
-            .map(|hook| {
-                let unusable = resolved.functions.iter().find(|(function, _)| *function == hook.target);
-                let failure = match unusable {
-                    Some((_, reason)) => Some(reason.clone()),
-                    None => attach(&mut ebpf, hook, &btf).err(),
-                };
-                HookStatus { hook: *hook, failure }
+            .zip(loaded)
+            .map(|(hook, loaded)| HookStatus {
+                hook: *hook,
+                failure: loaded.and_then(|()| attach(&mut ebpf, hook)).err(),
             })
             .collect();
         let logger = if options.diagnostics {
@@ -219,32 +226,14 @@ where
     T::try_from(map).map_err(|error| KernelError::Object(format!("map {name}: {error}")))
 }
 
-/// Loads and attaches one program, or says why not.
-fn attach(ebpf: &mut Ebpf, hook: &Hook, btf: &aya::Btf) -> Result<(), String> {
-    let program = ebpf
-        .program_mut(hook.program)
-        .ok_or_else(|| format!("the object has no program {}", hook.program))?;
-    let attached: Result<(), ProgramError> = (|| {
-        match hook.mode {
-            Mode::Fentry => {
-                let program: &mut FEntry = program.try_into()?;
-                program.load(hook.target, btf)?;
-                program.attach()?;
-            }
-            Mode::Fexit => {
-                let program: &mut FExit = program.try_into()?;
-                program.load(hook.target, btf)?;
-                program.attach()?;
-            }
-            Mode::TpBtf => {
-                let program: &mut BtfTracePoint = program.try_into()?;
-                program.load(hook.target, btf)?;
-                program.attach()?;
-            }
-        }
-        Ok(())
-    })();
-    attached.map_err(|error| {
+/// Loads one program, or says why not.
+fn load(ebpf: &mut Ebpf, hook: &Hook, btf: &aya::Btf) -> Result<(), String> {
+    let loaded = match hook.mode {
+        Mode::Fentry => program::<FEntry>(ebpf, hook)?.load(hook.target, btf),
+        Mode::Fexit => program::<FExit>(ebpf, hook)?.load(hook.target, btf),
+        Mode::TpBtf => program::<BtfTracePoint>(ebpf, hook)?.load(hook.target, btf),
+    };
+    loaded.map_err(|error| {
         if let ProgramError::LoadError { io_error, verifier_log } = &error {
             let log = verifier_log.to_string();
             tracing::debug!("the verifier on {}:\n{log}", hook.program);
@@ -254,4 +243,24 @@ fn attach(ebpf: &mut Ebpf, hook: &Hook, btf: &aya::Btf) -> Result<(), String> {
         }
         error::chain(&error)
     })
+}
+
+/// Attaches a loaded program, or says why not.
+fn attach(ebpf: &mut Ebpf, hook: &Hook) -> Result<(), String> {
+    let attached = match hook.mode {
+        Mode::Fentry => program::<FEntry>(ebpf, hook)?.attach().map(drop),
+        Mode::Fexit => program::<FExit>(ebpf, hook)?.attach().map(drop),
+        Mode::TpBtf => program::<BtfTracePoint>(ebpf, hook)?.attach().map(drop),
+    };
+    attached.map_err(|error| error::chain(&error))
+}
+
+fn program<'a, T>(ebpf: &'a mut Ebpf, hook: &Hook) -> Result<&'a mut T, String>
+where
+    &'a mut T: TryFrom<&'a mut Program, Error = ProgramError>,
+{
+    let program = ebpf
+        .program_mut(hook.program)
+        .ok_or_else(|| format!("the object has no program {}", hook.program))?;
+    program.try_into().map_err(|error: ProgramError| error::chain(&error))
 }
