@@ -6,6 +6,9 @@
 
 use std::collections::{HashMap, HashSet};
 
+use aho_corasick::Input;
+use aho_corasick::automaton::{Automaton, OverlappingState};
+use aho_corasick::dfa::DFA;
 use sensor_ecs::{FieldId, Record, Value};
 
 use super::set::RuleIndex;
@@ -21,6 +24,10 @@ use crate::wild::Wildcard;
 const DIMENSIONS_MAX: usize = 10;
 /// A dimension that can drop at most so many candidates costs more than it saves.
 const DROPPED_FEW: u32 = 1;
+/// A shorter text is inside most values.
+const INSIDE_BYTES_MIN: usize = 3;
+/// Texts of one automaton, which takes memory by their length; a field with more is not indexed.
+const INSIDE_BYTES_MAX: usize = 64 << 10;
 /// Rules per block: the bitmaps of one block stay on the stack.
 const BLOCK: usize = 16;
 
@@ -55,6 +62,16 @@ struct Dimension {
     heads: Trie,
     /// Endings, reversed.
     tails: Trie,
+    /// Texts that must occur somewhere.
+    inside: Option<Inside>,
+}
+
+/// An automaton over texts that must occur somewhere in a value.
+#[derive(Clone, Debug)]
+struct Inside {
+    automaton: DFA,
+    /// For each text, the rules that want it.
+    rules: Box<[Bits]>,
 }
 
 impl Index {
@@ -177,6 +194,7 @@ impl Dimension {
     fn build(field: FieldId, filters: &[(RuleIndex, &Filter)], words: usize) -> Option<(usize, Self)> {
         let mut free = vec![0; words].into_boxed_slice();
         let (mut heads, mut tails) = (Vec::new(), Vec::new());
+        let mut pieces: HashMap<Vec<u8>, Bits> = HashMap::new();
         let mut wanted_by: HashMap<Demand, usize> = HashMap::new();
         let mut constrained = 0;
         for (rule, (_, filter)) in filters.iter().enumerate() {
@@ -196,13 +214,17 @@ impl Dimension {
                         text.reverse();
                         tails.push(Wanted { text, open: true, rule });
                     }
+                    Demand::Inside(text) => {
+                        set(pieces.entry(text).or_insert_with(|| vec![0; words].into()), rule);
+                    }
                 }
             }
         }
         // A single rule is dropped by whatever it demands.
         let most = if filters.len() == 1 { 0 } else { wanted_by.values().copied().max()? };
-        let dimension =
-            Self { field, free, heads: Trie::build(heads, words), tails: Trie::build(tails, words) };
+        let inside = if pieces.is_empty() { None } else { Some(Inside::build(pieces)?) };
+        let (heads, tails) = (Trie::build(heads, words), Trie::build(tails, words));
+        let dimension = Self { field, free, heads, tails, inside };
         Some((constrained - most, dimension))
     }
 
@@ -217,6 +239,9 @@ impl Dimension {
             self.heads.find(text, &mut add);
             if !self.tails.is_empty() {
                 self.tails.find_reversed(text, &mut add);
+            }
+            if let Some(inside) = &self.inside {
+                inside.find(text, &mut add);
             }
         };
         match record.value(self.field) {
@@ -237,12 +262,41 @@ impl Dimension {
     }
 }
 
+impl Inside {
+    /// `None` if the automaton would be too large.
+    fn build(pieces: HashMap<Vec<u8>, Bits>) -> Option<Self> {
+        if pieces.keys().map(Vec::len).sum::<usize>() > INSIDE_BYTES_MAX {
+            return None;
+        }
+        let (texts, rules): (Vec<Vec<u8>>, Vec<Bits>) = pieces.into_iter().unzip();
+        let automaton = DFA::builder().ascii_case_insensitive(true).build(texts).ok()?;
+        Some(Self { automaton, rules: rules.into() })
+    }
+
+    fn find<'t>(&'t self, text: &[u8], add: &mut impl FnMut(&'t [u64])) {
+        let input = Input::new(text);
+        let mut state = OverlappingState::start();
+        loop {
+            // An unanchored search of an automaton built for it cannot fail.
+            if self.automaton.try_find_overlapping(&input, &mut state).is_err() {
+                self.rules.iter().for_each(|bits| add(bits));
+                return;
+            }
+            let Some(hit) = state.get_match() else { return };
+            if let Some(bits) = self.rules.get(hit.pattern().as_usize()) {
+                add(bits);
+            }
+        }
+    }
+}
+
 /// What a text must look like for a rule to hold, lower case.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Demand {
     Exact(Vec<u8>),
     Head(Vec<u8>),
     Tail(Vec<u8>),
+    Inside(Vec<u8>),
 }
 
 fn demanded_fields(pred: &Pred, seen: &mut HashSet<FieldId>) {
@@ -292,6 +346,9 @@ fn of_pattern(pattern: &Wildcard) -> Option<Demand> {
         return Some(Demand::Exact(text.to_ascii_lowercase()));
     }
     match (pattern.head(), pattern.tail()) {
+        ([], []) if pattern.witness().len() >= INSIDE_BYTES_MIN => {
+            Some(Demand::Inside(pattern.witness().to_ascii_lowercase()))
+        }
         ([], []) => None,
         ([], tail) => Some(Demand::Tail(tail.to_ascii_lowercase())),
         (head, _) => Some(Demand::Head(head.to_ascii_lowercase())),

@@ -29,7 +29,7 @@ fn word() -> impl Strategy<Value = String> {
     prop_oneof![
         4 => "[abAB/.]{0,4}",
         1 => "[abé*?]{1,3}",
-        1 => prop::sample::select(vec!["exec", "fork", "/bin/ab", "true", "5", "10.0.0.1"]).prop_map(str::to_owned),
+        1 => prop::sample::select(vec!["*bin*", "*/ab*", "*xe*k", "exec", "fork", "/bin/ab", "sbin/ab", "true", "5", "10.0.0.1"]).prop_map(str::to_owned),
     ]
 }
 
