@@ -274,7 +274,14 @@ impl Compiled {
     }
 
     pub(crate) fn filters(&self) -> impl Iterator<Item = &Filter> {
-        let (one, many, until) = match self.plan.as_ref() {
+        self.plan.filters()
+    }
+}
+
+impl Plan {
+    /// Every filter in it: an event that satisfies none of them does not concern the query.
+    pub(crate) fn filters(&self) -> impl Iterator<Item = &Filter> {
+        let (one, many, until) = match self {
             Plan::Event { filter, .. } => (Some(filter), &[][..], None),
             Plan::Sequence(s) => (None, s.terms.as_slice(), s.until.as_ref()),
             Plan::Sample(s) => (None, s.members.as_slice(), None),

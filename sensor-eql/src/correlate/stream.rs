@@ -88,6 +88,16 @@ impl<T: Clone> Stream<T> {
         out: &mut impl FnMut(&[Option<T>]),
     ) {
         self.arrivals += 1;
+        if self.arrivals == 1 {
+            self.begin(record);
+        }
+        // Most events concern no stage: they cost the filters and nothing else.
+        if !self.plan.filters().any(|filter| filter.matches(record)) {
+            if self.is_waiting() {
+                self.pass_time(record, out);
+            }
+            return;
+        }
         let plan = Arc::clone(&self.plan);
         let mut pipes = std::mem::take(&mut self.pipes);
         let mut piped = |found: &[Option<T>]| pass(&mut pipes, found, out);
