@@ -28,6 +28,32 @@ pub struct Explanation {
     pub parts: Vec<Explanation>,
 }
 
+impl Explanation {
+    /// The tree as lines of text, cut from `query`: whether each part holds, and what its fields held.
+    #[must_use]
+    pub fn render(&self, query: &str) -> String {
+        let mut lines = String::new();
+        self.render_at(query, 0, &mut lines);
+        lines
+    }
+
+    fn render_at(&self, query: &str, depth: usize, lines: &mut String) {
+        let range = self.span.start as usize..self.span.end as usize;
+        let text = query.get(range).unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ");
+        let mut shown: String = text.chars().take(100).collect();
+        if shown.len() < text.len() {
+            shown.push_str(" ..");
+        }
+        let mark = if self.holds { "true " } else { "false" };
+        lines.push_str(&format!("{mark} {}{shown}", "  ".repeat(depth)));
+        for (name, value) in &self.values {
+            lines.push_str(&format!("    [{name} = {value}]"));
+        }
+        lines.push('\n');
+        self.parts.iter().for_each(|part| part.render_at(query, depth + 1, lines));
+    }
+}
+
 /// Whether `record` satisfies `filter`.
 #[must_use]
 pub fn matches(filter: &EventFilter, schema: &dyn Schema, record: &dyn Fn(&str) -> Seen) -> bool {

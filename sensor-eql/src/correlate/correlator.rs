@@ -88,6 +88,11 @@ impl<T: Clone> Correlator<T> {
         }
     }
 
+    /// The stream of one rule that has state, to keep or seed what it has seen.
+    pub fn stream_mut(&mut self, rule: RuleIndex) -> Option<&mut Stream<T>> {
+        self.streams.iter_mut().find(|(index, _)| *index == rule).map(|(_, stream)| stream)
+    }
+
     /// The state of each rule that has any.
     pub fn stats(&self) -> impl Iterator<Item = (RuleIndex, Stats)> {
         self.streams.iter().map(|(rule, stream)| (*rule, stream.stats()))

@@ -1,6 +1,8 @@
 //! Tests of the public interface.
 
 #[cfg(test)]
+mod bounds;
+#[cfg(test)]
 mod cases;
 #[cfg(test)]
 mod hostile;
