@@ -152,3 +152,10 @@ fn values_out_of_range_are_errors() {
         assert_eq!(errors[0].diagnostic.message, message);
     }
 }
+
+#[test]
+fn ecs_knows_every_field_of_the_shipped_rule() {
+    let set = RuleSet::load([source(Origin::Shipped, "apt.toml", SHIPPED)], &sensor_ecs::Ecs);
+    assert_eq!(set.rules().len(), 1);
+    assert!(set.rules()[0].compiled.unknown_fields().is_empty());
+}

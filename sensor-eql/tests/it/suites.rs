@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use sensor_ecs::{FieldId, FieldType, Scalar};
+use sensor_ecs::{FieldId, FieldType, Scalar, Schema};
 use sensor_eql::{Correlator, Language, Limits, Origin, RuleSet, RuleSource, Stream, compile, parse};
 
 use crate::support::{JsonRecord, JsonSchema, Stored, sample_data};
@@ -131,7 +131,7 @@ fn elasticsearch_suite() {
     assert!(failures.is_empty(), "{} failures\n{}", failures.len(), failures.join("\n\n"));
 }
 
-fn corpus(dir: &Path, schema: &JsonSchema) -> RuleSet {
+fn corpus(dir: &Path, schema: &dyn Schema) -> RuleSet {
     let mut paths: Vec<_> = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()).collect();
     paths.sort();
     let files = paths.iter().filter(|p| p.extension().is_some_and(|e| e == "toml")).map(|path| RuleSource {
@@ -151,6 +151,21 @@ fn corpus_loads_or_is_listed_with_a_reason() {
         *table.entry(listed.reason.to_string()).or_default() += 1;
     }
     println!("{} rules run; listed: {table:#?}", set.rules().len());
+    for error in set.errors() {
+        println!("{error}");
+    }
+    assert!(set.errors().is_empty(), "{} errors", set.errors().len());
+}
+
+#[test]
+fn corpus_type_checks_against_ecs() {
+    let Some(dir) = sample_data("corpus/rules") else { return };
+    let set = corpus(&dir, &sensor_ecs::Ecs);
+    let mut unknown: BTreeMap<&str, usize> = BTreeMap::new();
+    for field in set.rules().iter().flat_map(|r| r.compiled.unknown_fields()) {
+        *unknown.entry(field).or_default() += 1;
+    }
+    println!("{} rules run on ECS; fields that the sensor never fills: {unknown:#?}", set.rules().len());
     for error in set.errors() {
         println!("{error}");
     }
