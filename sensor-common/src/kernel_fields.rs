@@ -78,11 +78,13 @@ kernel_fields! {
     Required dentry_name_len = "dentry" ["d_name.len"];
     Required dentry_name_ptr = "dentry" ["d_name.name"];
     Required dentry_name_hash = "dentry" ["d_name.hash"];
+    Required dentry_hash_pprev = "dentry" ["d_hash.pprev"];
     Required dentry_inode = "dentry" ["d_inode"];
     Required dentry_sb = "dentry" ["d_sb"];
 
     Required mount_vfsmount = "mount" ["mnt"];
     Required mount_parent = "mount" ["mnt_parent"];
+    Required mount_mnt_ns = "mount" ["mnt_ns"];
     Required mount_mountpoint = "mount" ["mnt_mountpoint"];
     Required vfsmount_root = "vfsmount" ["mnt_root"];
     Required vfsmount_sb = "vfsmount" ["mnt_sb"];
@@ -112,7 +114,8 @@ kernel_fields! {
     Required task_group_leader = "task_struct" ["group_leader"];
     Required task_real_parent = "task_struct" ["real_parent"];
     Required task_start_boottime = "task_struct" ["start_boottime", "real_start_time"];
-    Required task_cred = "task_struct" ["cred"];
+    // Not `cred`: overlayfs and io_uring put another's credentials there while they work for the task.
+    Required task_cred = "task_struct" ["real_cred"];
     Required task_mm = "task_struct" ["mm"];
     Required task_fs = "task_struct" ["fs"];
     Required task_nsproxy = "task_struct" ["nsproxy"];
@@ -127,6 +130,8 @@ kernel_fields! {
     // pids[PIDTYPE_PGID] and pids[PIDTYPE_SID] follow the first element by two and three pointers.
     Required signal_pids = "signal_struct" ["pids"];
     Required signal_group_exit_code = "signal_struct" ["group_exit_code"];
+    // Since 5.19; what the parent will see is in group_exit_code from then on.
+    Optional signal_quick_threads = "signal_struct" ["quick_threads"];
     Required signal_tty = "signal_struct" ["tty"];
     Required pid_level = "pid" ["level"];
     Required pid_numbers = "pid" ["numbers"];

@@ -14,7 +14,7 @@ pub const ARGV_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of the path as the caller wrote it (`bprm->filename`).
 pub const FILENAME_BYTES_MAX: usize = PATH_BYTES_MAX;
 /// Deepest cgroup chain that is walked.
-pub const CGROUP_DEPTH_MAX: usize = 32;
+pub const CGROUP_DEPTH_MAX: usize = 256;
 /// Bytes of cgroup path that an exec record carries.
 pub const CGROUP_BYTES_MAX: usize = 1024;
 
@@ -24,7 +24,7 @@ pub const RING_BYTES_DEFAULT: u32 = 8 * 1024 * 1024;
 /// Slot classes of the ring: a reservation is constant and cannot shrink, so the smallest that fits is taken.
 pub const SLOT_SMALL_BYTES: usize = 512;
 /// Nearly every exec, and files with long paths.
-pub const SLOT_MEDIUM_BYTES: usize = 2 * 1024;
+pub const SLOT_MEDIUM_BYTES: usize = 3 * 1024;
 /// Two paths at their limit.
 pub const SLOT_LARGE_BYTES: usize = 12 * 1024;
 /// Everything at its limit.

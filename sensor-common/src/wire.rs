@@ -184,6 +184,8 @@ pub mod record_flags {
     pub const SCRIPT: u16 = 1 << 2;
     /// The executable is in memory only or has no link left.
     pub const EXE_UNLINKED: u16 = 1 << 3;
+    /// The upper levels of the cgroup did not fit; those that name the container may be among them.
+    pub const CGROUP_TRUNCATED: u16 = 1 << 4;
 }
 
 /// How a file name came to be.

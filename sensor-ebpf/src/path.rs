@@ -1,12 +1,12 @@
 //! The only walker of dentries: measures a path, then writes its components into a slot.
 //!
 //! A walk goes from the leaf to the root of the mount namespace, across mount points, and notes where it
-//! passed the task's own root. It takes no lock; what a concurrent rename of a parent can do to it is marked
-//! where it is seen and never reads outside of live kernel memory.
+//! passed the task's own root. It takes no lock and reads only through helpers that cannot fault. A component
+//! that moves to another directory while it is read is marked; one that moves between two steps is not seen.
 
 use aya_ebpf::helpers::generated::{bpf_loop, bpf_probe_read_kernel, bpf_probe_read_kernel_str};
 use sensor_common::{
-    limits::{CGROUP_DEPTH_MAX, NAME_BYTES_MAX, PATH_BYTES_MAX, PATH_DEPTH_MAX},
+    limits::{CGROUP_BYTES_MAX, CGROUP_DEPTH_MAX, NAME_BYTES_MAX, PATH_BYTES_MAX, PATH_DEPTH_MAX},
     wire::path_flags,
 };
 
@@ -27,6 +27,8 @@ pub struct Start {
     pub vfsmount: u64,
     pub root_dentry: u64,
     pub root_vfsmount: u64,
+    /// The task's mount namespace: a walk that ends elsewhere has not reached a root that means anything to it.
+    pub mnt_ns: u64,
     /// A name below `dentry` that is in no dentry any more; `name_len` is zero when there is none.
     pub name: u64,
     pub name_len: u64,
@@ -47,6 +49,7 @@ impl Start {
                 vfsmount,
                 root_dentry: load(fs, offset!(fs_root) + offset!(path_dentry)),
                 root_vfsmount: load(fs, offset!(fs_root) + offset!(path_mnt)),
+                mnt_ns: load(load::<u64>(task, offset!(task_nsproxy)) as Ptr, offset!(nsproxy_mnt_ns)),
                 name: 0,
                 name_len: 0,
             }
@@ -62,6 +65,9 @@ struct Walk {
     mount_root: u64,
     root_dentry: u64,
     root_mount: u64,
+    mnt_ns: u64,
+    /// No component may begin behind it: a path cannot take the room of what follows it.
+    path_end: u64,
     /// Bytes so far, or the offset in the slot that the next component goes to.
     at: u64,
     /// `at` where the task's root was passed.
@@ -96,9 +102,13 @@ fn begin(start: &Start) -> Walk {
         mount_root: probe_ptr(start.vfsmount as Ptr, offset!(vfsmount_root)) as u64,
         root_dentry: start.root_dentry,
         root_mount,
+        mnt_ns: start.mnt_ns,
+        path_end: 0,
         at: 0,
         root_at: 0,
-        flags: 0,
+        // The verifier of 6.1 checks a callback once, from the first state: a branch on what the callback itself
+        // sets would be dead to it, and be removed.
+        flags: forget(0),
         name_bits: 0,
         out: core::ptr::null_mut(),
         limit: 0,
@@ -131,7 +141,11 @@ fn step(walk: &mut Walk) -> Step {
     if walk.dentry == walk.mount_root {
         let parent_mount = probe_ptr(walk.mount as Ptr, offset!(mount_parent)) as u64;
         if parent_mount == walk.mount {
-            walk.flags |= u64::from(path_flags::REACHED_NS_ROOT);
+            // A detached mount has no parent either, nor has one of another namespace that was reached by a
+            // descriptor.
+            let mnt_ns = probe_ptr(walk.mount as Ptr, offset!(mount_mnt_ns)) as u64;
+            let is_ours = mnt_ns != 0 && mnt_ns == walk.mnt_ns;
+            walk.flags |= u64::from(if is_ours { path_flags::REACHED_NS_ROOT } else { path_flags::NO_MOUNT });
             return Step::End;
         }
         walk.dentry = probe_ptr(walk.mount as Ptr, offset!(mount_mountpoint)) as u64;
@@ -146,8 +160,11 @@ fn step(walk: &mut Walk) -> Step {
             return Step::End;
         }
         // A root that is not the root of this mount: a file that was never in a directory (memfd), whose name
-        // is all there is; or the mount was torn away.
+        // is all there is; or a directory outside of the mount that it was reached through.
         walk.flags |= u64::from(path_flags::NO_MOUNT);
+        if probe::<u8>(probe_ptr(walk.dentry as Ptr, offset!(dentry_name_ptr)), 0) == b'/' {
+            return Step::End;
+        }
         return Step::Name { parent };
     }
     if parent == 0 {
@@ -183,7 +200,7 @@ unsafe extern "C" fn copy_step(_: u32, walk: *mut Walk) -> i64 {
     let walk = unsafe { &mut *walk };
     // One read, one check, and the value that was checked is the one that is used.
     let at = walk.at;
-    if at > walk.limit {
+    if at > walk.limit || at > walk.path_end {
         walk.flags |= u64::from(path_flags::TRUNCATED);
         return 1;
     }
@@ -198,25 +215,34 @@ unsafe extern "C" fn copy_step(_: u32, walk: *mut Walk) -> i64 {
             Step::Name { parent } => {
                 let dentry = walk.dentry as Ptr;
                 walk.dentry = parent;
-                (
-                    probe_ptr(dentry, offset!(dentry_name_ptr)) as u64,
-                    u64::from(probe::<u32>(dentry, offset!(dentry_name_len))),
-                )
+                let name = probe_ptr(dentry, offset!(dentry_name_ptr)) as u64;
+                let len = u64::from(probe::<u32>(dentry, offset!(dentry_name_len)));
+                if probe_ptr(dentry, offset!(dentry_parent)) as u64 != parent {
+                    walk.flags |= u64::from(path_flags::TORN);
+                }
+                (name, len)
             }
         }
     };
+    let mut len = len;
     if len > walk.name_mask {
         // Renamed to something longer since it was measured.
         walk.flags |= u64::from(path_flags::TORN);
+        len = walk.name_mask;
     }
-    let len = len & walk.name_mask;
+    // The compiler knows it is bounded and would leave this out; the verifier of 6.1 does not.
+    let len = core::hint::black_box(len) & walk.name_mask;
     // SAFETY: the limit leaves room for the longest name and its NUL.
-    unsafe {
+    let failed = unsafe {
         let to = walk.out.add(at as usize);
-        if bpf_probe_read_kernel(to.cast(), len as u32, (name as Ptr).cast()) != 0 {
-            walk.flags |= u64::from(path_flags::TORN);
-        }
+        let failed = bpf_probe_read_kernel(to.cast(), len as u32, (name as Ptr).cast()) != 0;
         to.add(len as usize).write(0);
+        failed
+    };
+    if failed || len == 0 {
+        // Nothing is known of this component: it is left out.
+        walk.flags |= u64::from(path_flags::TORN);
+        return 0;
     }
     walk.at = at + len + 1;
     0
@@ -239,8 +265,9 @@ pub extern "C" fn measure_path(start: *const Start) -> u64 {
     // SAFETY: not null, of its type's size.
     let start = unsafe { &*start };
     let mut walk = begin(start);
-    walk.at = forget(start.name_len & NAME_BYTES_MAX as u64);
-    walk.name_bits = forget(walk.at);
+    let pending = start.name_len & NAME_BYTES_MAX as u64;
+    walk.at = forget(if pending == 0 { 0 } else { pending + 1 });
+    walk.name_bits = forget(pending);
     // SAFETY: the callback gets the walk it expects, which outlives the call.
     unsafe {
         bpf_loop(STEPS_MAX, measure_step as *mut core::ffi::c_void, (&raw mut walk).cast(), 0);
@@ -283,6 +310,7 @@ pub fn copy<C: Class>(base: *mut u8, from: u64, start: &Start) -> u64 {
     walk.limit = C::NAME_LIMIT as u64;
     walk.name_mask = C::NAME_MASK as u64;
     walk.at = from;
+    walk.path_end = from + PATH_BYTES_MAX as u64;
     walk.name = start.name;
     walk.name_len = start.name_len;
     // SAFETY: as in `measure_path`.
@@ -301,6 +329,7 @@ struct CgroupWalk {
     at: u64,
     out: *mut u8,
     limit: u64,
+    truncated: u64,
 }
 
 /// Longest cgroup name, a directory's like any other.
@@ -316,6 +345,7 @@ unsafe extern "C" fn cgroup_step(_: u32, walk: *mut CgroupWalk) -> i64 {
     }
     let at = walk.at;
     if at > walk.limit {
+        walk.truncated = 1;
         return 1;
     }
     let name = probe_ptr(walk.node as Ptr, offset!(kernfs_node_name));
@@ -332,7 +362,7 @@ unsafe extern "C" fn cgroup_step(_: u32, walk: *mut CgroupWalk) -> i64 {
 }
 
 /// Writes the names from the current task's cgroup up to the root of the hierarchy, each ended by a NUL;
-/// returns where they end.
+/// returns where they end, and above that whether any are missing.
 #[inline(always)]
 pub fn copy_cgroup<C: Class>(base: *mut u8, from: u64) -> u64 {
     if !crate::kernel::present(offset!(kernfs_node_name))
@@ -345,13 +375,16 @@ pub fn copy_cgroup<C: Class>(base: *mut u8, from: u64) -> u64 {
         node: unsafe { task::cgroup_node(task::current()) } as u64,
         at: from,
         out: base,
-        limit: (C::SIZE - CGROUP_NAME_MASK - 1) as u64,
+        limit: (C::SIZE - CGROUP_NAME_MASK - 1).min(from as usize + CGROUP_BYTES_MAX - CGROUP_NAME_MASK - 1)
+            as u64,
+        truncated: forget(0),
     };
     // SAFETY: the callback gets the walk it expects, which outlives the call.
-    unsafe {
-        bpf_loop(CGROUP_DEPTH_MAX as u32, cgroup_step as *mut core::ffi::c_void, (&raw mut walk).cast(), 0);
-    }
-    walk.at & 0xffff
+    let steps = unsafe {
+        bpf_loop(CGROUP_DEPTH_MAX as u32, cgroup_step as *mut core::ffi::c_void, (&raw mut walk).cast(), 0)
+    };
+    let truncated = walk.truncated != 0 || steps >= CGROUP_DEPTH_MAX as i64;
+    (walk.at & 0xffff) | u64::from(truncated) << 16
 }
 
 const _: () = assert!(NAME_BYTES_MAX == 255);

@@ -5,7 +5,7 @@
 
 use sensor_common::{
     limits::{SLOT_HUGE_BYTES, SLOT_LARGE_BYTES, SLOT_MEDIUM_BYTES, SLOT_SMALL_BYTES},
-    wire::{PathRef, Span},
+    wire::{PathRef, Span, record_flags},
 };
 
 use crate::path::{self, Start};
@@ -24,8 +24,8 @@ pub trait Class {
 
     /// Writes the path's components at `from`; see [`path::Copied`].
     fn copy_path(base: *mut u8, from: usize, start: &Start) -> u64;
-    /// Writes the names of the current task's cgroup; returns where they end.
-    fn copy_cgroup(base: *mut u8, from: usize) -> usize;
+    /// Writes the names of the current task's cgroup; returns where they end and whether any are missing.
+    fn copy_cgroup(base: *mut u8, from: usize) -> (usize, bool);
 }
 
 /// A reserved slot.
@@ -54,10 +54,13 @@ impl<C: Class> Slot<C> {
         copied.end
     }
 
-    /// Writes the cgroup's names at `from`.
+    /// Writes the cgroup's names at `from`; flags those that are missing.
     #[inline(always)]
-    pub fn copy_cgroup(&self, from: usize, out: *mut Span) -> usize {
-        let end = C::copy_cgroup(self.base, from);
+    pub fn copy_cgroup(&self, from: usize, out: *mut Span, flags: &mut u16) -> usize {
+        let (end, truncated) = C::copy_cgroup(self.base, from);
+        if truncated {
+            *flags |= record_flags::CGROUP_TRUNCATED;
+        }
         // SAFETY: as above.
         unsafe { *out = Span { offset: from as u16, len: (end - from) as u16 } };
         end
@@ -108,8 +111,9 @@ macro_rules! class {
             }
 
             #[inline(always)]
-            fn copy_cgroup(base: *mut u8, from: usize) -> usize {
-                $copy_cgroup(base.cast(), from as u64) as usize
+            fn copy_cgroup(base: *mut u8, from: usize) -> (usize, bool) {
+                let packed = $copy_cgroup(base.cast(), from as u64);
+                ((packed & 0xffff) as usize, packed >> 16 != 0)
             }
         }
     };

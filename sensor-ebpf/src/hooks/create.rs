@@ -130,10 +130,14 @@ pub fn d_instantiate(ctx: FEntryContext) -> i32 {
         if (*intent).dentry != dentry as u64
             || (*intent).op == 0
             || inode.is_null()
-            || load::<u32>(dentry, offset!(dentry_flags)) & loaded(&DCACHE_PAR_LOOKUP) as u32 != 0
             || (*intent).parent != load::<u64>(dentry, offset!(dentry_parent))
             || (*intent).name_hash != u64::from(load::<u32>(dentry, offset!(dentry_name_hash)))
         {
+            return 0;
+        }
+        if load::<u32>(dentry, offset!(dentry_flags)) & loaded(&DCACHE_PAR_LOOKUP) as u32 != 0 {
+            // Found, not made; a later lookup of the name must not be taken for the making.
+            (*intent).op = 0;
             return 0;
         }
         ((*intent).vfsmount, (*intent).op, (*intent).other)

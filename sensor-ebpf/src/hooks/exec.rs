@@ -18,7 +18,10 @@ use aya_ebpf::{
     macros::{btf_tracepoint, fentry},
     programs::{BtfTracePointContext, FEntryContext},
 };
-use sensor_common::wire::{ExecRecord, RecordKind, ScriptRecord, Span, record_flags};
+use sensor_common::{
+    limits::CGROUP_BYTES_MAX,
+    wire::{ExecRecord, RecordKind, ScriptRecord, Span, record_flags},
+};
 
 use crate::{
     emit::{self, Fill},
@@ -148,12 +151,9 @@ struct Exec {
 }
 
 const FIXED: usize = size_of::<ExecRecord>();
-/// Room for the cgroup path.
-const CGROUP_ROOM: usize = 384;
-
 /// Room for the paths of the executable and the directory when every other string takes all it may.
 const fn path_room<C: Class>() -> usize {
-    C::NAME_LIMIT - FIXED - CGROUP_ROOM - (C::ARGV_MASK + 1) - 2 * C::STRING_MAX
+    C::NAME_LIMIT - FIXED - CGROUP_BYTES_MAX - (C::ARGV_MASK + 1) - 2 * C::STRING_MAX
 }
 
 impl Exec {
@@ -200,13 +200,15 @@ impl Fill for Exec {
             (*record).tty_minor = minor;
             let inode = probe_ptr(self.exe.dentry as Ptr, offset!(dentry_inode));
             (*record).exe_mode = u32::from(probe::<u16>(inode, offset!(inode_mode)));
-            if probe::<u32>(inode, offset!(inode_nlink)) == 0 {
+            // The name that was executed can be gone while the file has others; a memfd never had one.
+            let unhashed = probe::<u64>(self.exe.dentry as Ptr, offset!(dentry_hash_pprev)) == 0;
+            if unhashed || probe::<u32>(inode, offset!(inode_nlink)) == 0 {
                 flags |= record_flags::EXE_UNLINKED;
             }
 
             let mut at = slot.copy_path(FIXED, &self.exe, &raw mut (*record).exe);
             at = slot.copy_path(at, &self.cwd, &raw mut (*record).cwd);
-            at = slot.copy_cgroup(at, &raw mut (*record).cgroup);
+            at = slot.copy_cgroup(at, &raw mut (*record).cgroup, &mut flags);
             at = self.copy_argv(slot, at, &raw mut (*record).argv, &mut flags);
             let filename = probe_ptr(bprm, offset!(binprm_filename));
             let interp = probe_ptr(bprm, offset!(binprm_interp));
@@ -233,7 +235,8 @@ impl Exec {
             len = mask;
             *flags |= record_flags::ARGV_TRUNCATED;
         }
-        len &= mask;
+        // The compiler knows it is bounded and would leave this out; the verifier of 6.1 does not.
+        let len = core::hint::black_box(len) & mask;
         // SAFETY: the verifier checks the destination; the source is user memory, which may be gone.
         unsafe {
             if at > C::SIZE - mask - 1 {

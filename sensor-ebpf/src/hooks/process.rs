@@ -16,7 +16,7 @@ use sensor_common::wire::{ExitRecord, ForkRecord, RecordKind};
 
 use crate::{
     emit::{self, Fill},
-    kernel::{Ptr, load, offset},
+    kernel::{Ptr, load, offset, present},
     maps,
     slot::{Class, Slot, Small},
     task,
@@ -82,12 +82,15 @@ impl Fill for Exit {
         unsafe {
             emit::fill_header(&raw mut (*record).header, Self::KIND, seq);
             let signal: Ptr = load(self.task, offset!(task_signal));
-            let leader: Ptr = load(self.task, offset!(task_group_leader));
-            // What the parent will see: the group's code where one was set (exit_group, a fatal signal), the
-            // leader's where each thread ended by itself.
+            // What the parent will see. Before `quick_threads` the group had a code only where one was set
+            // (exit_group, a fatal signal), and the leader's counted otherwise.
             let group: u32 = load(signal, offset!(signal_group_exit_code));
-            let own: u32 = load(leader, offset!(task_exit_code));
-            (*record).exit_code = if group != 0 { group } else { own };
+            (*record).exit_code = if group != 0 || present(offset!(signal_quick_threads)) {
+                group
+            } else {
+                let leader: Ptr = load(self.task, offset!(task_group_leader));
+                load(leader, offset!(task_exit_code))
+            };
             (*record).reserved = 0;
             (*record).header.len = size_of::<ExitRecord>() as u32;
         }

@@ -84,9 +84,6 @@ pub(crate) enum DecodeError {
     /// A list of NUL-ended strings whose last one is not ended.
     #[error("{what}: needs a NUL at its end, got {got:#04x}")]
     Unterminated { what: Part, got: u8 },
-    /// A path component without a name.
-    #[error("{what}: needs a name before each NUL, got none at byte {at}")]
-    EmptyComponent { what: Part, at: usize },
     /// `root_bytes` points behind the path or into a component.
     #[error("{what}: needs a component boundary within {needed} bytes, got {got}")]
     RootBoundary { what: Part, needed: usize, got: usize },

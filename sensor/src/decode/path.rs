@@ -43,12 +43,10 @@ impl<'a> WirePath<'a> {
         {
             return Err(DecodeError::Unterminated { what, got: last });
         }
-        let mut previous = 0;
-        for (at, &byte) in components.iter().enumerate() {
-            if byte == 0 && (at == 0 || previous == 0) {
-                return Err(DecodeError::EmptyComponent { what, at });
-            }
-            previous = byte;
+        let mut flags = reference.flags;
+        // A name that changed while it was read can be shorter than what was read of it.
+        if components.first() == Some(&0) || components.windows(2).any(|pair| pair == [0, 0]) {
+            flags |= path_flags::TORN;
         }
         let root_bytes = usize::from(reference.root_bytes);
         let at_boundary = match root_bytes.checked_sub(1) {
@@ -58,7 +56,7 @@ impl<'a> WirePath<'a> {
         if !at_boundary {
             return Err(DecodeError::RootBoundary { what, needed: components.len(), got: root_bytes });
         }
-        Ok(Self { components, root_bytes, flags: reference.flags })
+        Ok(Self { components, root_bytes, flags })
     }
 
     /// Whether the kernel could say anything at all about where the file is.
@@ -105,17 +103,17 @@ impl<'a> WirePath<'a> {
     }
 }
 
-/// Appends `/`-separated components given from the leaf upwards. Every component brings its own slash, so the
-/// result is as long as the input, and `/` for none.
+/// Appends `/`-separated components given from the leaf upwards; `/` for none. Empty ones, which a torn path can
+/// have, are left out.
 pub(crate) fn write_absolute(components: &[u8], out: &mut Vec<u8>) {
-    let Some(ended) = components.strip_suffix(&[0]) else {
-        out.push(b'/');
-        return;
-    };
+    let begun = out.len();
     out.reserve(components.len());
-    for component in ended.rsplit(|&byte| byte == 0) {
+    for component in components.rsplit(|&byte| byte == 0).filter(|component| !component.is_empty()) {
         out.push(b'/');
         out.extend_from_slice(component);
+    }
+    if out.len() == begun {
+        out.push(b'/');
     }
 }
 

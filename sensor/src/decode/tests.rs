@@ -102,10 +102,15 @@ fn root_bytes_must_end_a_component() {
         WirePath::new(Part::Path, reference, b"ab\0c\0").unwrap_err(),
         DecodeError::RootBoundary { what: Part::Path, needed: 5, got: 1 },
     );
-    assert_eq!(
-        WirePath::new(Part::Path, PathRef::default(), b"a\0\0").unwrap_err(),
-        DecodeError::EmptyComponent { what: Part::Path, at: 2 },
-    );
+}
+
+#[test]
+fn a_component_that_changed_while_it_was_read_makes_the_path_doubtful_and_no_error() {
+    let path = WirePath::new(Part::Path, PathRef::default(), b"leaf\0\0\0top\0").unwrap();
+    assert_eq!(path.doubts().collect::<Vec<_>>(), [PathDoubt::Torn]);
+    let mut out = Vec::new();
+    path.write_namespace_view(&mut out);
+    assert_eq!(out, b"/top/leaf");
 }
 
 #[test]

@@ -354,7 +354,12 @@ impl Enricher {
         let credentials = self.accounts.credentials(ids_of(task), Some(sets), &[]);
         let mut cgroup = Vec::new();
         exec.write_cgroup(&mut cgroup);
-        let container = (!cgroup.is_empty()).then(|| self.containers.learn(task.cgroup_id, &cgroup));
+        let container = if exec.record.header.flags & record_flags::CGROUP_TRUNCATED != 0 {
+            // What names the container may be what did not fit.
+            Some(self.container_of(task.tgid, task.cgroup_id))
+        } else {
+            (!cgroup.is_empty()).then(|| self.containers.learn(task.cgroup_id, &cgroup))
+        };
         let (major, minor) = (exec.record.tty_major, exec.record.tty_minor);
         if let Some(entry) = self.table.get_mut(key) {
             let process = &mut entry.process;

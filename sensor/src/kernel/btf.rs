@@ -212,6 +212,11 @@ impl<'a> Btf<'a> {
         })
     }
 
+    /// Whether the kernel has such an enumeration.
+    pub(crate) fn has_enumeration(&self, enumeration: &str) -> bool {
+        self.enums.contains_key(enumeration.as_bytes())
+    }
+
     /// The names of a function's parameters in order; `None` if the kernel has no such function.
     pub(crate) fn parameters(&self, function: &str) -> Option<Vec<String>> {
         let id = self.functions.get(function.as_bytes())?;

@@ -21,6 +21,12 @@ pub(crate) enum KernelError {
         /// Names of the missing ones.
         missing: String,
     },
+    /// Privileged, but only within a user namespace.
+    #[error(
+        "this process is in a user namespace of its own, where CAP_BPF does not count: run it in the host's \
+         user namespace"
+    )]
+    UserNamespace,
     /// The kernel does not describe its types.
     #[error("{BTF_PATH}: {0}: the kernel's BTF is needed to find its structures (CONFIG_DEBUG_INFO_BTF)")]
     NoBtf(#[source] io::Error),

@@ -170,6 +170,10 @@ pub(crate) fn signatures() -> Vec<Signature> {
     HOOKS
         .iter()
         .filter(|hook| hook.mode != Mode::TpBtf)
-        .map(|hook| Signature { function: hook.target, parameters: hook.parameters })
+        .map(|hook| Signature {
+            function: hook.target,
+            parameters: hook.parameters,
+            arity: (hook.mode == Mode::Fexit).then_some(hook.parameters.len()),
+        })
         .collect()
 }

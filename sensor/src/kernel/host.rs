@@ -74,6 +74,12 @@ pub(super) fn require_capabilities() -> Result<(), KernelError> {
         // Without /proc nothing can be said; the kernel will.
         return Ok(());
     };
+    // Root of a user namespace has every bit, and none of them counts here.
+    if let Ok(map) = fs::read_to_string("/proc/self/uid_map")
+        && map.split_whitespace().ne(["0", "0", "4294967295"])
+    {
+        return Err(KernelError::UserNamespace);
+    }
     let has = |capability: Capability| set & (1 << capability as u32) != 0;
     if has(Capability::SysAdmin) {
         return Ok(());

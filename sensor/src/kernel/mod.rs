@@ -29,6 +29,10 @@ pub(crate) const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
 /// The object that was embedded at build time; empty when it was not.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sensor-ebpf.o"));
 
+/// Threads that may be inside a creation, and inside a rename, at one time.
+const INTENTS_MIN: u32 = 4096;
+const INTENTS_PER_CPU: u32 = 512;
+
 /// How to load.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct KernelOptions {
@@ -112,6 +116,10 @@ impl Kernel {
 
         let btf = aya::Btf::from_sys_fs()?;
         let diagnostics = u32::from(options.diagnostics);
+        // An LRU map hands its entries to the CPUs by the hundred: too few, and one in use is recycled.
+        let cpus =
+            aya::util::nr_cpus().map_or(1, |cpus| u32::try_from(cpus).unwrap_or(u32::MAX / INTENTS_PER_CPU));
+        let intents = INTENTS_MIN.max(cpus.saturating_mul(INTENTS_PER_CPU));
         let mut ebpf = EbpfLoader::new()
             .btf(Some(&btf))
             // Asked for only when a program was refused.
@@ -120,6 +128,8 @@ impl Kernel {
             .override_global("DCACHE_PAR_LOOKUP", &resolved.dcache_par_lookup, true)
             .override_global("DIAGNOSTICS", &diagnostics, true)
             .map_max_entries("RING", options.ring_bytes)
+            .map_max_entries("CREATE_INTENTS", intents)
+            .map_max_entries("RENAME_INTENTS", intents)
             .load(OBJECT)?;
         let ring = take_map(&mut ebpf, "RING")?;
         let counters = take_map(&mut ebpf, "COUNTERS")?;

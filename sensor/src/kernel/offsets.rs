@@ -16,6 +16,8 @@ pub(crate) struct Signature {
     pub(crate) function: &'static str,
     /// Position and name.
     pub(crate) parameters: &'static [(usize, &'static str)],
+    /// How many there are, where the program reads what follows them: the return value.
+    pub(crate) arity: Option<usize>,
 }
 
 /// What the manifest came to on one kernel.
@@ -59,8 +61,15 @@ pub(crate) fn resolve(bytes: &[u8], signatures: &[Signature]) -> Result<Resolved
         .iter()
         .filter_map(|signature| Some((signature.function, mismatch(&btf, signature)?)))
         .collect();
-    let dcache_par_lookup =
-        btf.enumerator(DCACHE_PAR_LOOKUP.0, DCACHE_PAR_LOOKUP.1).unwrap_or(DCACHE_PAR_LOOKUP_MACRO);
+    let (enumeration, name) = DCACHE_PAR_LOOKUP;
+    let dcache_par_lookup = match btf.enumerator(enumeration, name) {
+        Some(value) => value,
+        None if btf.has_enumeration(enumeration) => {
+            missing.push(format!("{enumeration}.{name}"));
+            0
+        }
+        None => DCACHE_PAR_LOOKUP_MACRO,
+    };
     let offsets = KernelOffsets::from_array(offsets);
     Ok(Resolved { offsets, dcache_par_lookup, missing, absent, functions })
 }
@@ -69,6 +78,9 @@ fn mismatch(btf: &Btf<'_>, signature: &Signature) -> Option<String> {
     let Some(found) = btf.parameters(signature.function) else {
         return Some("the kernel has no such function in its BTF".to_owned());
     };
+    if let Some(arity) = signature.arity.filter(|arity| *arity != found.len()) {
+        return Some(format!("it has {} arguments, expected {arity}", found.len()));
+    }
     signature.parameters.iter().find_map(|(position, name)| match found.get(*position) {
         Some(actual) if actual == name => None,
         actual => Some(format!(
