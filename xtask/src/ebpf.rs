@@ -18,6 +18,13 @@ pub(crate) fn run() -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// `cargo xtask build`.
+pub(crate) fn run_build() -> Result<ExitCode> {
+    let sensor = build_sensor(true)?;
+    println!("{}", sensor.display());
+    Ok(ExitCode::SUCCESS)
+}
+
 /// Builds the eBPF object and returns its path.
 pub(crate) fn build_object() -> Result<PathBuf> {
     let source = paths::root()?.join("sensor-ebpf");

@@ -25,6 +25,8 @@ struct Cli {
 enum Task {
     /// Install everything that building, testing and the demo need; what is there already is reused
     Setup(setup::Args),
+    /// Build the sensor with its eBPF programs and print where it is
+    Build,
     /// Build the eBPF object
     BuildEbpf,
     /// Run a command in a throw-away virtual machine without network
@@ -42,6 +44,7 @@ enum Task {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().task {
         Task::Setup(args) => setup::run(&args),
+        Task::Build => ebpf::run_build(),
         Task::BuildEbpf => ebpf::run(),
         Task::Vm(args) => vm::run(args),
         Task::Demo(args) => demo::run(&args),

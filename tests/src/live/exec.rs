@@ -16,6 +16,8 @@ use crate::sensor::{Run, Sensor};
 tests![
     exec_gives_arguments_user_and_parent,
     script_is_reported_by_its_own_path,
+    script_whose_interpreter_is_a_script_is_reported_by_its_own_path,
+    script_through_a_symlink_is_the_resolved_file,
     script_writing_a_hook_alerts_with_the_script_as_executable,
     executable_through_a_symlink_is_the_resolved_file,
     failed_exec_gives_no_event,
@@ -75,6 +77,30 @@ fn script_is_reported_by_its_own_path(ctx: &Ctx) -> Result<Outcome> {
     ok(Command::new("./probe.sh").current_dir(ctx.scratch()))?;
     let run = sensor.stop()?;
     exec_of(&run, &path)?.expect(&[("process.name", "probe.sh"), ("process.args", "/usr/bin/sh")])?;
+    Ok(Outcome::Passed)
+}
+
+fn script_whose_interpreter_is_a_script_is_reported_by_its_own_path(ctx: &Ctx) -> Result<Outcome> {
+    let wrapper = script(ctx, "wrapper", &format!("#!/usr/bin/sh\nexit 0\n"))?;
+    let nested = script(ctx, "nested", &format!("#!{wrapper}\n"))?;
+    let sensor = Sensor::start(ctx)?;
+    ok(&mut std::process::Command::new(&nested))?;
+    let run = sensor.stop()?;
+    exec_of(&run, &nested)?.expect(&[
+        ("process.name", "nested"),
+        ("process.command_line", &format!("/usr/bin/sh {wrapper} {nested}")),
+    ])?;
+    Ok(Outcome::Passed)
+}
+
+fn script_through_a_symlink_is_the_resolved_file(ctx: &Ctx) -> Result<Outcome> {
+    let target = script(ctx, "target", &format!("#!/usr/bin/sh\nexit 0\n"))?;
+    let link = format!("{target}-link");
+    std::os::unix::fs::symlink(&target, &link)?;
+    let sensor = Sensor::start(ctx)?;
+    ok(&mut std::process::Command::new(&link))?;
+    let run = sensor.stop()?;
+    exec_of(&run, &target)?.expect(&[("process.command_line", &format!("/usr/bin/sh {link}"))])?;
     Ok(Outcome::Passed)
 }
 

@@ -14,6 +14,7 @@ tests![
     shell_writing_a_hook_alerts_once,
     shell_of_an_ordinary_user_alerts_with_that_user,
     open_truncating_an_existing_file_is_no_creation,
+    open_of_an_uncached_existing_file_is_no_creation,
     create_refused_with_eacces_gives_no_event,
     create_refused_with_eexist_gives_no_event,
     create_that_fails_after_the_file_exists_gives_an_event,
@@ -86,6 +87,21 @@ fn open_truncating_an_existing_file_is_no_creation(ctx: &Ctx) -> Result<Outcome>
     ok(&mut shell(&format!("echo new >{APT_DIR}/01old; echo more >>{APT_DIR}/01old; cat {APT_DIR}/01old")))?;
     let run = sensor.stop()?;
     ensure!(run.files(APT_DIR).is_empty(), "an open of an existing file is no creation: {}", run.show(&[]));
+    run.no_alert()?;
+    Ok(Outcome::Passed)
+}
+
+/// `open` asks for permission to create before it looks an uncached name up, and the lookup instantiates the dentry.
+fn open_of_an_uncached_existing_file_is_no_creation(ctx: &Ctx) -> Result<Outcome> {
+    let sensor = Sensor::start_seeing_all(ctx)?;
+    // The kernel makes the directory's files; their names are looked up when they are first opened.
+    let dir = "/sys/fs/cgroup/uncached";
+    fs::create_dir(dir)?;
+    ok(&mut shell(&format!("echo max >{dir}/cgroup.max.depth")))?;
+    fs::remove_dir(dir)?;
+    let run = sensor.stop()?;
+    let files = run.files(&format!("{dir}/"));
+    ensure!(files.is_empty(), "events of files that were there:{}", run.show(&files));
     run.no_alert()?;
     Ok(Outcome::Passed)
 }

@@ -13,6 +13,7 @@ tests![
     sigint_drains_and_tells_totals,
     burst_of_creations_is_complete_or_counted,
     burst_of_renames_is_complete_or_counted,
+    overflow_of_the_ring_is_counted_and_spoken_of,
     stopping_again_while_stopping_is_harmless,
 ];
 
@@ -80,6 +81,31 @@ fn burst_of_creations_is_complete_or_counted(ctx: &Ctx) -> Result<Outcome> {
 
 fn burst_of_renames_is_complete_or_counted(ctx: &Ctx) -> Result<Outcome> {
     burst(ctx, "rename-many", "rename")
+}
+
+/// The sensor is held up until the ring has overflowed: what it then reports and what it says was lost is what happened.
+fn overflow_of_the_ring_is_counted_and_spoken_of(ctx: &Ctx) -> Result<Outcome> {
+    // 8 MiB of records of 512 bytes and their headers, and half as much again.
+    const COUNT: usize = 25_000;
+    let sensor = Sensor::start_with(ctx, &["--kernel-diagnostics"])?;
+    let dir = ctx.dir("overflow")?.display().to_string();
+    ok(&mut shell(&format!("kill -STOP {}", sensor.pid()?)))?;
+    let made = act(&["create-many", &dir, &COUNT.to_string()]).output();
+    ok(&mut shell(&format!("kill -CONT {}", sensor.pid()?)))?;
+    ensure!(made?.status.success(), "the files could not be made");
+    let run = sensor.stop()?;
+    let seen = run.files(&dir).iter().filter(|doc| doc.is("event.action", "creation")).count();
+    let lost = lost(&run)?;
+    // Forks, execs and ends around the burst may be among the lost.
+    let others = 64;
+    ensure!(lost > 0, "nothing was lost, so nothing is shown:\n{}", run.stderr);
+    ensure!(
+        seen + lost >= COUNT && seen + lost <= COUNT + others,
+        "{COUNT} happened, {seen} were reported and {lost} said to be lost:\n{}",
+        run.stderr
+    );
+    ensure!(run.stderr.contains("the ring is full"), "the programs said nothing:\n{}", run.stderr);
+    Ok(Outcome::Passed)
 }
 
 fn stopping_again_while_stopping_is_harmless(ctx: &Ctx) -> Result<Outcome> {
