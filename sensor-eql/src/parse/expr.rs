@@ -1,6 +1,6 @@
 //! Expressions: precedence is `not` over `and` over `or`, below them comparison, then arithmetic.
 
-use super::{NESTING_MAX, Parser, RESERVED};
+use super::{ARITHMETIC_MAX, NESTING_MAX, Parser, RESERVED};
 use crate::ast::{ArithmeticOp, CompareOp, Expr, ExprKind, PatternSyntax};
 use crate::diag::{Diagnostic, Span};
 use crate::lex::{Punct, Tok};
@@ -101,14 +101,14 @@ impl Parser {
         operator: impl Fn(Punct) -> Option<ArithmeticOp>,
     ) -> Result<Expr, Diagnostic> {
         let mut left = part(self)?;
-        let mut steps = 0;
         while let Tok::Punct(p) = self.token().tok
             && let Some(op) = operator(p)
         {
-            // Left-nested: each step makes the tree one level deeper.
-            steps += 1;
-            if self.depth + steps > NESTING_MAX {
-                return Err(Diagnostic::error(self.span(), "expression is nested too deeply"));
+            // Left-nested: each step makes the tree a level deeper, wherever in the query it stands.
+            self.arithmetic_steps += 1;
+            if self.arithmetic_steps > ARITHMETIC_MAX {
+                return Err(Diagnostic::error(self.span(), "expression is nested too deeply")
+                    .because(format!("the limit is {ARITHMETIC_MAX} arithmetic operators")));
             }
             self.advance();
             let right = part(self)?;

@@ -10,6 +10,8 @@ use crate::lex::{Punct, Tok, Token, lex};
 /// Nesting of parentheses, `not`, calls and operators that a query may have. Every later stage recurses over
 /// the tree, so this bounds the stack of all of them.
 pub(crate) const NESTING_MAX: usize = 100;
+/// Arithmetic operators that a query may have; with [`NESTING_MAX`] it bounds the depth of the tree.
+const ARITHMETIC_MAX: usize = 200;
 /// Longest query, far above any real rule; offsets are 32 bits wide.
 const SOURCE_BYTES_MAX: usize = 1 << 20;
 /// `with runs=n` is expanded into n stages.
@@ -48,7 +50,7 @@ fn parse_with<T>(source: &str, run: impl Fn(&mut Parser) -> Result<T, Diagnostic
         return Err(Diagnostic::error(Span::default(), "query is longer than 1 MiB").into());
     }
     let tokens = lex(source)?;
-    let mut parser = Parser { tokens, at: 0, depth: 0 };
+    let mut parser = Parser { tokens, at: 0, depth: 0, arithmetic_steps: 0 };
     Ok(run(&mut parser)?)
 }
 
@@ -56,6 +58,7 @@ pub(crate) struct Parser {
     tokens: Vec<Token>,
     at: usize,
     depth: usize,
+    arithmetic_steps: usize,
 }
 
 impl Parser {

@@ -106,6 +106,8 @@ fn deep_nesting_is_an_error_not_a_crash() {
         format!("any where {}true", "not ".repeat(many)),
         format!("any where {}1 == 1", "-".repeat(many)),
         format!("any where {}1 == 1", "1 + ".repeat(many)),
+        // Each level alone is within the limits; together they are not.
+        format!("any where {}1{} == 1", "(".repeat(90), format!("{})", " + 1".repeat(90)).repeat(90)),
         format!("any where {}1{} == 1", "length(".repeat(many), ")".repeat(many)),
     ] {
         assert_eq!(error(&source).message, "expression is nested too deeply");

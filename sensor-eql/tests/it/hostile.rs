@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use sensor_eql::diag::SourceFile;
-use sensor_eql::{compile, compile_condition, parse, parse_condition, parse_kql, parse_rule_file};
+use sensor_eql::{compile, compile_condition, parse, parse_condition, parse_kql, parse_rule_file, reference};
 
 use crate::support::JsonSchema;
 
@@ -125,6 +125,29 @@ fn every_prefix_of_a_real_rule_is_handled() {
     let query = parse_rule_file("r", text).unwrap().rule.unwrap().query;
     for end in 0..query.len() {
         swallow(&query[..end]);
+    }
+}
+
+#[test]
+fn the_deepest_query_allowed_fits_the_stack_of_every_stage() {
+    let sum = format!("{}1{}", "(".repeat(95), " + 1)".repeat(95));
+    for source in [
+        format!("any where {}event.category == \"x\"", "not ".repeat(98)),
+        format!("any where {sum} == 96"),
+        format!("any where {}string(event.category){} == \"x\"", "string(".repeat(95), ")".repeat(95)),
+        format!("any where null == {}event.category == \"x\"{}", "(not ".repeat(48), ")".repeat(48)),
+    ] {
+        swallow(&source);
+        let schema = JsonSchema::ecs();
+        let record = schema.document(&serde_json::json!({"event": {"category": "x"}}));
+        let Ok(sensor_eql::ast::Query::Event(query)) = parse(&source) else { panic!("{source:.40}") };
+        let compiled = compile(&sensor_eql::ast::Query::Event(query.clone()), &schema).unwrap();
+        let seen = reference::by_name(&schema, &record);
+        assert_eq!(
+            compiled.matches(&record),
+            reference::matches(&query.filter, &schema, &seen),
+            "{source:.40}"
+        );
     }
 }
 
