@@ -5,6 +5,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Command, ExitCode};
@@ -44,6 +45,11 @@ pub fn run(args: &[OsString]) -> Result<ExitCode> {
         ("thread-create", [path]) => thread_create(path)?,
         ("wait-create", [trigger, path]) => wait_create(trigger, path)?,
         ("exec", [program, args @ ..]) => return exec(program, args),
+        ("memfd-exec", [program, name, args @ ..]) => return memfd_exec(program, name, args),
+        ("exec-below", [dir, depth, program, args @ ..]) => {
+            descend(dir, number(depth)?)?;
+            return exec(program, args);
+        }
         _ => bail!("no operation {operation} with {} arguments", rest.len()),
     }
     Ok(ExitCode::SUCCESS)
@@ -57,6 +63,25 @@ fn write(path: &OsStr, content: &[u8], how: &mut OpenOptions) -> Result<()> {
 
 fn number(text: &OsStr) -> Result<u32> {
     text.to_str().and_then(|text| text.parse().ok()).context("not a number")
+}
+
+/// Runs a copy of `program` that is in memory only.
+fn memfd_exec(program: &OsStr, name: &OsStr, args: &[OsString]) -> Result<ExitCode> {
+    let mut copy = File::from(rustix::fs::memfd_create(name, rustix::fs::MemfdFlags::empty())?);
+    copy.write_all(&fs::read(program)?)?;
+    let path = format!("/proc/self/fd/{}", copy.as_raw_fd());
+    exec(OsStr::new(&path), args)
+}
+
+/// Makes and enters directories with long names, one below the other.
+fn descend(dir: &OsStr, depth: u32) -> Result<()> {
+    std::env::set_current_dir(dir)?;
+    let name = "d".repeat(250);
+    for _ in 0..depth {
+        fs::create_dir(&name)?;
+        std::env::set_current_dir(&name)?;
+    }
+    Ok(())
 }
 
 fn create_many(dir: &OsStr, count: u32) -> Result<()> {

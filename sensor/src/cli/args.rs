@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use sensor_common::limits::RING_BYTES_DEFAULT;
+
 use crate::alert::Format;
 use crate::sink::Target;
 
@@ -57,6 +59,17 @@ pub struct RunArgs {
     /// Let the kernel programs report their own troubles on standard error, at most ten a second on a CPU.
     #[arg(long)]
     pub kernel_diagnostics: bool,
+    /// Size of the ring between kernel and sensor: a power of two from 4096. What finds no room in it is lost, and
+    /// counted.
+    #[arg(long, value_name = "BYTES", default_value_t = RING_BYTES_DEFAULT, value_parser = ring_bytes)]
+    pub ring_bytes: u32,
+}
+
+fn ring_bytes(text: &str) -> Result<u32, String> {
+    match text.parse::<u32>() {
+        Ok(bytes) if bytes.is_power_of_two() && bytes >= 4096 => Ok(bytes),
+        _ => Err("not a power of two from 4096 to 2147483648".to_owned()),
+    }
 }
 
 /// `sensor doctor`.

@@ -39,7 +39,7 @@ async fn record(args: &RunArgs, rules: RuleSet) -> anyhow::Result<ExitCode> {
     // Before anything is attached: a signal from now on ends the sensor in order.
     let mut stop = Stop::listen().context("signals cannot be received")?;
     let mut kernel =
-        Kernel::load(&KernelOptions { diagnostics: args.kernel_diagnostics, ..KernelOptions::default() })?;
+        Kernel::load(&KernelOptions { ring_bytes: args.ring_bytes, diagnostics: args.kernel_diagnostics })?;
     let since_ns = boot_ns_now();
     let hooks = kernel.hooks().iter().filter(|status| status.failure.is_none()).count();
 

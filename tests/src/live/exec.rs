@@ -84,7 +84,7 @@ fn script_whose_interpreter_is_a_script_is_reported_by_its_own_path(ctx: &Ctx) -
     let wrapper = script(ctx, "wrapper", &format!("#!/usr/bin/sh\nexit 0\n"))?;
     let nested = script(ctx, "nested", &format!("#!{wrapper}\n"))?;
     let sensor = Sensor::start(ctx)?;
-    ok(&mut std::process::Command::new(&nested))?;
+    ok(&mut Command::new(&nested))?;
     let run = sensor.stop()?;
     exec_of(&run, &nested)?.expect(&[
         ("process.name", "nested"),
@@ -98,7 +98,7 @@ fn script_through_a_symlink_is_the_resolved_file(ctx: &Ctx) -> Result<Outcome> {
     let link = format!("{target}-link");
     std::os::unix::fs::symlink(&target, &link)?;
     let sensor = Sensor::start(ctx)?;
-    ok(&mut std::process::Command::new(&link))?;
+    ok(&mut Command::new(&link))?;
     let run = sensor.stop()?;
     exec_of(&run, &target)?.expect(&[("process.command_line", &format!("/usr/bin/sh {link}"))])?;
     Ok(Outcome::Passed)

@@ -2,6 +2,7 @@
 
 mod cli;
 mod container;
+mod evasion;
 mod exec;
 mod file_create;
 mod mounts;
@@ -24,6 +25,7 @@ pub fn all() -> Vec<Test> {
         rename::TESTS,
         silent::TESTS,
         container::TESTS,
+        evasion::TESTS,
         mounts::TESTS,
         names::TESTS,
         exec::TESTS,
