@@ -103,7 +103,7 @@ fn rename_many(dir: &OsStr, count: u32) -> Result<()> {
 
 fn tmpfile_link(dir: &OsStr, path: &OsStr) -> Result<()> {
     let file = rustix::fs::open(dir, OFlags::TMPFILE | OFlags::WRONLY, Mode::from(0o644))?;
-    let name = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file));
+    let name = format!("/proc/self/fd/{}", file.as_raw_fd());
     rustix::fs::linkat(CWD, name, CWD, path, AtFlags::SYMLINK_FOLLOW)?;
     Ok(())
 }

@@ -81,7 +81,7 @@ fn script_is_reported_by_its_own_path(ctx: &Ctx) -> Result<Outcome> {
 }
 
 fn script_whose_interpreter_is_a_script_is_reported_by_its_own_path(ctx: &Ctx) -> Result<Outcome> {
-    let wrapper = script(ctx, "wrapper", &format!("#!/usr/bin/sh\nexit 0\n"))?;
+    let wrapper = script(ctx, "wrapper", "#!/usr/bin/sh\nexit 0\n")?;
     let nested = script(ctx, "nested", &format!("#!{wrapper}\n"))?;
     let sensor = Sensor::start(ctx)?;
     ok(&mut Command::new(&nested))?;
@@ -94,7 +94,7 @@ fn script_whose_interpreter_is_a_script_is_reported_by_its_own_path(ctx: &Ctx) -
 }
 
 fn script_through_a_symlink_is_the_resolved_file(ctx: &Ctx) -> Result<Outcome> {
-    let target = script(ctx, "target", &format!("#!/usr/bin/sh\nexit 0\n"))?;
+    let target = script(ctx, "target", "#!/usr/bin/sh\nexit 0\n")?;
     let link = format!("{target}-link");
     std::os::unix::fs::symlink(&target, &link)?;
     let sensor = Sensor::start(ctx)?;
