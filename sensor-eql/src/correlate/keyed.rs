@@ -6,7 +6,7 @@ use sensor_ecs::Record;
 
 use super::keys::{KeyPart, Ordinal, combinations};
 use super::table::{State, Table};
-use super::{Held, Limits, Stats};
+use super::{Held, Hold, Limits, Stats};
 use crate::compile::{NewTermsPlan, ThresholdPlan};
 
 /// When a combination was last seen is the key's own time in the table; it needs nothing beside.
@@ -42,7 +42,7 @@ impl NewTermsState {
         plan: &NewTermsPlan,
         record: &impl Record,
         at: Ordinal,
-        held: &Held<T>,
+        hold: Hold<'_, T>,
         out: &mut impl FnMut(&[Option<T>]),
     ) {
         let learning_until = self.begin(at.time, plan.history);
@@ -58,7 +58,7 @@ impl NewTermsState {
             self.table.touch(key, at.time, |_| {});
         }
         if new && at.time >= learning_until {
-            out(&[Some(held.event.clone())]);
+            out(&[Some(hold().event)]);
         }
     }
 
@@ -130,7 +130,7 @@ impl<T: Clone> ThresholdState<T> {
         plan: &ThresholdPlan,
         record: &impl Record,
         at: Ordinal,
-        held: &Held<T>,
+        hold: Hold<'_, T>,
         out: &mut impl FnMut(&[Option<T>]),
     ) {
         let oldest = at.time.saturating_sub(self.span);
@@ -150,7 +150,7 @@ impl<T: Clone> ThresholdState<T> {
         for key in keys {
             let mut reached = Vec::new();
             self.table.touch(key, at.time, |recent| {
-                recent.events.push_back((at.time, held.clone(), values.clone()));
+                recent.events.push_back((at.time, hold(), values.clone()));
                 while recent.events.len() > keep || recent.events.front().is_some_and(|(t, ..)| *t < oldest) {
                     recent.events.pop_front();
                 }

@@ -46,6 +46,9 @@ pub struct Stats {
     pub combinations_cut: u64,
 }
 
+/// Gives the event in hand, to be held. What nothing holds is never made.
+type Hold<'h, T> = &'h mut dyn FnMut() -> Held<T>;
+
 /// An event held for a match, with what it counts against the limit.
 #[derive(Clone, Debug)]
 struct Held<T> {

@@ -4,7 +4,7 @@ use sensor_ecs::Record;
 
 use super::keys::{Ordinal, combinations};
 use super::table::{State, Table};
-use super::{Held, Limits, Stats};
+use super::{Held, Hold, Limits, Stats};
 use crate::compile::SamplePlan;
 
 /// State of one key.
@@ -35,7 +35,7 @@ impl<T> State for Found<T> {
 
 impl<T: Clone> Found<T> {
     /// Adds an event if some member it fits still lacks enough candidates, and tries to complete the sample.
-    fn add(&mut self, fits: &[bool], held: &Held<T>) -> Option<Vec<Option<T>>> {
+    fn add(&mut self, fits: &[bool], hold: Hold<'_, T>) -> Option<Vec<Option<T>>> {
         let members = fits.len();
         // With as many candidates as there are members, more of the same kind never help.
         let useful = (0..members).any(|m| {
@@ -45,7 +45,7 @@ impl<T: Clone> Found<T> {
         if self.reported || !useful {
             return None;
         }
-        self.events.push(held.clone());
+        self.events.push(hold());
         self.fits.push(fits.to_vec());
         let chosen = self.assign(members)?;
         let shown = chosen.into_iter().map(|e| self.events.get(e).map(|h| h.event.clone())).collect();
@@ -109,7 +109,7 @@ impl<T: Clone> SampleState<T> {
         plan: &SamplePlan,
         record: &impl Record,
         at: Ordinal,
-        held: &Held<T>,
+        hold: Hold<'_, T>,
         out: &mut impl FnMut(&[Option<T>]),
     ) {
         self.advance(at.time);
@@ -140,7 +140,7 @@ impl<T: Clone> SampleState<T> {
         }
         for (key, row) in by_key {
             let mut complete = None;
-            self.table.touch(key, at.time, |found| complete = found.add(&row, held));
+            self.table.touch(key, at.time, |found| complete = found.add(&row, hold));
             if let Some(shown) = complete {
                 out(&shown);
             }

@@ -9,7 +9,7 @@ use sensor_ecs::Record;
 
 use super::keys::{KeyPart, Ordinal, combinations};
 use super::table::{State, Table};
-use super::{Held, Limits, Stats};
+use super::{Held, Hold, Limits, Stats};
 use crate::compile::{Place, SequencePlan, Stage};
 
 /// A sequence under way: its positive stages so far.
@@ -67,7 +67,8 @@ struct Waiting<T> {
 pub(super) struct SequenceState<T> {
     table: Table<Slots<T>>,
     waiting: VecDeque<Waiting<T>>,
-    waiting_max: usize,
+    waiting_bytes: usize,
+    limits: Limits,
     /// Longest time from first to last event.
     span: Option<i64>,
     matched: Vec<bool>,
@@ -80,7 +81,8 @@ impl<T: Clone> SequenceState<T> {
         Self {
             table: Table::new(limits),
             waiting: VecDeque::new(),
-            waiting_max: limits.keys_max,
+            waiting_bytes: 0,
+            limits,
             span: plan.maxspan.or(look_back),
             matched: Vec::new(),
             evicted: 0,
@@ -93,7 +95,7 @@ impl<T: Clone> SequenceState<T> {
         plan: &SequencePlan,
         record: &impl Record,
         at: Ordinal,
-        held: &Held<T>,
+        hold: Hold<'_, T>,
         out: &mut impl FnMut(&[Option<T>]),
     ) {
         self.advance(plan, at.time, out);
@@ -103,7 +105,7 @@ impl<T: Clone> SequenceState<T> {
             for position in (0..plan.positives.len()).rev() {
                 let Some((term, _)) = self.matched_term(plan, plan.positives.get(position)) else { continue };
                 for key in self.keys(record, term) {
-                    self.fill(plan, position, key, at, held, out);
+                    self.fill(plan, position, key, at, hold, out);
                 }
             }
             for missing in &plan.missing {
@@ -140,14 +142,14 @@ impl<T: Clone> SequenceState<T> {
         position: usize,
         key: Vec<KeyPart>,
         at: Ordinal,
-        held: &Held<T>,
+        hold: Hold<'_, T>,
         out: &mut impl FnMut(&[Option<T>]),
     ) {
         let pending = match position.checked_sub(1) {
             None => {
                 let leading =
                     self.table.peek(&key).and_then(|s| s.leading).filter(|l| *l < at).map(|l| l.time);
-                Some(Pending { first: at, last: at, leading, events: vec![held.clone()] })
+                Some(Pending { first: at, last: at, leading, events: vec![hold()] })
             }
             Some(before) => {
                 self.table.change(&key, |slots| take_before(slots, before, at)).flatten().and_then(
@@ -155,9 +157,12 @@ impl<T: Clone> SequenceState<T> {
                         // Consumed even if too late: the newest pending sequence is the only one that counts.
                         let late =
                             self.span.is_some_and(|span| at.time.saturating_sub(pending.first.time) > span);
+                        if late {
+                            return None;
+                        }
                         pending.last = at;
-                        pending.events.push(held.clone());
-                        (!late).then_some(pending)
+                        pending.events.push(hold());
+                        Some(pending)
                     },
                 )
             }
@@ -201,9 +206,11 @@ impl<T: Clone> SequenceState<T> {
         } else {
             Some(pending.first.time.saturating_add(span))
         };
+        self.waiting_bytes += pending.weight();
         self.waiting.push_back(Waiting { key, pending, until });
-        if self.waiting.len() > self.waiting_max {
-            self.waiting.pop_front();
+        while self.waiting.len() > self.limits.keys_max || self.waiting_bytes > self.limits.bytes_max {
+            let Some(oldest) = self.waiting.pop_front() else { break };
+            self.waiting_bytes = self.waiting_bytes.saturating_sub(oldest.pending.weight());
             self.evicted += 1;
         }
     }
@@ -217,10 +224,17 @@ impl<T: Clone> SequenceState<T> {
             Place::After(position) => {
                 self.table.change(&key, |slots| take_before(slots, position, at));
             }
-            Place::Trailing => self.waiting.retain(|w| {
-                let within = w.until.is_some_and(|until| at.time <= until);
-                !(within && w.pending.last < at && w.key == key)
-            }),
+            Place::Trailing => {
+                let Self { waiting, waiting_bytes, .. } = self;
+                waiting.retain(|w| {
+                    let within = w.until.is_some_and(|until| at.time <= until);
+                    let void = within && w.pending.last < at && w.key == key;
+                    if void {
+                        *waiting_bytes = waiting_bytes.saturating_sub(w.pending.weight());
+                    }
+                    !void
+                });
+            }
         }
     }
 
@@ -234,6 +248,7 @@ impl<T: Clone> SequenceState<T> {
                 break;
             }
             if let Some(done) = self.waiting.pop_front() {
+                self.waiting_bytes = self.waiting_bytes.saturating_sub(done.pending.weight());
                 emit(plan, &done.pending, out);
             }
         }
@@ -250,6 +265,7 @@ impl<T: Clone> SequenceState<T> {
     }
 
     pub(super) fn finish(&mut self, plan: &SequencePlan, out: &mut impl FnMut(&[Option<T>])) {
+        self.waiting_bytes = 0;
         for done in std::mem::take(&mut self.waiting) {
             emit(plan, &done.pending, out);
         }
@@ -259,7 +275,7 @@ impl<T: Clone> SequenceState<T> {
         let mut stats = self.table.stats();
         stats.evicted += self.evicted;
         stats.combinations_cut = self.cut;
-        stats.bytes += self.waiting.iter().map(|w| w.pending.weight()).sum::<usize>();
+        stats.bytes += self.waiting_bytes;
         stats
     }
 }

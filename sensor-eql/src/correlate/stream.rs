@@ -9,9 +9,9 @@ use super::keyed::{NewTermsState, ThresholdState};
 use super::keys::{KeyPart, Ordinal};
 use super::sample::SampleState;
 use super::sequence::SequenceState;
-use super::{Held, Limits, Stats};
+use super::{Held, Hold, Limits, Stats};
 use crate::ast::Pipe;
-use crate::compile::{Compiled, OrderFields, Plan};
+use crate::compile::{Compiled, OrderFields, Place, Plan};
 
 /// A query with its state. `T` is what the caller wants back for each event of a match: an id, or a shared event.
 #[derive(Clone, Debug)]
@@ -87,6 +87,16 @@ impl<T: Clone> Stream<T> {
         weight: usize,
         out: &mut impl FnMut(&[Option<T>]),
     ) {
+        self.push_held(record, &mut || Held { event: event.clone(), weight }, out);
+    }
+
+    /// Like [`Self::push`] with an event that is made when it is needed; says whether it concerns the query.
+    pub(super) fn push_held(
+        &mut self,
+        record: &impl Record,
+        hold: Hold<'_, T>,
+        out: &mut impl FnMut(&[Option<T>]),
+    ) -> bool {
         self.arrivals += 1;
         if self.arrivals == 1 {
             self.begin(record);
@@ -96,7 +106,7 @@ impl<T: Clone> Stream<T> {
             if self.is_waiting() {
                 self.pass_time(record, out);
             }
-            return;
+            return false;
         }
         let plan = Arc::clone(&self.plan);
         let mut pipes = std::mem::take(&mut self.pipes);
@@ -104,25 +114,24 @@ impl<T: Clone> Stream<T> {
         match plan.as_ref() {
             Plan::Event { filter, .. } => {
                 if filter.matches(record) {
-                    piped(&[Some(event.clone())]);
+                    piped(&[Some(hold().event)]);
                 }
             }
             Plan::Sequence(_) | Plan::Sample(_) | Plan::NewTerms(_) | Plan::Threshold(_) => {
                 if let Some(at) = Ordinal::of(record, self.order, self.arrivals) {
                     self.note_time(at.time);
-                    let held = Held { event: event.clone(), weight };
                     match (&mut self.state, plan.as_ref()) {
                         (Form::Sequence(state), Plan::Sequence(plan)) => {
-                            state.push(plan, record, at, &held, &mut piped);
+                            state.push(plan, record, at, hold, &mut piped);
                         }
                         (Form::Sample(state), Plan::Sample(plan)) => {
-                            state.push(plan, record, at, &held, &mut piped)
+                            state.push(plan, record, at, hold, &mut piped)
                         }
                         (Form::NewTerms(state), Plan::NewTerms(plan)) => {
-                            state.push(plan, record, at, &held, &mut piped);
+                            state.push(plan, record, at, hold, &mut piped);
                         }
                         (Form::Threshold(state), Plan::Threshold(plan)) => {
-                            state.push(plan, record, at, &held, &mut piped);
+                            state.push(plan, record, at, hold, &mut piped);
                         }
                         _ => {}
                     }
@@ -130,6 +139,7 @@ impl<T: Clone> Stream<T> {
             }
         }
         self.pipes = pipes;
+        true
     }
 
     /// Counts late events. When they keep coming, the clock was set back: what lies in its future is forgotten.
@@ -165,6 +175,11 @@ impl<T: Clone> Stream<T> {
     /// Whether a match waits for an event to stay missing.
     pub(super) fn is_waiting(&self) -> bool {
         matches!(&self.state, Form::Sequence(state) if state.is_waiting())
+    }
+
+    /// Whether one ever can.
+    pub(super) fn can_wait(&self) -> bool {
+        matches!(self.plan.as_ref(), Plan::Sequence(plan) if plan.missing.iter().any(|m| m.place == Place::Trailing))
     }
 
     /// Lets time pass up to an event that does not concern this query.

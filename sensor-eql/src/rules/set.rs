@@ -73,6 +73,15 @@ pub struct Selection {
     words: Box<[u64]>,
 }
 
+impl Selection {
+    /// Whether this rule is among them.
+    #[must_use]
+    pub fn contains(&self, rule: RuleIndex) -> bool {
+        let slot = rule.slot();
+        self.words.get(slot / 64).is_some_and(|word| word >> (slot % 64) & 1 == 1)
+    }
+}
+
 /// The rules of a run.
 #[derive(Clone, Debug, Default)]
 pub struct RuleSet {

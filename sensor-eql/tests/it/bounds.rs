@@ -1,6 +1,6 @@
 //! State is bounded, forgets by event time, and says what it lost.
 
-use sensor_eql::{Limits, Origin, RuleSet, RuleSource, Stats, Stream, compile, parse, reference};
+use sensor_eql::{Correlator, Limits, Origin, RuleSet, RuleSource, Stats, Stream, compile, parse, reference};
 
 use crate::support::{JsonRecord, JsonSchema};
 
@@ -110,6 +110,57 @@ fn an_absence_is_reported_when_its_time_is_over() {
     assert!(found.is_empty());
     run.stream.advance(11_000_000_001, &mut |events| found.push(events.to_vec()));
     assert_eq!(found, [[Some(1000), None]]);
+}
+
+#[test]
+fn what_waits_for_an_absence_is_bounded_in_bytes_too() {
+    let query = "sequence by host.id with maxspan=10s [process where process.name == \"a\"] ![process where process.name == \"b\"]";
+    let mut run = Run::new(query, Limits { keys_max: usize::MAX, bytes_max: 3000 });
+    for n in 0..1000 {
+        run.push(n, &format!("h{n}"), "a");
+        assert!(run.stats().bytes <= 3000);
+    }
+    // An absence that is disproved gives its room back.
+    run.push(1000, "h999", "b");
+    let mut found = 0;
+    run.stream.finish(&mut |_| found += 1);
+    assert_eq!((run.stats().evicted + found, run.stats().bytes), (999, 0));
+    assert!(found > 1);
+}
+
+#[test]
+fn another_look_at_an_event_makes_no_second_event() {
+    let schema = JsonSchema::ecs();
+    let text = "[rule]\nname = \"n\"\nrule_id = \"r\"\ntype = \"eql\"\nlanguage = \"eql\"\nseverity = \"low\"\n\
+                query = \"sequence by host.id [process where process.pid == 1] [process where process.pid > 0]\"\n";
+    let source = RuleSource { origin: Origin::User, path: "n".to_owned(), text: text.to_owned() };
+    let set = RuleSet::load([source], &schema);
+    assert_eq!(set.rules().len(), 1, "{:?}", set.errors());
+    let (all, none) = (set.select(|_| true), set.select(|_| false));
+    let look = |time: i64, pid: i64| {
+        schema.document(&serde_json::json!({
+            "@timestamp": time, "event": {"category": "process"}, "host": {"id": "h"}, "process": {"pid": pid},
+        }))
+    };
+    let mut correlator = Correlator::new(&set, Limits::default());
+    let (mut made, mut found) = (0, Vec::new());
+    for (time, first, second, selection) in
+        [(1, 0, 1, &all), (2, 2, 3, &none), (3, 1, 2, &all), (4, 0, 0, &all), (5, 5, 6, &all)]
+    {
+        let mut keep = || {
+            made += 1;
+            (time, 1)
+        };
+        correlator.push_stateful(&look(time, first), selection, &mut keep, &mut |hit| {
+            found.push(hit.events.to_vec())
+        });
+        correlator.push_again(&look(time, second), selection, &mut keep, &mut |hit| {
+            found.push(hit.events.to_vec())
+        });
+    }
+    // The second look of 1 begins what the first look of 3 ends and begins anew.
+    assert_eq!(found, [[Some(1), Some(3)], [Some(3), Some(5)]]);
+    assert_eq!(made, 3);
 }
 
 #[test]

@@ -3,10 +3,12 @@
 use std::io::Write as _;
 
 use sensor_ecs::{
-    Agent, Event, EventId, escape::write_json_string, time::rfc3339, write_escaped_flag, write_facts,
+    Action, Agent, Event, EventId, escape::write_json_string, time::rfc3339, write_escaped_flag, write_facts,
     write_json,
 };
 use sensor_eql::{Rule, Technique};
+
+use crate::pipeline::SeveralHit;
 
 /// What an alert has of its own.
 #[derive(Clone, Copy, Debug)]
@@ -56,7 +58,7 @@ impl Members<'_> {
 
 /// Appends the alert for one event as a JSON object, without a line end.
 pub(super) fn write_alert(rule: &Rule, event: &Event<'_>, own: AlertId, out: &mut Vec<u8>) {
-    let category = if event.meta.action.is_file() { "file" } else { "process" };
+    let category = category(event.meta.action);
     let mut to = Members { out, escaped: false };
     head(&mut to, rule, event.agent, category, event.meta.time_ns, own);
     to.member(",\"message\":", format!("Malicious Behavior Detection Alert: {}", rule.name).as_bytes());
@@ -65,13 +67,72 @@ pub(super) fn write_alert(rule: &Rule, event: &Event<'_>, own: AlertId, out: &mu
     rule_and_threat(&mut to, rule);
     to.raw(",\"Events\":[");
     write_json(event, to.out);
-    // Inside the event's own braces.
-    to.out.pop();
-    to.member(",\"_label\":", category.as_bytes());
-    to.raw(",\"_state\":0}]");
+    label(&mut to, category, 0);
+    to.raw("]");
     if to.escaped {
         write_escaped_flag(to.out);
     }
+    to.raw("}");
+}
+
+/// Appends the alert for several events, which are kept as [`write_json`] wrote them.
+pub(super) fn write_alert_of_several(hit: &SeveralHit<'_>, agent: &Agent, own: AlertId, out: &mut Vec<u8>) {
+    let rule = &hit.rule.rule;
+    let kept = || hit.events.iter().enumerate().filter_map(|(stage, kept)| Some((stage, kept.as_deref()?)));
+    // An alert is about what happened last.
+    let Some((_, last)) = kept().max_by_key(|(_, kept)| (kept.time_ns, kept.sequence)) else { return };
+    let mut to = Members { out, escaped: false };
+    head(&mut to, rule, agent, category(last.action), last.time_ns, own);
+    to.member(",\"message\":", format!("Malicious Behavior Detection Alert: {}", rule.name).as_bytes());
+    to.raw(",");
+    match hit.current {
+        Some(event) => to.escaped |= write_facts(event, to.out),
+        None => facts_again(&mut to, &last.bytes, agent),
+    }
+    rule_and_threat(&mut to, rule);
+    to.raw(",\"Events\":[");
+    for (position, (stage, kept)) in kept().enumerate() {
+        to.raw(if position > 0 { "," } else { "" });
+        to.out.extend_from_slice(&kept.bytes);
+        label(&mut to, category(kept.action), stage);
+    }
+    to.raw("]");
+    if to.escaped {
+        write_escaped_flag(to.out);
+    }
+    to.raw("}");
+}
+
+/// Says inside an event's own braces which part it has in the alert.
+fn label(to: &mut Members<'_>, category: &str, stage: usize) {
+    to.out.pop();
+    to.member(",\"_label\":", category.as_bytes());
+    to.number(",\"_state\":", stage as u64);
+    to.raw("}");
+}
+
+fn category(action: Action) -> &'static str {
+    if action.is_file() { "file" } else { "process" }
+}
+
+/// What [`write_facts`] would write, from the document of an event that is over.
+fn facts_again(to: &mut Members<'_>, document: &[u8], agent: &Agent) {
+    let Ok(mut facts) = serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(document) else {
+        write_agent(to, "", agent);
+        return;
+    };
+    facts.retain(|name, _| !["@timestamp", "message", "event", "data_stream"].contains(&name.as_str()));
+    // The one thing in it is the flag.
+    to.escaped |= facts.remove("sensor").is_some();
+    if let Ok(json) = serde_json::to_vec(&facts) {
+        to.out.extend_from_slice(json.get(1..json.len().saturating_sub(1)).unwrap_or_default());
+    }
+}
+
+fn write_agent(to: &mut Members<'_>, before: &str, agent: &Agent) {
+    to.raw(before);
+    to.member("\"agent\":{\"id\":", &agent.id);
+    to.member(",\"type\":\"endpoint\",\"version\":", &agent.version);
     to.raw("}");
 }
 
@@ -89,9 +150,7 @@ pub(super) fn write_held_back(
     let message =
         format!("Malicious Behavior Detection Alert: {}: {count} further matches held back", rule.name);
     to.member(",\"message\":", message.as_bytes());
-    to.member(",\"agent\":{\"id\":", &agent.id);
-    to.member(",\"type\":\"endpoint\",\"version\":", &agent.version);
-    to.raw("}");
+    write_agent(&mut to, ",", agent);
     rule_and_threat(&mut to, rule);
     to.number(",\"sensor\":{\"held_back\":", count);
     to.raw(if to.escaped { ",\"escaped\":true}}" } else { "}}" });

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use sensor_ecs::{Agent, Event, EventId, write_json};
 use sensor_eql::LoadedRule;
 
-use crate::pipeline::{Hit, Output, View};
+use crate::pipeline::{Hit, Output, SeveralHit, View};
 use crate::sink::{OpenError, Report, Sink, Target, Totals};
 
-use super::document::{AlertId, write_alert, write_held_back};
+use super::document::{AlertId, write_alert, write_alert_of_several, write_held_back};
 use super::text::{self, Colour};
 
 /// How alerts are written.
@@ -118,6 +118,30 @@ impl Output for Emitter {
             Shape::Document => self.alerts.line(|out| write_alert(rule, hit.event, own, out)),
             Shape::Text(colour) => {
                 let text = text::alert(rule, hit.event, hit.view == View::Host, colour);
+                self.alerts.line(|out| out.extend_from_slice(text.as_bytes()))
+            }
+        };
+    }
+
+    fn keep(&self, event: &Event<'_>, view: View) -> Box<[u8]> {
+        match self.shape {
+            Shape::Document => {
+                let mut document = Vec::new();
+                write_json(event, &mut document);
+                document.into()
+            }
+            Shape::Text(colour) => text::part(event, view == View::Host, colour).into_bytes().into(),
+        }
+    }
+
+    fn alert_of_several(&mut self, hit: &SeveralHit<'_>) {
+        let own = self.next();
+        match self.shape {
+            Shape::Document => self.alerts.line(|out| write_alert_of_several(hit, &self.agent, own, out)),
+            Shape::Text(colour) => {
+                let parts: Vec<_> =
+                    hit.events.iter().map(|kept| kept.as_ref().map(|kept| &*kept.bytes)).collect();
+                let text = text::alert_of_several(&hit.rule.rule, &parts, colour);
                 self.alerts.line(|out| out.extend_from_slice(text.as_bytes()))
             }
         };

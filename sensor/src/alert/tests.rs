@@ -5,15 +5,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use sensor_ecs::{
-    Account, Action, Agent, Arguments, Container, Credentials, Digits, Document, Event, EventId, EventMeta,
-    Executable, FileFields, FileType, Host, Image, OpenSchema, Outcome, PathView, Process, ProcessView,
-    Record as _, Text, Value, field,
+    Account, Action, Agent, Arguments, Container, Credentials, Digits, Document, Ecs, Event, EventId,
+    EventMeta, Executable, FileFields, FileType, Host, Image, OpenSchema, Outcome, PathView, Process,
+    ProcessView, Record as _, Text, Value, field, write_json,
 };
-use sensor_eql::{Rule, parse_rule_file};
+use sensor_eql::{Origin, Rule, RuleSet, RuleSource, parse_rule_file};
 use serde_json::Value as Json;
 
-use super::document::{AlertId, write_alert, write_held_back};
-use super::text::{Colour, alert, held_back};
+use super::document::{AlertId, write_alert, write_alert_of_several, write_held_back};
+use super::text::{Colour, alert, alert_of_several, held_back, part};
+use crate::pipeline::{Kept, SeveralHit, View};
 
 const TIME_NS: i64 = 1_767_323_045_123_456_789;
 const RULE: &str = include_str!("../../../rules/linux/persistence_apt_package_manager_file_creation.toml");
@@ -202,6 +203,62 @@ fn an_escaped_name_flags_alert_and_event_and_reads_back() {
     let mut read = Document::new();
     read.parse(&line, &OpenSchema::new()).unwrap();
     assert_eq!(read.value(field::FILE_PATH), Value::Keyword(b"/etc/\xff"));
+}
+
+fn kept(event: &Event<'_>) -> Option<Arc<Kept>> {
+    let mut line = Vec::new();
+    write_json(event, &mut line);
+    let (action, time_ns, sequence) = (event.meta.action, event.meta.time_ns, event.meta.sequence);
+    Some(Arc::new(Kept { bytes: line.into(), action, time_ns, sequence, view: View::Task }))
+}
+
+#[test]
+fn an_alert_of_several_events_carries_them_all_and_tells_of_the_last() {
+    let scene = Scene::new();
+    let mut exec = scene.event(Action::Exec);
+    exec.meta.sequence = 1;
+    let mut file = scene.event(Action::Creation);
+    file.file = Some(FileFields::new(b"/etc/\xff"));
+    let rule = RuleSet::load(
+        [RuleSource { origin: Origin::User, path: "rule.toml".to_owned(), text: RULE.to_owned() }],
+        &Ecs,
+    );
+    let rule = &rule.rules()[0];
+    let events = [kept(&exec), None, kept(&file)];
+    for current in [Some(&file), None] {
+        let mut line = Vec::new();
+        write_alert_of_several(
+            &SeveralHit { rule, events: &events, current },
+            &scene.agent,
+            own(),
+            &mut line,
+        );
+        let json: Json = serde_json::from_slice(&line).unwrap();
+        assert_eq!(json["event"]["category"], serde_json::json!(["malware", "intrusion_detection", "file"]));
+        assert_eq!((&json["sensor"]["escaped"], &json["host"]["name"]), (&true.into(), &"web01".into()));
+        assert_eq!(json["process"]["executable"], "/usr/bin/cp");
+        let of = |at: usize, name: &str| json["Events"][at][name].clone();
+        assert_eq!([of(0, "_label"), of(1, "_label")], ["process", "file"]);
+        assert_eq!([of(0, "_state"), of(1, "_state")], [0, 2]);
+        assert_eq!(json["Events"][0]["event"]["action"], "exec");
+        assert_eq!(json["Events"][1]["event"]["action"], "creation");
+        let mut read = Document::new();
+        read.parse(&line, &OpenSchema::new()).unwrap();
+        assert_eq!(read.value(field::FILE_PATH), Value::Keyword(b"/etc/\xff"));
+    }
+}
+
+#[test]
+fn the_text_of_several_events_names_each_and_fits_on_a_screen() {
+    let scene = Scene::new();
+    let one = part(&scene.event(Action::Exec), false, Colour::No);
+    let parts = [Some(one.as_bytes()), None];
+    let text = alert_of_several(&rule(), &parts, Colour::No);
+    assert!(text.starts_with("ALERT MEDIUM 47  APT") && text.contains("  event 1 of 2\n  when "), "{text}");
+    assert!(text.contains("  event 2 of 2: did not come\n  ATT&CK"), "{text}");
+    let text = alert_of_several(&rule(), &[Some(one.as_bytes()); 500], Colour::No);
+    assert_eq!(text.matches("program started").count(), 8);
+    assert!(text.contains("  and        492 more\n  event 500 of 500\n"), "{text}");
 }
 
 #[test]

@@ -7,6 +7,9 @@ use sensor_eql::{Rule, RuleSeverity};
 
 use super::shown::shown;
 
+/// Of more events, the last is shown beside so many first ones.
+const PARTS_SHOWN_MAX: usize = 7;
+
 const RESET: &str = "\x1b[0m";
 const BOLD: &str = "\x1b[1m";
 const DIM: &str = "\x1b[2m";
@@ -68,21 +71,57 @@ impl Page {
 pub(super) fn alert(rule: &Rule, event: &Event<'_>, as_host_sees_it: bool, colour: Colour) -> String {
     let mut page = Page::new(colour);
     page.title(rule);
+    facts(&mut page, event, as_host_sees_it);
+    about(&mut page, rule);
+    page.line("event", &value(event.any_value(field::EVENT_ID)));
+    page.text
+}
+
+/// An event as a part of [`alert_of_several`].
+pub(super) fn part(event: &Event<'_>, as_host_sees_it: bool, colour: Colour) -> String {
+    let mut page = Page::new(colour);
+    facts(&mut page, event, as_host_sees_it);
+    page.line("event", &value(event.any_value(field::EVENT_ID)));
+    page.text
+}
+
+/// The alert for several events: those that fit on a screen, by what [`part`] made of each.
+pub(super) fn alert_of_several(rule: &Rule, parts: &[Option<&[u8]>], colour: Colour) -> String {
+    let mut page = Page::new(colour);
+    page.title(rule);
+    let hidden = PARTS_SHOWN_MAX..parts.len().saturating_sub(1);
+    for (at, part) in parts.iter().enumerate() {
+        if hidden.contains(&at) {
+            continue;
+        }
+        if !hidden.is_empty() && at == hidden.end {
+            page.line("and", &format!("{} more", hidden.len()));
+        }
+        let missing = if part.is_none() { ": did not come" } else { "" };
+        page.styled(BOLD, &format!("  event {} of {}{missing}", at + 1, parts.len()));
+        page.text.push('\n');
+        page.text.push_str(&String::from_utf8_lossy(part.unwrap_or_default()));
+    }
+    about(&mut page, rule);
+    page.text
+}
+
+fn facts(page: &mut Page, event: &Event<'_>, as_host_sees_it: bool) {
     let of = |id| value(event.any_value(id));
     page.line("when", &format!("{} on {}", when(event.meta.time_ns), of(field::HOST_NAME)));
     page.line("what", what(event.meta.action));
-    file(&mut page, event, as_host_sees_it);
-    process(&mut page, event);
+    file(page, event, as_host_sees_it);
+    process(page, event);
     page.line("user", &who(event));
     if let Some(view) = &event.process {
-        relation(&mut page, "parent", view.parent);
+        relation(page, "parent", view.parent);
         let others =
             [("group", view.group_leader), ("session", view.session_leader), ("entry", view.entry_leader)];
         for (label, leader) in others {
             let known =
                 |process: &Process| leader.is_some_and(|leader| leader.entity_id == process.entity_id);
             if !known(view.process) && !view.parent.is_some_and(known) {
-                relation(&mut page, label, leader);
+                relation(page, label, leader);
             }
         }
         let entry =
@@ -93,9 +132,6 @@ pub(super) fn alert(rule: &Rule, event: &Event<'_>, as_host_sees_it: bool, colou
     page.line("container", &words(container.map(of)));
     page.line("pod", &words([field::ORCHESTRATOR_NAMESPACE, field::ORCHESTRATOR_RESOURCE_NAME].map(of)));
     page.line("incomplete", &of(field::PROCESS_EXT_DEGRADED));
-    about(&mut page, rule);
-    page.line("event", &of(field::EVENT_ID));
-    page.text
 }
 
 /// What a rule's cap held back.

@@ -140,6 +140,16 @@ impl Enricher {
         self.table.len()
     }
 
+    /// `data_stream.namespace` of every event.
+    pub(crate) fn namespace(&self) -> &[u8] {
+        &self.agent.namespace
+    }
+
+    /// The time that an event of this boot time has.
+    pub(crate) fn wall_ns(&self, boot_ns: u64) -> i64 {
+        self.clock.wall_ns(boot_ns)
+    }
+
     /// How it went so far.
     pub(crate) fn stats(&self) -> EnrichStats {
         EnrichStats { evicted: self.table.evicted(), ..self.stats }

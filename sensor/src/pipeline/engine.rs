@@ -5,19 +5,20 @@
 
 use bytes::Bytes;
 
-use sensor_ecs::{Event, FieldId, Record, Value, field};
-use sensor_eql::{RuleIndex, RuleSet};
+use sensor_eql::RuleSet;
 
 use crate::decode::{Wire, decode};
-use crate::enrich::{Enriched, Enricher, ProcFacts, boot_ns_now};
+use crate::enrich::{Enricher, ProcFacts, boot_ns_now};
 
-use super::caps::{Caps, HeldBack};
-use super::output::{Hit, Output, View};
+use super::matcher::Matcher;
+use super::output::Output;
 use super::source::LostByKind;
 use super::totals::Totals;
 
 /// Bytes of records that are kept while `/proc` is read; beyond it they wait in the ring.
 const HELD_BYTES_MAX: usize = 64 << 20;
+/// How old a record may be when it is read although none waits longer: it is made before it is sent.
+const UNDER_WAY_NS: i64 = 1_000_000_000;
 
 /// Where a run stands.
 #[derive(Debug)]
@@ -32,32 +33,23 @@ enum Phase {
 #[derive(Debug)]
 pub(crate) struct Engine<O> {
     enricher: Enricher,
-    rules: RuleSet,
-    output: O,
-    totals: Totals,
-    caps: Caps,
+    pub(super) matcher: Matcher<O>,
     phase: Phase,
-    matched: Vec<(RuleIndex, View)>,
     own_pid: u32,
     pub(super) since_ns: u64,
-    last_time_ns: i64,
 }
 
 impl<O: Output> Engine<O> {
     /// `since_ns` is when every hook was in place, on the boot clock. What some of them said before that is a half of
     /// the truth whose whole `/proc` will tell.
     pub(crate) fn new(enricher: Enricher, rules: RuleSet, output: O, since_ns: u64) -> Self {
+        let matcher = Matcher::new(rules, output, &String::from_utf8_lossy(enricher.namespace()));
         Self {
             enricher,
-            rules,
-            output,
-            totals: Totals::default(),
-            caps: Caps::default(),
+            matcher,
             phase: Phase::Scanning { held: Vec::new(), held_bytes: 0 },
-            matched: Vec::new(),
             own_pid: std::process::id(),
             since_ns,
-            last_time_ns: 0,
         }
     }
 
@@ -75,7 +67,7 @@ impl<O: Output> Engine<O> {
     }
 
     pub(crate) fn rules(&self) -> &RuleSet {
-        &self.rules
+        &self.matcher.rules
     }
 
     /// Processes that are known.
@@ -99,28 +91,24 @@ impl<O: Output> Engine<O> {
         let Phase::Scanning { held, .. } = std::mem::replace(&mut self.phase, Phase::Running) else { return };
         let boot_ns = boot_ns_now();
         for key in self.enricher.seed(found, boot_ns) {
-            let Self { enricher, rules, output, totals, caps, matched, last_time_ns, .. } = self;
-            let enriched = enricher.already_running(key, boot_ns);
-            hand_on(&enriched, rules, output, totals, caps, matched);
-            *last_time_ns = enriched.event.meta.time_ns;
+            self.matcher.event(&self.enricher.already_running(key, boot_ns));
         }
         for bytes in held {
             self.process(&bytes);
         }
     }
 
-    /// What passes with time rather than with records.
-    pub(crate) fn tick(&mut self) {
-        self.enricher.tick(boot_ns_now());
-        let Self { rules, output, totals, caps, last_time_ns, .. } = self;
-        caps.close_until(*last_time_ns, rules.rules(), &mut |held_back| {
-            tell(rules, output, totals, held_back)
-        });
+    /// What passes with time rather than with records; `behind` if records wait.
+    pub(crate) fn tick(&mut self, behind: bool) {
+        let boot_ns = boot_ns_now();
+        self.enricher.tick(boot_ns);
+        let seen_until_ns = self.enricher.wall_ns(boot_ns).saturating_sub(UNDER_WAY_NS);
+        self.matcher.tick((!behind).then_some(seen_until_ns));
     }
 
     /// Lets the output write what it has.
     pub(crate) fn flush(&mut self) {
-        self.output.flush();
+        self.matcher.output.flush();
     }
 
     /// Ends the run.
@@ -128,24 +116,24 @@ impl<O: Output> Engine<O> {
         if self.is_scanning() {
             self.scanned(Vec::new());
         }
-        let Self { rules, output, totals, caps, .. } = &mut self;
-        caps.close_until(i64::MAX, rules.rules(), &mut |held_back| tell(rules, output, totals, held_back));
-        self.output.flush();
-        self.totals.lost = lost;
-        self.totals.enrich = self.enricher.stats();
-        (self.totals, self.output)
+        // What may still be missing after the end is nothing that we know of: it is not said to be.
+        self.matcher.finish(self.enricher.wall_ns(boot_ns_now()));
+        let Matcher { mut totals, output, .. } = self.matcher;
+        totals.lost = lost;
+        totals.enrich = self.enricher.stats();
+        (totals, output)
     }
 
     fn process(&mut self, bytes: &[u8]) {
         let wire = match decode(bytes) {
             Ok(wire) => wire,
             Err(error) => {
-                self.totals.undecodable += 1;
+                self.matcher.totals.undecodable += 1;
                 // A broken kernel side would say the same a million times.
-                if self.totals.undecodable.is_power_of_two() {
+                if self.matcher.totals.undecodable.is_power_of_two() {
                     tracing::warn!(
                         "a record cannot be decoded ({} so far): {error}",
-                        self.totals.undecodable
+                        self.matcher.totals.undecodable
                     );
                 }
                 return;
@@ -153,100 +141,16 @@ impl<O: Output> Engine<O> {
         };
         // A script's exec may come later, when it counts.
         if wire.header().boot_ns < self.since_ns && !matches!(wire, Wire::Script(_)) {
-            self.totals.early += 1;
+            self.matcher.totals.early += 1;
             return;
         }
         // Our own output files come to be too; an event for each would be about nothing but ourselves.
         if matches!(wire, Wire::File(_)) && wire.header().task.tgid == self.own_pid {
-            self.totals.own += 1;
+            self.matcher.totals.own += 1;
             return;
         }
-        let Self { enricher, rules, output, totals, caps, matched, last_time_ns, .. } = self;
-        let Some(enriched) = enricher.event(&wire) else { return };
-        hand_on(&enriched, rules, output, totals, caps, matched);
-        *last_time_ns = (*last_time_ns).max(enriched.event.meta.time_ns);
-    }
-}
-
-/// Counts an event, hands it on, and raises what the rules make of it.
-fn hand_on<O: Output>(
-    enriched: &Enriched<'_>,
-    rules: &RuleSet,
-    output: &mut O,
-    totals: &mut Totals,
-    caps: &mut Caps,
-    matched: &mut Vec<(RuleIndex, View)>,
-) {
-    let event = &enriched.event;
-    totals.count(event.meta.action);
-    totals.degraded += u64::from(enriched.image_lost);
-    output.event(event);
-
-    matched.clear();
-    evaluate(enriched, event, View::Task, rules, matched);
-    // A rule on /etc/apt/apt.conf.d/* must not be blinded by `chroot /etc`.
-    let host_view = enriched.host_view();
-    if let Some(host_view) = &host_view {
-        evaluate(enriched, host_view, View::Host, rules, matched);
-    }
-    for &(index, view) in matched.iter() {
-        let Some(rule) = rules.get(index) else { continue };
-        totals.matches += 1;
-        let admission = caps.admit(index, rule, event.meta.time_ns);
-        if let Some(before) = admission.before {
-            tell(rules, output, totals, before);
-        }
-        if !admission.admitted {
-            totals.held_back += 1;
-            continue;
-        }
-        totals.alerts += 1;
-        let event = match (view, &host_view) {
-            (View::Host, Some(host_view)) => host_view,
-            (View::Host, None) | (View::Task, _) => event,
-        };
-        output.alert(&Hit { rule, event, view });
-    }
-}
-
-/// Adds the rules that match and have not matched yet: one alert, however many names a file has.
-fn evaluate(
-    enriched: &Enriched<'_>,
-    event: &Event<'_>,
-    view: View,
-    rules: &RuleSet,
-    matched: &mut Vec<(RuleIndex, View)>,
-) {
-    let mut add = |index: RuleIndex| {
-        if !matched.iter().any(|(known, _)| *known == index) {
-            matched.push((index, view));
-        }
-    };
-    rules.matches(event, &mut add);
-    if enriched.image_lost {
-        rules.matches(&Unproven(event), &mut add);
-    }
-}
-
-fn tell<O: Output>(rules: &RuleSet, output: &mut O, totals: &mut Totals, held_back: HeldBack) {
-    if let Some(rule) = rules.get(held_back.rule) {
-        totals.alerts += 1;
-        output.held_back(rule, held_back.count, held_back.last_ns);
-    }
-}
-
-/// An event whose process has an executable that we do not know. Rules that fall silent when there is none must not do
-/// so because we lost it: they see one that equals nothing.
-struct Unproven<'a, 'e>(&'a Event<'e>);
-
-impl Record for Unproven<'_, '_> {
-    fn value(&self, id: FieldId) -> Value<'_> {
-        match self.0.value(id) {
-            // No file name holds a NUL, so that no pattern but a bare wildcard is satisfied.
-            Value::Absent if id == field::PROCESS_EXECUTABLE || id == field::PROCESS_NAME => {
-                Value::Keyword(b"\0")
-            }
-            known => known,
+        if let Some(enriched) = self.enricher.event(&wire) {
+            self.matcher.event(&enriched);
         }
     }
 }

@@ -2,8 +2,10 @@
 
 mod caps;
 mod engine;
+mod matcher;
 mod output;
 mod scan;
+mod several;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -20,7 +22,9 @@ use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 pub(crate) use engine::Engine;
-pub(crate) use output::{Hit, Output, View};
+#[cfg(test)]
+pub(crate) use output::Kept;
+pub(crate) use output::{Hit, Output, SeveralHit, View};
 pub(crate) use source::RecordSource;
 pub(crate) use totals::Totals;
 
@@ -103,7 +107,7 @@ pub(crate) async fn run<S: RecordSource, O: Output>(
                 since_round += 1;
                 if since_round >= POLLS_PER_ROUND {
                     since_round = 0;
-                    engine.tick();
+                    engine.tick(more_wait);
                 }
             }
             Input::Stop => break,

@@ -1,6 +1,8 @@
 //! What the pipeline hands on.
 
-use sensor_ecs::Event;
+use std::sync::Arc;
+
+use sensor_ecs::{Action, Event};
 use sensor_eql::LoadedRule;
 
 /// Which of a file's names satisfied the rule.
@@ -21,6 +23,29 @@ pub(crate) struct Hit<'a> {
     pub(crate) view: View,
 }
 
+/// What is kept of an event for an alert that may come of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Kept {
+    /// As the output wants it.
+    pub(crate) bytes: Box<[u8]>,
+    pub(crate) action: Action,
+    pub(crate) time_ns: i64,
+    /// `event.sequence`
+    pub(crate) sequence: u64,
+    /// The view in which it concerned a rule.
+    pub(crate) view: View,
+}
+
+/// Events that a rule matched together.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SeveralHit<'a> {
+    pub(crate) rule: &'a LoadedRule,
+    /// In stage order; `None` stands for an event that had to be missing.
+    pub(crate) events: &'a [Option<Arc<Kept>>],
+    /// The event that completed the match, unless time did.
+    pub(crate) current: Option<&'a Event<'a>>,
+}
+
 /// Takes events and alerts. Called on the hot path: it must not wait.
 pub(crate) trait Output {
     /// Every event.
@@ -28,6 +53,12 @@ pub(crate) trait Output {
 
     /// A hit within the rule's cap.
     fn alert(&mut self, hit: &Hit<'_>);
+
+    /// What an alert will need of an event that may become part of one.
+    fn keep(&self, event: &Event<'_>, view: View) -> Box<[u8]>;
+
+    /// A hit of several events, or of a rule that remembers events, within the rule's cap.
+    fn alert_of_several(&mut self, hit: &SeveralHit<'_>);
 
     /// What a rule's cap held back in an interval that is over; `event` is the last that it raised or held back.
     fn held_back(&mut self, rule: &LoadedRule, count: u64, last_ns: i64);

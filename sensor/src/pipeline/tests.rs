@@ -1,5 +1,8 @@
 //! Recorded bytes to alerts, with the rule that ships, on no kernel at all.
 
+mod several;
+
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -23,6 +26,10 @@ struct Kept {
     events: Vec<String>,
     alerts: Vec<String>,
     held_back: Vec<u64>,
+    /// Alerts of several events: what was kept of each.
+    several: Vec<String>,
+    /// Events that something was kept of.
+    keeps: Cell<usize>,
 }
 
 fn field(event: &Event<'_>, name: &str) -> String {
@@ -57,6 +64,19 @@ impl Output for Kept {
         self.alerts.push(format!("{:?} {}", hit.view, said.join(" ")));
     }
 
+    fn keep(&self, event: &Event<'_>, view: View) -> Box<[u8]> {
+        self.keeps.set(self.keeps.get() + 1);
+        let said = ["event.action", "file.path", "process.executable"].map(|name| field(event, name));
+        format!("{view:?} {}", said.join(" ")).into_bytes().into()
+    }
+
+    fn alert_of_several(&mut self, hit: &SeveralHit<'_>) {
+        let text = |kept: &output::Kept| String::from_utf8_lossy(&kept.bytes).into_owned();
+        let said = hit.events.iter().map(|kept| kept.as_deref().map_or_else(|| "nothing".to_owned(), text));
+        let end = if hit.current.is_some() { "" } else { ", by time" };
+        self.several.push(format!("{}{end}", said.collect::<Vec<_>>().join(", ")));
+    }
+
     fn held_back(&mut self, _rule: &LoadedRule, count: u64, _last_ns: i64) {
         self.held_back.push(count);
     }
@@ -82,6 +102,10 @@ fn shipped_rules() -> RuleSet {
 }
 
 fn engine(root: &Path) -> Engine<Kept> {
+    engine_with(root, shipped_rules())
+}
+
+fn engine_with(root: &Path, rules: RuleSet) -> Engine<Kept> {
     std::fs::create_dir_all(root.join("etc")).unwrap();
     std::fs::write(root.join("etc/passwd"), "root:x:0:0::/:/bin/sh\n").unwrap();
     let sources = Sources { root: root.into(), proc_root: root.join("proc") };
@@ -90,7 +114,7 @@ fn engine(root: &Path) -> Engine<Kept> {
         version: b"0".as_slice().into(),
         namespace: b"default".as_slice().into(),
     };
-    Engine::new(Enricher::new(&sources, agent.into(), 1 << 20).unwrap(), shipped_rules(), Kept::default(), 0)
+    Engine::new(Enricher::new(&sources, agent.into(), 1 << 20).unwrap(), rules, Kept::default(), 0)
 }
 
 /// Runs records through an engine that finds no process in `/proc`.

@@ -7,6 +7,7 @@ use sensor_ecs::Action;
 
 use crate::enrich::EnrichStats;
 
+use super::several::SeveralTotals;
 use super::source::LostByKind;
 
 /// Counts of one run.
@@ -30,6 +31,8 @@ pub(crate) struct Totals {
     pub(crate) own: u64,
     /// What the kernel could not deliver; absent when its counters could not be read.
     pub(crate) lost: Option<LostByKind>,
+    /// The state of rules that look at several events; absent when there is none.
+    pub(crate) several: Option<SeveralTotals>,
     /// How often the process table had to be put right.
     pub(crate) enrich: EnrichStats,
 }
@@ -64,6 +67,9 @@ impl fmt::Display for Totals {
         write_list(f, shown.map(|(action, count)| (action.name(), count)))?;
         write!(f, "\nmatches    {}", self.matches)?;
         write_list(f, [("alerts", self.alerts), ("held back by max_signals", self.held_back)].into_iter())?;
+        if let Some(several) = &self.several {
+            write!(f, "\nstate      {several}")?;
+        }
         let enrich = &self.enrich;
         let odd = [
             ("events without their image", self.degraded),
@@ -124,6 +130,11 @@ mod tests {
              matches    3: alerts 2, held back by max_signals 1\n\
              lost       5: file_create 4, exec 1"
         );
+        totals.several = Some(SeveralTotals { rules: 2, evicted: 5, late: 1, ..SeveralTotals::default() });
+        assert!(totals.to_string().contains(
+            "\nstate      rules on several events 2, keys held 0, bytes 0, expired 0, evicted 5, \
+             combinations left out 0, late events 1\n"
+        ));
         totals.undecodable = 7;
         totals.lost = None;
         assert!(totals.to_string().contains("\nnoted      undecodable records 7\nlost       unknown"));

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use sensor_ecs::{Document, OpenSchema};
-use sensor_eql::{Correlator, Limits, Match, RuleIndex, RuleSet};
+use sensor_eql::{Correlator, Limits, Match, RuleIndex, RuleSet, Selection};
 
 use crate::cli::args::{ReplayArgs, ReplayFormat};
 use crate::cli::events::Events;
@@ -87,6 +87,8 @@ struct Replay<'r> {
     schema: &'r OpenSchema,
     rules: &'r RuleSet,
     correlator: Correlator<EventName>,
+    /// Every rule, whatever data stream it reads.
+    every: Selection,
     totals: Totals,
     /// Rules that the event in hand has satisfied.
     matched: Vec<RuleIndex>,
@@ -95,7 +97,8 @@ struct Replay<'r> {
 impl<'r> Replay<'r> {
     fn new(schema: &'r OpenSchema, rules: &'r RuleSet) -> Self {
         let correlator = Correlator::new(rules, Limits::default());
-        Self { schema, rules, correlator, totals: Totals::default(), matched: Vec::new() }
+        let every = rules.select(|_| true);
+        Self { schema, rules, correlator, every, totals: Totals::default(), matched: Vec::new() }
     }
 
     fn all(&mut self, events: &mut Events<'_>, out: &mut impl Write) -> Result<(), End> {
@@ -109,11 +112,12 @@ impl<'r> Replay<'r> {
     fn event(&mut self, number: u64, document: &Document, out: &mut impl Write) -> io::Result<()> {
         self.totals.events += 1;
         self.totals.malformed += document.malformed() as u64;
-        let Self { rules, correlator, totals, matched, .. } = self;
+        let Self { rules, correlator, every, totals, matched, .. } = self;
         let name = event_name(number, document.id());
         let mut result = Ok(());
         matched.clear();
-        correlator.push(rules, document, &name, name.len() + NAME_BYTES_EXTRA, &mut |found| {
+        let weight = name.len() + NAME_BYTES_EXTRA;
+        correlator.push(rules, document, &name, weight, &mut |found| {
             matched.push(found.rule);
             totals.matches += 1;
             if result.is_ok() {
@@ -128,6 +132,12 @@ impl<'r> Replay<'r> {
                     if result.is_ok() {
                         result = write_match(rules, &Match { rule, events: &[Some(name.clone())] }, out);
                     }
+                }
+            });
+            correlator.push_again(&view, every, &mut || (name.clone(), weight), &mut |found| {
+                totals.matches += 1;
+                if result.is_ok() {
+                    result = write_match(rules, &found, out);
                 }
             });
         }

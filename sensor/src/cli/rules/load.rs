@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 use sensor_ecs::{Ecs, Field, FieldId, Schema};
+use sensor_eql::ast::{Pipe, Query};
 use sensor_eql::diag::Located;
-use sensor_eql::{Kind, ListedRule, LoadedRule, Origin, RuleSet};
+use sensor_eql::{ListedRule, LoadedRule, Origin, RuleSet};
 
 use super::find::Found;
 use crate::cli::say::{count, note};
@@ -108,12 +109,26 @@ pub fn load_for_run(user: &[PathBuf], strict: bool) -> anyhow::Result<RuleSet> {
     let rules = Rules::load(user, Choice::UserAndShipped, &Ecs)?;
     rules.vet(user, strict)?;
     note(format_args!("sensor: {}", rules.summary()));
+    let histories = rules.set.rules().iter().filter_map(|rule| rule.rule.new_terms.as_ref());
+    let (learning, longest) = histories.fold((0, 0), |(n, ns), terms| (n + 1, terms.history_ns.max(ns)));
+    if learning > 0 {
+        note(format_args!(
+            "sensor: {} on new terms: silent while learning what is not new, for {} h at most after each start",
+            count(learning, "rule"),
+            longest / HOUR_NS
+        ));
+    }
     Ok(rules.set)
 }
 
 fn is_replacement(warning: &Located) -> bool {
     warning.diagnostic.cause.as_deref() == Some("same rule_id")
 }
+
+/// The data streams that live events go to.
+const STREAMS: [&str; 2] = ["logs-endpoint.events.file-default", "logs-endpoint.events.process-default"];
+
+const HOUR_NS: i64 = 3_600_000_000_000;
 
 /// The schema of live events that remembers what a rule asks for.
 #[derive(Default)]
@@ -151,8 +166,12 @@ impl Schema for Asked {
 #[must_use]
 pub fn obstacles(rule: &LoadedRule) -> Vec<String> {
     let mut obstacles = Vec::new();
-    if rule.compiled.kind() != Kind::Event {
-        obstacles.push("looks at several events: matched by replay, not yet on live events".to_owned());
+    if !STREAMS.iter().any(|stream| rule.rule.reads(stream)) {
+        obstacles.push(format!("reads {}, which this sensor does not write", rule.rule.indices.join(", ")));
+    }
+    if sensor_eql::parse(&rule.rule.query).is_ok_and(|query| has_tail(&query)) {
+        obstacles
+            .push("asks for the last matches, and live events have no end: matched by replay".to_owned());
     }
     let categories = rule.compiled.categories().unwrap_or_default();
     let foreign: Vec<String> = categories
@@ -182,6 +201,16 @@ pub fn obstacles(rule: &LoadedRule) -> Vec<String> {
         obstacles.push(format!("asks for {}, which this sensor never fills", unfilled.join(", ")));
     }
     obstacles
+}
+
+fn has_tail(query: &Query) -> bool {
+    let pipes = match query {
+        // A single event is matched for itself, whatever comes after it.
+        Query::Event(_) => return false,
+        Query::Sequence(sequence) => &sequence.pipes,
+        Query::Sample(sample) => &sample.pipes,
+    };
+    pipes.iter().any(|pipe| matches!(pipe, Pipe::Tail(_)))
 }
 
 /// A listed rule as one line.

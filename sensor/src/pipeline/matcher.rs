@@ -1,0 +1,201 @@
+//! What the rules make of an event, and what becomes of their hits.
+
+use std::sync::Arc;
+
+use sensor_ecs::{Action, Event, FieldId, Record, Value, field};
+use sensor_eql::{RuleIndex, RuleSet, Selection};
+
+use crate::enrich::Enriched;
+
+use super::caps::{Caps, HeldBack};
+use super::output::{Hit, Kept, Output, SeveralHit, View};
+use super::several::{Found, Several};
+use super::totals::Totals;
+
+/// The rules with their state, and where their hits go.
+#[derive(Debug)]
+pub(super) struct Matcher<O> {
+    pub(super) rules: RuleSet,
+    /// Rules that read the data stream of file events, and of process events.
+    on_files: Selection,
+    on_processes: Selection,
+    pub(super) output: O,
+    pub(super) totals: Totals,
+    caps: Caps,
+    /// Absent when no rule looks at several events.
+    pub(super) several: Option<Several>,
+    matched: Vec<(RuleIndex, View)>,
+    found: Vec<Found>,
+    last_time_ns: i64,
+}
+
+/// The name of the data stream of an action's events.
+fn data_stream(action: Action, namespace: &str) -> String {
+    format!("logs-{}-{namespace}", action.dataset())
+}
+
+impl<O: Output> Matcher<O> {
+    pub(super) fn new(rules: RuleSet, output: O, namespace: &str) -> Self {
+        let reading = |action| {
+            let stream = data_stream(action, namespace);
+            rules.select(|loaded| loaded.rule.reads(&stream))
+        };
+        Self {
+            on_files: reading(Action::Creation),
+            on_processes: reading(Action::Exec),
+            several: Several::new(&rules),
+            rules,
+            output,
+            totals: Totals::default(),
+            caps: Caps::default(),
+            matched: Vec::new(),
+            found: Vec::new(),
+            last_time_ns: 0,
+        }
+    }
+
+    /// Counts an event, hands it on, and raises what the rules make of it.
+    pub(super) fn event(&mut self, enriched: &Enriched<'_>) {
+        let event = &enriched.event;
+        self.last_time_ns = self.last_time_ns.max(event.meta.time_ns);
+        self.totals.count(event.meta.action);
+        self.totals.degraded += u64::from(enriched.image_lost);
+        self.output.event(event);
+
+        self.matched.clear();
+        self.look(enriched, event, View::Task);
+        // A rule on /etc/apt/apt.conf.d/* must not be blinded by `chroot /etc`.
+        let host_view = enriched.host_view();
+        if let Some(host_view) = &host_view {
+            self.look(enriched, host_view, View::Host);
+        }
+        let in_view = |view| match (view, &host_view) {
+            (View::Host, Some(host_view)) => host_view,
+            (View::Host, None) | (View::Task, _) => event,
+        };
+        for at in 0..self.matched.len() {
+            let Some((index, view)) = self.matched.get(at).copied() else { break };
+            if self.admit(index, event.meta.time_ns)
+                && let Some(rule) = self.rules.get(index)
+            {
+                self.output.alert(&Hit { rule, event: in_view(view), view });
+            }
+        }
+        self.raise_found(|kept| (kept.sequence == event.meta.sequence).then(|| in_view(kept.view)));
+    }
+
+    /// Finds the rules that match and have not matched yet: one alert, however many names a file has.
+    fn look(&mut self, enriched: &Enriched<'_>, event: &Event<'_>, view: View) {
+        let Self { rules, matched, several, output, found, on_files, on_processes, .. } = self;
+        let selection = if event.meta.action.is_file() { on_files } else { on_processes };
+        let mut add = |index: RuleIndex| {
+            if !matched.iter().any(|(known, _)| *known == index) {
+                matched.push((index, view));
+            }
+        };
+        rules.matches_selected(event, selection, &mut add);
+        if enriched.image_lost {
+            rules.matches_selected(&Unproven(event), selection, &mut add);
+        }
+        let Some(several) = several else { return };
+        let keep = || Kept {
+            bytes: output.keep(event, view),
+            action: event.meta.action,
+            time_ns: event.meta.time_ns,
+            sequence: event.meta.sequence,
+            view,
+        };
+        match view {
+            View::Task => several.event(event, event.meta.time_ns, selection, keep, found),
+            View::Host => several.look_again(event, selection, keep, found),
+        }
+        if enriched.image_lost {
+            several.look_again(&Unproven(event), selection, keep, found);
+        }
+    }
+
+    /// What passes with time rather than with events; see [`Several::advance`].
+    pub(super) fn tick(&mut self, now_ns: Option<i64>) {
+        self.advance(now_ns);
+        self.close_caps(self.last_time_ns);
+    }
+
+    /// Raises what only waited for the end.
+    pub(super) fn finish(&mut self, now_ns: i64) {
+        self.advance(Some(now_ns));
+        self.close_caps(i64::MAX);
+        self.output.flush();
+        self.totals.several = self.several.as_ref().map(|several| several.totals(&self.rules));
+    }
+
+    fn advance(&mut self, now_ns: Option<i64>) {
+        if let Some(several) = &mut self.several {
+            several.advance(now_ns, &mut self.found);
+            self.raise_found(|_| None);
+        }
+    }
+
+    /// Raises what rules on several events have found; `current` is the event in hand if it is this one.
+    fn raise_found<'e>(&mut self, current: impl Fn(&Kept) -> Option<&'e Event<'e>>) {
+        if self.found.is_empty() {
+            return;
+        }
+        let mut found = std::mem::take(&mut self.found);
+        for Found { rule: index, events } in found.drain(..) {
+            let kept = || events.iter().flatten().map(Arc::as_ref);
+            let Some(time_ns) = kept().map(|kept| kept.time_ns).max() else { continue };
+            if self.admit(index, time_ns)
+                && let Some(rule) = self.rules.get(index)
+            {
+                let current = kept().find_map(&current);
+                self.output.alert_of_several(&SeveralHit { rule, events: &events, current });
+            }
+        }
+        self.found = found;
+    }
+
+    /// Counts a hit; says whether it becomes an alert.
+    fn admit(&mut self, index: RuleIndex, time_ns: i64) -> bool {
+        let Self { rules, output, totals, caps, .. } = self;
+        let Some(rule) = rules.get(index) else { return false };
+        totals.matches += 1;
+        let admission = caps.admit(index, rule, time_ns);
+        if let Some(before) = admission.before {
+            tell(rules, output, totals, before);
+        }
+        if admission.admitted {
+            totals.alerts += 1;
+        } else {
+            totals.held_back += 1;
+        }
+        admission.admitted
+    }
+
+    fn close_caps(&mut self, until_ns: i64) {
+        let Self { rules, output, totals, caps, .. } = self;
+        caps.close_until(until_ns, rules.rules(), &mut |held_back| tell(rules, output, totals, held_back));
+    }
+}
+
+fn tell<O: Output>(rules: &RuleSet, output: &mut O, totals: &mut Totals, held_back: HeldBack) {
+    if let Some(rule) = rules.get(held_back.rule) {
+        totals.alerts += 1;
+        output.held_back(rule, held_back.count, held_back.last_ns);
+    }
+}
+
+/// An event whose process has an executable that we do not know. Rules that fall silent when there is none must not do
+/// so because we lost it: they see one that equals nothing.
+struct Unproven<'a, 'e>(&'a Event<'e>);
+
+impl Record for Unproven<'_, '_> {
+    fn value(&self, id: FieldId) -> Value<'_> {
+        match self.0.value(id) {
+            // No file name holds a NUL, so that no pattern but a bare wildcard is satisfied.
+            Value::Absent if id == field::PROCESS_EXECUTABLE || id == field::PROCESS_NAME => {
+                Value::Keyword(b"\0")
+            }
+            known => known,
+        }
+    }
+}

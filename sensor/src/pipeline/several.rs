@@ -1,0 +1,136 @@
+//! Rules that look at several events: what is kept from event to event, within bounds, and what they find.
+
+use std::fmt;
+use std::sync::Arc;
+
+use sensor_ecs::Record;
+use sensor_eql::{Correlator, Kind, Limits, Match, RuleIndex, RuleSet, Selection};
+
+use super::output::Kept;
+
+/// Bytes that all rules together may keep; each has its share.
+const STATE_BYTES_MAX: usize = 128 << 20;
+/// The share of a rule when there are very many.
+const STATE_BYTES_OF_RULE_MIN: usize = 512 << 10;
+
+/// A match, until it is handed on.
+#[derive(Clone, Debug)]
+pub(super) struct Found {
+    pub(super) rule: RuleIndex,
+    /// In stage order; `None` stands for an event that had to be missing.
+    pub(super) events: Vec<Option<Arc<Kept>>>,
+}
+
+/// The state of these rules.
+#[derive(Debug)]
+pub(super) struct Several {
+    correlator: Correlator<Arc<Kept>>,
+    rules: usize,
+    /// Time of the last event.
+    event_ns: i64,
+}
+
+/// What the state came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SeveralTotals {
+    /// Rules that look at several events.
+    pub(crate) rules: usize,
+    /// Combinations of keys held.
+    pub(crate) keys: usize,
+    /// Bytes held.
+    pub(crate) bytes: usize,
+    /// Keys dropped for want of room.
+    pub(crate) evicted: u64,
+    /// Keys dropped because one event had too many.
+    pub(crate) cut: u64,
+    /// Keys whose time was over.
+    pub(crate) expired: u64,
+    /// Events that came after later ones; counted for each rule that they concerned.
+    pub(crate) late: u64,
+}
+
+impl fmt::Display for SeveralTotals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { rules, keys, bytes, evicted, cut, expired, late } = self;
+        write!(
+            f,
+            "rules on several events {rules}, keys held {keys}, bytes {bytes}, expired {expired}, \
+             evicted {evicted}, combinations left out {cut}, late events {late}"
+        )
+    }
+}
+
+impl Several {
+    /// Nothing at all if no rule needs it.
+    pub(super) fn new(rules: &RuleSet) -> Option<Self> {
+        let count = rules.rules().iter().filter(|rule| rule.compiled.kind() != Kind::Event).count();
+        let share = STATE_BYTES_MAX.checked_div(count)?;
+        let limits = Limits::default();
+        let bytes_max = share.clamp(STATE_BYTES_OF_RULE_MIN, limits.bytes_max);
+        Some(Self::with_limits(rules, count, Limits { bytes_max, ..limits }))
+    }
+
+    pub(super) fn with_limits(rules: &RuleSet, count: usize, limits: Limits) -> Self {
+        Self { correlator: Correlator::new(rules, limits), rules: count, event_ns: 0 }
+    }
+
+    /// Takes the next event, as its document shows it.
+    pub(super) fn event(
+        &mut self,
+        record: &impl Record,
+        time_ns: i64,
+        selection: &Selection,
+        keep: impl Fn() -> Kept,
+        found: &mut Vec<Found>,
+    ) {
+        self.event_ns = time_ns;
+        self.correlator
+            .push_stateful(record, selection, &mut || weighed(keep()), &mut |hit| add(&hit, found));
+    }
+
+    /// Takes another look at the same event, for rules that it did not concern so far.
+    pub(super) fn look_again(
+        &mut self,
+        record: &impl Record,
+        selection: &Selection,
+        keep: impl Fn() -> Kept,
+        found: &mut Vec<Found>,
+    ) {
+        self.correlator.push_again(record, selection, &mut || weighed(keep()), &mut |hit| add(&hit, found));
+    }
+
+    /// Lets time pass without events: up to `now_ns`, or, while records wait and so nobody knows what is still
+    /// missing, up to the last event.
+    pub(super) fn advance(&mut self, now_ns: Option<i64>, found: &mut Vec<Found>) {
+        let now_ns = now_ns.unwrap_or(self.event_ns);
+        self.correlator.advance(now_ns, &mut |hit| add(&hit, found));
+    }
+
+    /// What the state came to; says which rules lost something.
+    pub(super) fn totals(&self, rules: &RuleSet) -> SeveralTotals {
+        let mut totals = SeveralTotals { rules: self.rules, ..SeveralTotals::default() };
+        for (index, stats) in self.correlator.stats() {
+            totals.keys += stats.keys;
+            totals.bytes += stats.bytes;
+            totals.evicted += stats.evicted;
+            totals.cut += stats.combinations_cut;
+            totals.expired += stats.expired;
+            totals.late += stats.late;
+            let lost = stats.evicted + stats.combinations_cut;
+            if let Some(loaded) = rules.get(index).filter(|_| lost > 0) {
+                tracing::warn!("{}: {lost} partial matches did not fit in memory", loaded.rule.id);
+            }
+        }
+        totals
+    }
+}
+
+fn weighed(kept: Kept) -> (Arc<Kept>, usize) {
+    // Beside the counters of the shared pointer.
+    let weight = kept.bytes.len() + size_of::<Kept>() + 2 * size_of::<usize>();
+    (Arc::new(kept), weight)
+}
+
+fn add(hit: &Match<'_, Arc<Kept>>, found: &mut Vec<Found>) {
+    found.push(Found { rule: hit.rule, events: hit.events.to_vec() });
+}
