@@ -296,7 +296,9 @@ fn accelerate(command: &mut Command, spec: &Spec) {
     } else if env::var_os("SENSOR_VM_ACCEL").is_some_and(|accel| accel == "kvm") {
         command.args(["-accel", "kvm", "-cpu", "host", "-smp", &spec.smp.to_string()]);
     } else {
-        command.args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", &spec.smp.to_string()]);
+        // With a thread for each CPU, the kernel's patching of its own code on one can reach another half-translated:
+        // a panic in one boot of some dozens. One thread for all is not slower on a small host.
+        command.args(["-accel", "tcg,thread=single", "-cpu", "max", "-smp", &spec.smp.to_string()]);
     }
 }
 
