@@ -1,5 +1,6 @@
 //! What is wrong with a query or a rule file, where, why, and what would fix it.
 
+use std::borrow::Cow;
 use std::fmt;
 
 /// A byte range of the text that was parsed.
@@ -213,21 +214,40 @@ impl fmt::Display for Located {
         };
         let number = self.line.to_string();
         let gutter = " ".repeat(number.len());
-        writeln!(f, "{kind}: {}", d.message)?;
-        writeln!(f, "{gutter}--> {}:{}:{}", self.file, self.line, self.column)?;
+        writeln!(f, "{kind}: {}", printable(&d.message))?;
+        writeln!(f, "{gutter}--> {}:{}:{}", printable(&self.file), self.line, self.column)?;
         writeln!(f, "{gutter} |")?;
-        writeln!(f, "{number} | {}", self.source_line)?;
-        let carets = "^".repeat(self.width.min(200));
-        write!(f, "{gutter} | {}{carets}", " ".repeat(self.column.saturating_sub(1)))?;
+        // Of a line that is longer than any screen, what surrounds the place.
+        let skipped = self.column.saturating_sub(SHOWN_COLUMNS_MAX / 2);
+        let skipped = if self.source_line.chars().count() > SHOWN_COLUMNS_MAX { skipped } else { 0 };
+        let shown: String = self.source_line.chars().skip(skipped).take(SHOWN_COLUMNS_MAX).collect();
+        writeln!(f, "{number} | {shown}")?;
+        let indent = self.column.saturating_sub(1 + skipped);
+        let carets = "^".repeat(self.width.min(SHOWN_COLUMNS_MAX.saturating_sub(indent)).max(1));
+        write!(f, "{gutter} | {}{carets}", " ".repeat(indent))?;
         if let Some(cause) = &d.cause {
-            write!(f, " {cause}")?;
+            write!(f, " {}", printable(cause))?;
         }
         writeln!(f)?;
         if let Some(help) = &d.help {
-            writeln!(f, "{gutter} = help: {help}")?;
+            writeln!(f, "{gutter} = help: {}", printable(help))?;
         }
         Ok(())
     }
+}
+
+/// Columns of a source line that a diagnostic prints.
+const SHOWN_COLUMNS_MAX: usize = 200;
+
+/// Text from a file or a file's name, with control characters escaped: it can neither drive a terminal nor pass for
+/// another line.
+#[must_use]
+pub fn printable(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(char::is_control) {
+        return Cow::Borrowed(text);
+    }
+    let escape = |c: char| -> String { if c.is_control() { c.escape_default().collect() } else { c.into() } };
+    Cow::Owned(text.chars().map(escape).collect())
 }
 
 /// The candidate closest to `wanted`, if one is close enough to be a likely typing error.
@@ -265,6 +285,19 @@ fn distance(a: &str, b: &str, limit: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_that_is_too_long_is_shown_around_the_place() {
+        let text = format!("{}!{}", "a".repeat(5_000), "b".repeat(5_000));
+        let shown = SourceFile::new("long\n.toml", &text)
+            .locate(&Diagnostic::error(Span::new(5_000, 5_001), "here"))
+            .to_string();
+        let lines: Vec<&str> = shown.lines().collect();
+        assert_eq!(lines[1], " --> long\\n.toml:1:5001");
+        let caret = lines[4].find('^').unwrap();
+        assert_eq!(lines[3].as_bytes()[caret], b'!', "{shown}");
+        assert!(shown.len() < 700, "{} bytes", shown.len());
+    }
 
     #[test]
     fn caret_points_at_the_span() {

@@ -322,8 +322,13 @@ fn read_rule(value: &Spanned<DeValue<'_>>, text: &str, found: &mut Findings) -> 
         Some(raw) => map_string(text, span_of(raw), &query),
         None => OffsetMap::Identity,
     };
+    let id = table.required("rule_id", found);
+    if id.chars().any(char::is_control) {
+        // It names the rule on lines of text that programs read.
+        found.push(Diagnostic::error(table.span_at("rule_id"), "`rule_id` must not have control characters"));
+    }
     let rule = Rule {
-        id: table.required("rule_id", found),
+        id,
         name: table.required("name", found),
         description: table.text("description", found).unwrap_or_default(),
         authors: table.texts("author", found),

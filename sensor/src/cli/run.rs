@@ -27,17 +27,20 @@ const NAMESPACE: &str = "default";
 /// When it cannot start.
 pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     log_to_stderr();
-    let rules = load_for_run(&args.rules, args.strict)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("the event loop cannot be made")?;
-    runtime.block_on(record(&args, rules))
+    // First of all: a signal from now on ends the sensor in order.
+    let stop = {
+        let _context = runtime.enter();
+        Stop::listen().context("signals cannot be received")?
+    };
+    let rules = load_for_run(&args.rules, args.strict)?;
+    runtime.block_on(record(&args, rules, stop))
 }
 
-async fn record(args: &RunArgs, rules: RuleSet) -> anyhow::Result<ExitCode> {
-    // Before anything is attached: a signal from now on ends the sensor in order.
-    let mut stop = Stop::listen().context("signals cannot be received")?;
+async fn record(args: &RunArgs, rules: RuleSet, mut stop: Stop) -> anyhow::Result<ExitCode> {
     let mut kernel =
         Kernel::load(&KernelOptions { ring_bytes: args.ring_bytes, diagnostics: args.kernel_diagnostics })?;
     let since_ns = boot_ns_now();

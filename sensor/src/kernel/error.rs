@@ -29,19 +29,19 @@ pub(crate) enum KernelError {
     UserNamespace,
     /// The kernel does not describe its types.
     #[error("{BTF_PATH}: {0}: the kernel's BTF is needed to find its structures (CONFIG_DEBUG_INFO_BTF)")]
-    NoBtf(#[source] io::Error),
+    NoBtf(io::Error),
     /// It does, but not so that it can be read.
     #[error("{BTF_PATH}: {0}")]
-    BadBtf(#[from] BtfError),
+    BadBtf(BtfError),
     /// aya could not read it.
     #[error("{BTF_PATH}: {0}")]
-    AyaBtf(#[from] aya::BtfError),
+    AyaBtf(aya::BtfError),
     /// The kernel's structures are not those that the programs know.
     #[error("this kernel lacks structure members that the programs read: {}", .0.join(", "))]
     MissingFields(Vec<String>),
     /// The object does not load.
     #[error("the eBPF object does not load: {}", chain(.0))]
-    Load(#[from] aya::EbpfError),
+    Load(aya::EbpfError),
     /// The object is not the one that this sensor was built with.
     #[error("the eBPF object is damaged: {0}")]
     Object(String),
@@ -59,6 +59,25 @@ pub(crate) enum KernelError {
     /// The programs' own diagnostics cannot be read.
     #[error("the programs' diagnostics cannot be read: {0}")]
     Logger(String),
+}
+
+// Messages hold their causes: a chain printed on top would repeat them, so none is marked as a source.
+impl From<BtfError> for KernelError {
+    fn from(error: BtfError) -> Self {
+        Self::BadBtf(error)
+    }
+}
+
+impl From<aya::BtfError> for KernelError {
+    fn from(error: aya::BtfError) -> Self {
+        Self::AyaBtf(error)
+    }
+}
+
+impl From<aya::EbpfError> for KernelError {
+    fn from(error: aya::EbpfError) -> Self {
+        Self::Load(error)
+    }
 }
 
 /// An error and its causes on one line, without what a cause repeats and without the verifier's log.

@@ -161,7 +161,7 @@ impl<O: Output> Matcher<O> {
         totals.matches += 1;
         let admission = caps.admit(index, rule, time_ns);
         if let Some(before) = admission.before {
-            tell(rules, output, totals, before);
+            tell(rules, output, before);
         }
         if admission.admitted {
             totals.alerts += 1;
@@ -172,14 +172,14 @@ impl<O: Output> Matcher<O> {
     }
 
     fn close_caps(&mut self, until_ns: i64) {
-        let Self { rules, output, totals, caps, .. } = self;
-        caps.close_until(until_ns, rules.rules(), &mut |held_back| tell(rules, output, totals, held_back));
+        let Self { rules, output, caps, .. } = self;
+        caps.close_until(until_ns, rules.rules(), &mut |held_back| tell(rules, output, held_back));
     }
 }
 
-fn tell<O: Output>(rules: &RuleSet, output: &mut O, totals: &mut Totals, held_back: HeldBack) {
+/// The notice is no alert of its own in the totals: alerts and what was held back are the matches.
+fn tell<O: Output>(rules: &RuleSet, output: &mut O, held_back: HeldBack) {
     if let Some(rule) = rules.get(held_back.rule) {
-        totals.alerts += 1;
         output.held_back(rule, held_back.count, held_back.last_ns);
     }
 }

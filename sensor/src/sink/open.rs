@@ -114,7 +114,7 @@ fn end_torn_line(path: &Path, mut file: &File) -> io::Result<()> {
 fn explain(path: &Path, cause: &io::Error) -> String {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if cause.raw_os_error() == Some(libc::ELOOP) {
-        "it is a symbolic link, which is never followed".to_owned()
+        "it is a symbolic link, which is never followed (for standard output use -)".to_owned()
     } else if cause.kind() == io::ErrorKind::NotFound && !parent.is_dir() {
         format!("the directory {} does not exist", parent.display())
     } else if cause.raw_os_error() == Some(libc::ENXIO) {

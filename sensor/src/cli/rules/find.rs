@@ -1,8 +1,9 @@
 //! Rule files: those that the user names, and those that ship with the sensor.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Read as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -36,15 +37,16 @@ impl Found {
             self.take(path, origin, text);
             return Ok(());
         }
-        let mut files = Vec::new();
-        let mut directories = BTreeSet::new();
-        walk(path, &mut files, &mut directories)
-            .with_context(|| format!("rules {}: cannot be listed", path.display()))?;
-        if files.is_empty() {
+        let mut tree = Tree::default();
+        tree.walk(path).with_context(|| format!("rules {}: cannot be listed", path.display()))?;
+        if tree.files.is_empty() {
             bail!("rules {}: no rule file (*.toml) in it", path.display());
         }
-        files.sort();
-        for file in files {
+        // One directory that cannot be listed does not take the others with it.
+        self.unreadable
+            .extend(tree.unlisted.iter().map(|(path, cause)| unreadable(path, &cause.to_string())));
+        tree.files.sort();
+        for file in tree.files {
             match read(&file) {
                 Ok(text) => self.take(&file, origin, text),
                 Err(cause) => self.unreadable.push(unreadable(&file, &cause.to_string())),
@@ -93,28 +95,46 @@ fn unreadable(path: &Path, cause: &str) -> Located {
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
+    // A fifo that nobody writes to would hang the open, and the read.
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    let kind = file.metadata()?.file_type();
+    if kind.is_fifo() || kind.is_socket() {
+        return Err(io::Error::other("it is a fifo or a socket, not a file"));
+    }
     let mut text = Vec::new();
-    File::open(path)?.take(FILE_BYTES_MAX).read_to_end(&mut text)?;
+    file.take(FILE_BYTES_MAX).read_to_end(&mut text)?;
     Ok(text)
 }
 
 /// Rule files below a directory. Links to directories are followed, each directory once; hidden ones are not entered.
-fn walk(directory: &Path, files: &mut Vec<PathBuf>, seen: &mut BTreeSet<PathBuf>) -> io::Result<()> {
-    if !seen.insert(directory.canonicalize()?) {
-        return Ok(());
-    }
-    for entry in fs::read_dir(directory)? {
-        let path = entry?.path();
-        if path.is_dir() {
-            let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-            if !hidden {
-                walk(&path, files, seen)?;
-            }
-        } else if path.extension().is_some_and(|extension| extension == "toml") {
-            files.push(path);
+#[derive(Default)]
+struct Tree {
+    files: Vec<PathBuf>,
+    /// Directories that could not be listed.
+    unlisted: Vec<(PathBuf, io::Error)>,
+    /// Device and inode of directories already entered.
+    entered: BTreeSet<(u64, u64)>,
+}
+
+impl Tree {
+    fn walk(&mut self, directory: &Path) -> io::Result<()> {
+        let metadata = fs::metadata(directory)?;
+        if !self.entered.insert((metadata.dev(), metadata.ino())) {
+            return Ok(());
         }
+        for entry in fs::read_dir(directory)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+                if !hidden && let Err(cause) = self.walk(&path) {
+                    self.unlisted.push((path, cause));
+                }
+            } else if path.extension().is_some_and(|extension| extension == "toml") {
+                self.files.push(path);
+            }
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -163,11 +183,23 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_file_is_said_and_waits_for_nobody() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("a.toml"), "").unwrap();
+        let fifo = directory.path().join("f.toml");
+        rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        let mut found = Found::default();
+        found.add(directory.path(), Origin::User).unwrap();
+        assert_eq!(names(&found), ["a.toml"]);
+        assert!(found.unreadable[0].to_string().contains("f.toml"), "{}", found.unreadable[0]);
+        assert!(Found::default().add(&fifo, Origin::User).is_err());
+    }
+
+    #[test]
     fn the_rules_of_the_repository_are_embedded() {
-        let tree = Path::new(env!("CARGO_MANIFEST_DIR")).join("../rules");
-        let mut files = Vec::new();
-        walk(&tree, &mut files, &mut BTreeSet::new()).unwrap();
-        assert_eq!(files.len(), EMBEDDED.len());
+        let mut tree = Tree::default();
+        tree.walk(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../rules")).unwrap();
+        assert_eq!(tree.files.len(), EMBEDDED.len());
         assert!(
             EMBEDDED
                 .iter()

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::bail;
 use sensor_ecs::{Ecs, Field, FieldId, Schema};
 use sensor_eql::ast::{Pipe, Query};
-use sensor_eql::diag::Located;
+use sensor_eql::diag::{Located, printable};
 use sensor_eql::{ListedRule, LoadedRule, Origin, RuleSet};
 
 use super::find::Found;
@@ -84,8 +84,11 @@ impl Rules {
         if !user.is_empty() && users == 0 && broken > 0 {
             bail!("{files} broken, as said above, and no other rule was given");
         }
-        if self.set.rules().is_empty() {
-            bail!("there is no rule to run");
+        if self.set.rules().is_empty() || (!user.is_empty() && users == 0) {
+            for listed in self.set.listed() {
+                note(format_args!("{}", listed_line(listed)));
+            }
+            bail!("there is no rule to run among those that were given");
         }
         Ok(())
     }
@@ -93,8 +96,9 @@ impl Rules {
     /// One line: how many of what.
     #[must_use]
     pub fn summary(&self) -> String {
-        let loaded = count(self.set.rules().len() as u64, "rule");
-        let (listed, broken) = (self.set.listed().len(), self.broken());
+        let hindered = self.set.rules().iter().filter(|rule| !obstacles(rule).is_empty()).count();
+        let loaded = count((self.set.rules().len() - hindered) as u64, "rule");
+        let (listed, broken) = (self.set.listed().len() + hindered, self.broken());
         let warnings = count(self.set.warnings().len() as u64, "warning");
         format!("{loaded} loaded, {listed} listed, {broken} broken, {warnings}")
     }
@@ -218,5 +222,5 @@ fn has_tail(query: &Query) -> bool {
 pub(super) fn listed_line(rule: &ListedRule) -> String {
     let name = rule.name.as_deref().unwrap_or("-");
     let id = rule.id.as_deref().unwrap_or("-");
-    format!("listed  {id}  {name} ({}): {}", rule.path, rule.reason)
+    format!("listed  {}  {} ({}): {}", printable(id), printable(name), printable(&rule.path), rule.reason)
 }

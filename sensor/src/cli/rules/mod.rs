@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 pub use load::{Choice, Rules, load_for_run, obstacles};
 use sensor_ecs::Ecs;
+use sensor_eql::diag::printable;
 
 use super::args::RulesCheckArgs;
 use super::say::{note, print};
@@ -31,8 +32,8 @@ pub fn check(args: &RulesCheckArgs) -> anyhow::Result<ExitCode> {
             text,
             "{state}  {}  {} ({}):{version} {} {}",
             about.id,
-            about.name,
-            rule.path,
+            printable(&about.name),
+            printable(&rule.path),
             about.severity.as_str(),
             about.risk_score
         );
