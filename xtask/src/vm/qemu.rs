@@ -151,8 +151,14 @@ fn unpack(reader: &mut impl Read, dir: &Path) -> Result<()> {
     tar.args(["-xf", "-", "--no-same-owner", "-C"]).arg(dir).stdin(Stdio::piped());
     let mut child = tar.spawn().context("cannot run tar")?;
     if let Some(mut input) = child.stdin.take() {
-        io::copy(reader, &mut input)?;
+        match io::copy(reader, &mut input) {
+            // It may end at the archive's end mark, before the padding behind it; its status tells whether it was
+            // content.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+            copied => drop(copied?),
+        }
     }
+    io::copy(reader, &mut io::sink())?;
     let status = child.wait()?;
     if !status.success() {
         bail!("`{}` failed: {status}", cmd::line(&tar));
