@@ -44,6 +44,66 @@ fn the_shipped_rule_is_whole() {
     assert!(rule.threats[1].techniques.is_empty());
 }
 
+/// The quoted strings of a list of the shipped query, which begins after `opening`.
+fn shipped_list(opening: &str) -> Vec<&'static str> {
+    let (_, list) = SHIPPED.split_once(opening).unwrap();
+    let (list, _) = list.split_once(')').unwrap();
+    list.split('"').skip(1).step_by(2).collect()
+}
+
+#[test]
+fn every_entry_of_every_exclusion_of_the_shipped_rule_suppresses_and_its_near_miss_does_not() {
+    let schema = JsonSchema::ecs();
+    let set = RuleSet::load([source(Origin::Shipped, "apt.toml", SHIPPED)], &schema);
+    let alerts = |executable: &str, name: &str, file: serde_json::Value| {
+        let mut file = file;
+        file["path"] = format!("/etc/apt/apt.conf.d/{}", file["name"].as_str().unwrap()).into();
+        let document = serde_json::json!({
+            "event": {"category": ["file"], "action": "creation"},
+            "host": {"os": {"type": "linux"}},
+            "file": file,
+            "process": {"executable": executable, "name": name},
+        });
+        let mut hits = 0;
+        set.matches(&schema.document(&document), &mut |_| hits += 1);
+        hits == 1
+    };
+    let plain = || serde_json::json!({"name": "99evil"});
+    assert!(alerts("/usr/bin/sh", "sh", plain()));
+
+    let patterns = shipped_list("process.executable : (");
+    assert_eq!(patterns.len(), 8);
+    let prefixes: Vec<&str> = patterns.iter().map(|pattern| pattern.strip_suffix('*').unwrap()).collect();
+    for prefix in &prefixes {
+        assert!(!alerts(&format!("{prefix}x/y"), "y", plain()), "{prefix}");
+        assert!(!alerts(&prefix.to_uppercase(), "y", plain()), "{prefix} in capitals");
+        assert!(alerts(&format!("/x{prefix}x/y"), "y", plain()), "{prefix} in the middle");
+    }
+
+    let executables = shipped_list("process.executable in (");
+    assert_eq!(executables.len(), 46);
+    for executable in executables {
+        assert!(!alerts(executable, "x", plain()), "{executable}");
+        let covered = prefixes.iter().any(|prefix| executable.starts_with(prefix));
+        for near in [format!("{executable}x"), format!("/x{executable}"), executable.to_uppercase()] {
+            let also_covered = covered && !near.starts_with("/x");
+            assert_eq!(alerts(&near, "x", plain()), !also_covered, "{near}");
+        }
+    }
+
+    for name in shipped_list("process.name in (") {
+        assert!(!alerts("/opt/x", name, plain()), "{name}");
+        assert!(alerts("/opt/x", &format!("{name}x"), plain()), "{name}x");
+        assert!(alerts("/opt/x", &name.to_uppercase(), plain()), "{name} in capitals");
+    }
+    for extension in shipped_list("file.extension in (") {
+        let file = |extension: &str| serde_json::json!({"name": "99", "extension": extension});
+        assert!(!alerts("/usr/bin/sh", "sh", file(extension)), "{extension}");
+        assert!(alerts("/usr/bin/sh", "sh", file(&format!("{extension}x1"))), "{extension}x1");
+        assert!(alerts("/usr/bin/sh", "sh", file(&extension.to_uppercase())), "{extension} in capitals");
+    }
+}
+
 #[test]
 fn the_shipped_rule_warns_about_its_literal_star_at_its_place_in_the_file() {
     let set = load(vec![source(Origin::Shipped, "apt.toml", SHIPPED)]);
