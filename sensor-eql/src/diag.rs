@@ -251,7 +251,8 @@ pub fn printable(text: &str) -> Cow<'_, str> {
 }
 
 /// The candidate closest to `wanted`, if one is close enough to be a likely typing error.
-pub(crate) fn nearest<'a>(wanted: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+#[must_use]
+pub fn nearest<'a>(wanted: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let limit = (wanted.chars().count() / 3).clamp(1, 6);
     candidates.map(|c| (distance(wanted, c, limit), c)).filter(|(d, _)| *d <= limit).min().map(|(_, c)| c)
 }

@@ -5,6 +5,7 @@
 
 pub mod alert;
 pub mod cli;
+pub mod config;
 mod decode;
 mod enrich;
 mod kernel;

@@ -14,7 +14,10 @@ use super::document::{AlertId, write_alert, write_alert_of_several, write_held_b
 use super::text::{self, Colour};
 
 /// How alerts are written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
 pub enum Format {
     /// As text on a terminal, otherwise as NDJSON.
     #[default]

@@ -4,9 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use sensor_common::limits::RING_BYTES_DEFAULT;
-
 use crate::alert::Format;
+use crate::config::{Scope, check_ring_bytes};
 use crate::sink::Target;
 
 /// Kernel telemetry in Elastic's common schema, and Elastic's EQL rules matched on it.
@@ -35,11 +34,45 @@ pub enum Command {
     Replay(ReplayArgs),
     /// Say which fields recorded events have and which they lack, by kind of event.
     Coverage(CoverageArgs),
+    /// Look at the configuration.
+    Config {
+        /// What to do with it.
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+}
+
+/// The configuration of a command.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ConfigArg {
+    /// Configuration file; /etc/sensor/sensor.toml if there is one. Options on the command line win over it.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// `sensor config ...`.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Say what is wrong with a configuration file, its rules' ids and its exceptions.
+    Check(ConfigCheckArgs),
+    /// Print a configuration file that holds every key with its default, described.
+    Default,
+}
+
+/// `sensor config check`.
+#[derive(Clone, Debug, Args)]
+pub struct ConfigCheckArgs {
+    /// The file; /etc/sensor/sensor.toml if none is named.
+    #[arg(value_name = "FILE")]
+    pub file: Option<PathBuf>,
 }
 
 /// `sensor run`.
 #[derive(Clone, Debug, Args)]
 pub struct RunArgs {
+    /// Where the rest is said.
+    #[command(flatten)]
+    pub config: ConfigArg,
     /// Rules beside the shipped ones: a file or a directory tree; repeatable. A rule with the id of a shipped one
     /// replaces it.
     #[arg(long, value_name = "PATH", num_args = 1..)]
@@ -47,29 +80,30 @@ pub struct RunArgs {
     /// Where events go, as NDJSON: a file, which is appended to, or - for standard output. Not written by default.
     #[arg(long, value_name = "FILE|-")]
     pub output: Option<Target>,
-    /// Where alerts go: a file, which is appended to, or - for standard output.
-    #[arg(long, value_name = "FILE|-", default_value = "-")]
-    pub alerts: Target,
-    /// How alerts are written.
-    #[arg(long, value_name = "FORMAT", default_value = "auto")]
-    pub alert_format: Format,
+    /// Where alerts go: a file, which is appended to, or - for standard output, the default.
+    #[arg(long, value_name = "FILE|-")]
+    pub alerts: Option<Target>,
+    /// How alerts are written; auto, the default, is text on a terminal and NDJSON otherwise.
+    #[arg(long, value_name = "FORMAT")]
+    pub alert_format: Option<Format>,
+    /// Which events are recorded: what an enabled rule can match, the default, or all.
+    #[arg(long, value_name = "SCOPE")]
+    pub scope: Option<Scope>,
     /// Let one broken rule keep the sensor from starting.
     #[arg(long)]
     pub strict: bool,
     /// Let the kernel programs report their own troubles on standard error, at most ten a second on a CPU.
     #[arg(long)]
     pub kernel_diagnostics: bool,
-    /// Size of the ring between kernel and sensor: a power of two from 4096. What finds no room in it is lost, and
-    /// counted.
-    #[arg(long, value_name = "BYTES", default_value_t = RING_BYTES_DEFAULT, value_parser = ring_bytes)]
-    pub ring_bytes: u32,
+    /// Size of the ring between kernel and sensor: a power of two from 4096, 8388608 if not given. What finds no room
+    /// in it is lost, and counted.
+    #[arg(long, value_name = "BYTES", value_parser = ring_bytes)]
+    pub ring_bytes: Option<u32>,
 }
 
-fn ring_bytes(text: &str) -> Result<u32, String> {
-    match text.parse::<u32>() {
-        Ok(bytes) if bytes.is_power_of_two() && bytes >= 4096 => Ok(bytes),
-        _ => Err("not a power of two from 4096 to 2147483648".to_owned()),
-    }
+fn ring_bytes(text: &str) -> Result<u32, &'static str> {
+    // What is no number at all is refused as 0 is.
+    check_ring_bytes(text.parse().unwrap_or(0))
 }
 
 /// `sensor doctor`.

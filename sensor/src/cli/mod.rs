@@ -1,6 +1,7 @@
 //! The command line: what can be said, and who answers it.
 
 mod args;
+mod config;
 mod coverage;
 pub mod doctor;
 mod events;
@@ -13,9 +14,9 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-pub use crate::alert::Format as AlertFormat;
 pub use args::{
-    Cli, Command, CoverageArgs, DoctorArgs, ReplayArgs, ReplayFormat, RulesCheckArgs, RulesCommand, RunArgs,
+    Cli, Command, ConfigArg, ConfigCheckArgs, ConfigCommand, CoverageArgs, DoctorArgs, ReplayArgs,
+    ReplayFormat, RulesCheckArgs, RulesCommand, RunArgs,
 };
 
 /// Parses the command line and runs the command.
@@ -29,6 +30,8 @@ pub fn main() -> ExitCode {
         Command::Rules { command: RulesCommand::Check(args) } => rules::check(&args),
         Command::Replay(args) => replay::replay(&args),
         Command::Coverage(args) => coverage::coverage(&args),
+        Command::Config { command: ConfigCommand::Check(args) } => config::check(&args),
+        Command::Config { command: ConfigCommand::Default } => config::print_default(),
     };
     done.unwrap_or_else(|error| {
         say::note(format_args!("sensor: {error:#}"));

@@ -1,6 +1,5 @@
 //! `sensor run`.
 
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -8,17 +7,15 @@ use anyhow::Context as _;
 use sensor_eql::RuleSet;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::RunArgs;
 use super::rules::load_for_run;
 use super::say::{count, note};
-use super::{AlertFormat, RunArgs};
-use crate::alert::{Emitter, Format};
+use crate::alert::Emitter;
+use crate::config::{self, Config};
 use crate::enrich::{Enricher, Sources, TABLE_BYTES_MAX, agent, boot_ns_now};
 use crate::kernel::{Kernel, KernelOptions};
 use crate::pipeline::{self, Engine};
 use crate::sink::Totals;
-
-/// `data_stream.namespace`, until it can be configured.
-const NAMESPACE: &str = "default";
 
 /// Runs the sensor until it is stopped.
 ///
@@ -36,24 +33,41 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         let _context = runtime.enter();
         Stop::listen().context("signals cannot be received")?
     };
-    let rules = load_for_run(&args.rules, args.strict)?;
-    runtime.block_on(record(&args, rules, stop))
+    let config = configured(&args)?;
+    let rules = load_for_run(&config.rules)?;
+    runtime.block_on(record(&args, &config, rules, stop))
 }
 
-async fn record(args: &RunArgs, rules: RuleSet, mut stop: Stop) -> anyhow::Result<ExitCode> {
-    let mut kernel =
-        Kernel::load(&KernelOptions { ring_bytes: args.ring_bytes, diagnostics: args.kernel_diagnostics })?;
+/// What the file says, but for what the command line says otherwise.
+fn configured(args: &RunArgs) -> anyhow::Result<Config> {
+    let mut config = config::load(args.config.config.as_deref())?.config;
+    let Config { telemetry, rules, .. } = &mut config;
+    telemetry.scope = args.scope.unwrap_or(telemetry.scope);
+    telemetry.ring_bytes = args.ring_bytes.unwrap_or(telemetry.ring_bytes);
+    if !args.rules.is_empty() {
+        rules.paths.clone_from(&args.rules);
+    }
+    rules.strict |= args.strict;
+    Ok(config)
+}
+
+async fn record(args: &RunArgs, config: &Config, rules: RuleSet, mut stop: Stop) -> anyhow::Result<ExitCode> {
+    let telemetry = &config.telemetry;
+    let mut kernel = Kernel::load(&KernelOptions {
+        ring_bytes: telemetry.ring_bytes,
+        diagnostics: args.kernel_diagnostics,
+    })?;
     let since_ns = boot_ns_now();
     let hooks = kernel.hooks().iter().filter(|status| status.failure.is_none()).count();
 
-    let agent = agent::load(Path::new(agent::STATE_DIR), NAMESPACE).context("no agent id can be made")?;
+    let agent = agent::load(&config.agent.state_directory, &config.agent.namespace)
+        .context("no agent id can be made")?;
     let agent = Arc::new(agent);
-    let format = match args.alert_format {
-        AlertFormat::Auto => Format::Auto,
-        AlertFormat::Text => Format::Text,
-        AlertFormat::Ndjson => Format::Ndjson,
-    };
-    let emitter = Emitter::open(args.output.as_ref(), &args.alerts, format, Arc::clone(&agent), || {
+    let outputs = &config.outputs;
+    let events = args.output.clone().or_else(|| outputs.events.target());
+    let alerts = args.alerts.clone().unwrap_or_else(|| outputs.alerts.target());
+    let format = args.alert_format.unwrap_or(outputs.alerts.format);
+    let emitter = Emitter::open(events.as_ref(), &alerts, format, Arc::clone(&agent), || {
         Box::new(|text| note(format_args!("sensor: {text}")))
     })?;
     let sources = Sources::default();

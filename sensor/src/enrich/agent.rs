@@ -7,8 +7,6 @@ use std::path::Path;
 
 use sensor_ecs::Agent;
 
-/// Where the id is kept.
-pub(crate) const STATE_DIR: &str = "/var/lib/sensor";
 const ID_FILE: &str = "agent-id";
 
 /// The agent as documents name it. An id that cannot be kept is used for this run, with a warning.

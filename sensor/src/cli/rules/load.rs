@@ -11,6 +11,7 @@ use sensor_eql::{ListedRule, LoadedRule, Origin, RuleSet};
 
 use super::find::Found;
 use crate::cli::say::{count, note};
+use crate::config::RuleSettings;
 
 /// Which rules a command runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,9 +110,9 @@ impl Rules {
 /// # Errors
 ///
 /// One message that says why there is nothing to run, or nothing that may be run.
-pub fn load_for_run(user: &[PathBuf], strict: bool) -> anyhow::Result<RuleSet> {
-    let rules = Rules::load(user, Choice::UserAndShipped, &Ecs)?;
-    rules.vet(user, strict)?;
+pub fn load_for_run(settings: &RuleSettings) -> anyhow::Result<RuleSet> {
+    let rules = Rules::load(&settings.paths, Choice::UserAndShipped, &Ecs)?;
+    rules.vet(&settings.paths, settings.strict)?;
     note(format_args!("sensor: {}", rules.summary()));
     let histories = rules.set.rules().iter().filter_map(|rule| rule.rule.new_terms.as_ref());
     let (learning, longest) = histories.fold((0, 0), |(n, ns), terms| (n + 1, terms.history_ns.max(ns)));

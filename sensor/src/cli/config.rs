@@ -1,0 +1,33 @@
+//! `sensor config`: the configuration with every default, and what is wrong with one.
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+
+use super::ConfigCheckArgs;
+use super::say::{note, print};
+use crate::config::{self, DEFAULT_FILE, PATH_DEFAULT};
+
+/// Reads a configuration as `sensor run` would, and says what is wrong with it.
+///
+/// # Errors
+///
+/// When it cannot be read, or is broken.
+pub(super) fn check(args: &ConfigCheckArgs) -> anyhow::Result<ExitCode> {
+    let loaded = config::load(args.file.as_deref())?;
+    match loaded.path {
+        Some(path) => note(format_args!("{}: sound", path.display())),
+        None => note(format_args!("there is no {PATH_DEFAULT}: every default holds")),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints the file that says what holds anyway.
+///
+/// # Errors
+///
+/// When it cannot be printed.
+pub(super) fn print_default() -> anyhow::Result<ExitCode> {
+    print(DEFAULT_FILE).context("standard output")?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,275 @@
+//! The configuration: what a file may say, and what holds where it says nothing.
+//!
+//! Every key is described in `default.toml`, which is what `sensor config default` prints; a test keeps the two alike.
+
+mod problem;
+#[cfg(test)]
+mod tests;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use sensor_common::limits::RING_BYTES_DEFAULT;
+use sensor_eql::diag::{Located, SourceFile};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::alert::Format;
+use crate::sink::Target;
+
+/// Where the configuration is looked for when nobody says.
+pub const PATH_DEFAULT: &str = "/etc/sensor/sensor.toml";
+/// Every key with its default, described.
+pub const DEFAULT_FILE: &str = include_str!("default.toml");
+/// A file above this is not a configuration.
+const FILE_BYTES_MAX: u64 = 4 << 20;
+
+/// What the sensor is told.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// What is recorded.
+    pub telemetry: Telemetry,
+    /// Who records.
+    pub agent: AgentSettings,
+    /// What is matched.
+    pub rules: RuleSettings,
+    /// Where events and alerts go.
+    pub outputs: Outputs,
+}
+
+/// `[telemetry]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Telemetry {
+    /// Which events are recorded.
+    pub scope: Scope,
+    /// Size of the ring between kernel and sensor.
+    #[serde(deserialize_with = "ring_bytes")]
+    pub ring_bytes: u32,
+}
+
+/// Which events are recorded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    /// What an enabled rule can match; exec, fork and exit always.
+    #[default]
+    Rules,
+    /// Everything that the hooks see.
+    All,
+}
+
+/// `[agent]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AgentSettings {
+    /// Where the agent's id, and what rules remember over a restart, is kept.
+    pub state_directory: PathBuf,
+    /// `data_stream.namespace`
+    #[serde(deserialize_with = "namespace")]
+    pub namespace: String,
+}
+
+/// `[rules]`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RuleSettings {
+    /// Rule files and trees beside the shipped rules.
+    pub paths: Vec<PathBuf>,
+    /// Whether one broken rule keeps the sensor from starting.
+    pub strict: bool,
+}
+
+/// `[outputs]`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Outputs {
+    /// `[outputs.events]`
+    pub events: EventOutput,
+    /// `[outputs.alerts]`
+    pub alerts: AlertOutput,
+}
+
+/// `[outputs.events]`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EventOutput {
+    /// A file, `-` for standard output, or nothing.
+    pub path: PathBuf,
+}
+
+/// `[outputs.alerts]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AlertOutput {
+    /// A file, or `-` for standard output.
+    #[serde(deserialize_with = "some_path")]
+    pub path: PathBuf,
+    /// How alerts are written.
+    pub format: Format,
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        Self { scope: Scope::default(), ring_bytes: RING_BYTES_DEFAULT }
+    }
+}
+
+impl Default for AgentSettings {
+    fn default() -> Self {
+        Self { state_directory: "/var/lib/sensor".into(), namespace: "default".to_owned() }
+    }
+}
+
+impl Default for AlertOutput {
+    fn default() -> Self {
+        Self { path: "-".into(), format: Format::default() }
+    }
+}
+
+impl EventOutput {
+    /// Where events go, if anywhere.
+    #[must_use]
+    pub fn target(&self) -> Option<Target> {
+        target(&self.path)
+    }
+}
+
+impl AlertOutput {
+    /// Where alerts go.
+    #[must_use]
+    pub fn target(&self) -> Target {
+        target(&self.path).unwrap_or(Target::Stdout)
+    }
+}
+
+fn target(path: &Path) -> Option<Target> {
+    match path.as_os_str().as_encoded_bytes() {
+        b"" => None,
+        b"-" => Some(Target::Stdout),
+        _ => Some(Target::File(path.to_owned())),
+    }
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("configuration {path}")]
+    Unreadable {
+        /// Which.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file says something that cannot be.
+    #[error("the configuration is broken\n{0}")]
+    Broken(Box<Located>),
+}
+
+/// A configuration that was read.
+#[derive(Clone, Debug, Default)]
+pub struct Loaded {
+    /// What it says.
+    pub config: Config,
+    /// The file, unless all are defaults.
+    pub path: Option<PathBuf>,
+}
+
+/// Reads the configuration: the file that was named, or the usual one if it is there.
+///
+/// # Errors
+///
+/// When the file cannot be read, or is broken.
+pub fn load(named: Option<&Path>) -> Result<Loaded, ConfigError> {
+    let path = named.unwrap_or(Path::new(PATH_DEFAULT));
+    let unreadable = |source| ConfigError::Unreadable { path: path.display().to_string(), source };
+    match read(path) {
+        Ok(text) => {
+            let mut config = parse(&path.display().to_string(), &text)?;
+            config.resolve(path.parent().unwrap_or(Path::new("")));
+            Ok(Loaded { config, path: Some(path.to_owned()) })
+        }
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound && named.is_none() => Ok(Loaded::default()),
+        Err(cause) => Err(unreadable(cause)),
+    }
+}
+
+fn read(path: &Path) -> io::Result<String> {
+    let metadata = fs::metadata(path)?;
+    if !metadata.is_file() {
+        return Err(io::Error::other("it is not a file"));
+    }
+    if metadata.len() > FILE_BYTES_MAX {
+        return Err(io::Error::other("it is larger than 4 MiB"));
+    }
+    fs::read_to_string(path)
+}
+
+/// Reads a configuration's text; `name` is what errors call it.
+///
+/// # Errors
+///
+/// What is wrong first, with its place.
+pub fn parse(name: &str, text: &str) -> Result<Config, ConfigError> {
+    toml::from_str(text).map_err(|error| {
+        let diagnostic = problem::diagnose(text, &error);
+        ConfigError::Broken(Box::new(SourceFile::new(name, text).locate(&diagnostic)))
+    })
+}
+
+impl Config {
+    /// Makes paths relative to the configuration's directory, wherever the sensor is started.
+    fn resolve(&mut self, directory: &Path) {
+        let Outputs { events, alerts } = &mut self.outputs;
+        let files = [&mut events.path, &mut alerts.path].into_iter().filter(|path| {
+            let name = path.as_os_str();
+            !name.is_empty() && name != "-"
+        });
+        for path in files.chain([&mut self.agent.state_directory]).chain(&mut self.rules.paths) {
+            *path = directory.join(&*path);
+        }
+    }
+}
+
+/// Whether the kernel makes a ring of this size.
+///
+/// # Errors
+///
+/// What it must be.
+pub fn check_ring_bytes(bytes: u32) -> Result<u32, &'static str> {
+    if bytes.is_power_of_two() && bytes >= 4096 {
+        Ok(bytes)
+    } else {
+        Err("not a power of two from 4096 to 2147483648")
+    }
+}
+
+fn ring_bytes<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
+    check_ring_bytes(u32::deserialize(from)?).map_err(D::Error::custom)
+}
+
+fn some_path<'de, D: Deserializer<'de>>(from: D) -> Result<PathBuf, D::Error> {
+    let path = PathBuf::deserialize(from)?;
+    if path.as_os_str().is_empty() {
+        Err(D::Error::custom("a file, or - for standard output"))
+    } else {
+        Ok(path)
+    }
+}
+
+/// What Elasticsearch accepts as the last part of a data stream's name.
+fn namespace<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    let name = String::deserialize(from)?;
+    let forbidden =
+        |c: char| c.is_uppercase() || c.is_whitespace() || c.is_control() || "-\\/*?\"<>|,#:".contains(c);
+    if name.is_empty() || name.len() > 100 {
+        Err(D::Error::custom("a namespace has 1 to 100 bytes"))
+    } else if name.contains(forbidden) {
+        Err(D::Error::custom("a namespace has no upper case, blanks, or any of - \\ / * ? \" < > | , # :"))
+    } else {
+        Ok(name)
+    }
+}
