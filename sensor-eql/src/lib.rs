@@ -30,5 +30,6 @@ pub use kql::parse_kql;
 pub use parse::{parse, parse_condition};
 pub use rules::{
     Language, ListedRule, LoadedRule, NewTerms, Origin, Reason, Rule, RuleFile, RuleIndex, RuleSet,
-    RuleSeverity, RuleSource, RuleType, Selection, Tactic, Technique, Threat, Threshold, parse_rule_file,
+    RuleSeverity, RuleSource, RuleType, Selection, Tactic, Technique, Threat, Threshold,
+    map_string as map_toml_string, parse_rule_file,
 };

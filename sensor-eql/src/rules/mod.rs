@@ -12,4 +12,5 @@ pub use file::{
     parse_rule_file,
 };
 pub(crate) use index::Index;
+pub use offsets::map_string;
 pub use set::{ListedRule, LoadedRule, Origin, RuleIndex, RuleSet, RuleSource, Selection};

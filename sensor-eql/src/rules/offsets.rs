@@ -3,7 +3,8 @@
 use crate::diag::{OffsetMap, Span};
 
 /// Maps offsets in `value` to offsets in `text`, where `raw` is the value as written, quotes included.
-pub(super) fn map_string(text: &str, raw: Span, value: &str) -> OffsetMap {
+#[must_use]
+pub fn map_string(text: &str, raw: Span, value: &str) -> OffsetMap {
     let (start, end) = (raw.start as usize, raw.end as usize);
     let token = text.get(start..end).unwrap_or_default();
     let basic = token.starts_with('"');
@@ -19,6 +20,9 @@ pub(super) fn map_string(text: &str, raw: Span, value: &str) -> OffsetMap {
             walker.skip_continuations();
         }
         walker.step(c, basic);
+    }
+    if value.is_empty() {
+        walker.mark();
     }
     OffsetMap::Points(walker.points)
 }

@@ -80,6 +80,12 @@ impl Selection {
         let slot = rule.slot();
         self.words.get(slot / 64).is_some_and(|word| word >> (slot % 64) & 1 == 1)
     }
+
+    /// Whether a rule is in both.
+    #[must_use]
+    pub fn meets(&self, other: &Self) -> bool {
+        self.words.iter().zip(&other.words).any(|(a, b)| a & b != 0)
+    }
 }
 
 /// The rules of a run.
@@ -119,12 +125,22 @@ impl RuleSet {
             }
         }
         set.rules = order.into_iter().map(|c| c.loaded).collect();
-        let events = set.indexed().filter_map(|(index, rule)| match rule.compiled.plan.as_ref() {
+        set.build_index(schema);
+        set
+    }
+
+    /// Leaves out the rules for which `wanted` does not hold. Positions change.
+    pub fn retain(&mut self, wanted: impl FnMut(&LoadedRule) -> bool, schema: &dyn Schema) {
+        self.rules.retain(wanted);
+        self.build_index(schema);
+    }
+
+    fn build_index(&mut self, schema: &dyn Schema) {
+        let events = self.indexed().filter_map(|(index, rule)| match rule.compiled.plan.as_ref() {
             Plan::Event { filter, .. } => Some((index, filter)),
             _ => None,
         });
-        set.index = Index::build(events, schema.category());
-        set
+        self.index = Index::build(events, schema.category());
     }
 
     fn load_one(&mut self, file: RuleSource, schema: &dyn Schema) -> Option<Candidate> {

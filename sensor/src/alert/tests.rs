@@ -209,7 +209,14 @@ fn kept(event: &Event<'_>) -> Option<Arc<Kept>> {
     let mut line = Vec::new();
     write_json(event, &mut line);
     let (action, time_ns, sequence) = (event.meta.action, event.meta.time_ns, event.meta.sequence);
-    Some(Arc::new(Kept { bytes: line.into(), action, time_ns, sequence, view: View::Task }))
+    Some(Arc::new(Kept {
+        bytes: line.into(),
+        action,
+        time_ns,
+        sequence,
+        view: View::Task,
+        satisfied: Box::default(),
+    }))
 }
 
 #[test]

@@ -4,7 +4,10 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
+use sensor_ecs::Ecs;
+
 use super::ConfigCheckArgs;
+use super::rules::{Choice, Rules};
 use super::say::{note, print};
 use crate::config::{self, DEFAULT_FILE, PATH_DEFAULT};
 
@@ -15,10 +18,15 @@ use crate::config::{self, DEFAULT_FILE, PATH_DEFAULT};
 /// When it cannot be read, or is broken.
 pub(super) fn check(args: &ConfigCheckArgs) -> anyhow::Result<ExitCode> {
     let loaded = config::load(args.file.as_deref())?;
-    match loaded.path {
-        Some(path) => note(format_args!("{}: sound", path.display())),
-        None => note(format_args!("there is no {PATH_DEFAULT}: every default holds")),
-    }
+    let Some(path) = &loaded.path else {
+        note(format_args!("there is no {PATH_DEFAULT}: every default holds"));
+        return Ok(ExitCode::SUCCESS);
+    };
+    let settings = &loaded.config.rules;
+    let mut rules = Rules::load(&settings.paths, Choice::UserAndShipped, &Ecs)?;
+    rules.vet(&settings.paths, settings.strict)?;
+    rules.configure(&loaded, &Ecs)?;
+    note(format_args!("{}: sound; {}", path.display(), rules.summary()));
     Ok(ExitCode::SUCCESS)
 }
 

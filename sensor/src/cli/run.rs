@@ -11,10 +11,10 @@ use super::RunArgs;
 use super::rules::load_for_run;
 use super::say::{count, note};
 use crate::alert::Emitter;
-use crate::config::{self, Config};
+use crate::config::{self, Config, Loaded};
 use crate::enrich::{Enricher, Sources, TABLE_BYTES_MAX, agent, boot_ns_now};
 use crate::kernel::{Kernel, KernelOptions};
-use crate::pipeline::{self, Engine};
+use crate::pipeline::{self, Engine, Exceptions};
 use crate::sink::Totals;
 
 /// Runs the sensor until it is stopped.
@@ -33,25 +33,31 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         let _context = runtime.enter();
         Stop::listen().context("signals cannot be received")?
     };
-    let config = configured(&args)?;
-    let rules = load_for_run(&config.rules)?;
-    runtime.block_on(record(&args, &config, rules, stop))
+    let loaded = configured(&args)?;
+    let (rules, exceptions) = load_for_run(&loaded)?;
+    runtime.block_on(record(&args, &loaded.config, rules, exceptions, stop))
 }
 
 /// What the file says, but for what the command line says otherwise.
-fn configured(args: &RunArgs) -> anyhow::Result<Config> {
-    let mut config = config::load(args.config.config.as_deref())?.config;
-    let Config { telemetry, rules, .. } = &mut config;
+fn configured(args: &RunArgs) -> anyhow::Result<Loaded> {
+    let mut loaded = config::load(args.config.config.as_deref())?;
+    let Config { telemetry, rules, .. } = &mut loaded.config;
     telemetry.scope = args.scope.unwrap_or(telemetry.scope);
     telemetry.ring_bytes = args.ring_bytes.unwrap_or(telemetry.ring_bytes);
     if !args.rules.is_empty() {
         rules.paths.clone_from(&args.rules);
     }
     rules.strict |= args.strict;
-    Ok(config)
+    Ok(loaded)
 }
 
-async fn record(args: &RunArgs, config: &Config, rules: RuleSet, mut stop: Stop) -> anyhow::Result<ExitCode> {
+async fn record(
+    args: &RunArgs,
+    config: &Config,
+    rules: RuleSet,
+    exceptions: Exceptions,
+    mut stop: Stop,
+) -> anyhow::Result<ExitCode> {
     let telemetry = &config.telemetry;
     let mut kernel = Kernel::load(&KernelOptions {
         ring_bytes: telemetry.ring_bytes,
@@ -73,7 +79,7 @@ async fn record(args: &RunArgs, config: &Config, rules: RuleSet, mut stop: Stop)
     let sources = Sources::default();
     let enricher =
         Enricher::new(&sources, agent, TABLE_BYTES_MAX).context("the kernel gives no random bytes")?;
-    let engine = Engine::new(enricher, rules, emitter, since_ns);
+    let engine = Engine::new(enricher, rules, exceptions, emitter, since_ns);
     let ready = |engine: &Engine<Emitter>| {
         note(format_args!(
             "sensor: ready: {}, {}, {} processes",

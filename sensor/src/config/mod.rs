@@ -2,6 +2,8 @@
 //!
 //! Every key is described in `default.toml`, which is what `sensor config default` prints; a test keeps the two alike.
 
+mod enabling;
+mod exceptions;
 mod problem;
 #[cfg(test)]
 mod tests;
@@ -10,7 +12,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub use enabling::{Disabled, Named};
+pub use exceptions::{About, ExceptionSettings};
 use sensor_common::limits::RING_BYTES_DEFAULT;
+use sensor_eql::Diagnostic;
 use sensor_eql::diag::{Located, SourceFile};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -35,6 +40,8 @@ pub struct Config {
     pub agent: AgentSettings,
     /// What is matched.
     pub rules: RuleSettings,
+    /// Which matches are nothing to the user.
+    pub exceptions: Vec<ExceptionSettings>,
     /// Where events and alerts go.
     pub outputs: Outputs,
 }
@@ -73,13 +80,19 @@ pub struct AgentSettings {
 }
 
 /// `[rules]`
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RuleSettings {
     /// Rule files and trees beside the shipped rules.
     pub paths: Vec<PathBuf>,
     /// Whether one broken rule keeps the sensor from starting.
     pub strict: bool,
+    /// Whether rules run of which nothing is said.
+    pub enabled_by_default: bool,
+    /// Rules that run.
+    pub enable: Named,
+    /// Rules that do not.
+    pub disable: Named,
 }
 
 /// `[outputs]`
@@ -120,6 +133,18 @@ impl Default for Telemetry {
 impl Default for AgentSettings {
     fn default() -> Self {
         Self { state_directory: "/var/lib/sensor".into(), namespace: "default".to_owned() }
+    }
+}
+
+impl Default for RuleSettings {
+    fn default() -> Self {
+        Self {
+            paths: Vec::new(),
+            strict: false,
+            enabled_by_default: true,
+            enable: Named::default(),
+            disable: Named::default(),
+        }
     }
 }
 
@@ -176,6 +201,17 @@ pub struct Loaded {
     pub config: Config,
     /// The file, unless all are defaults.
     pub path: Option<PathBuf>,
+    text: String,
+}
+
+impl Loaded {
+    fn name(&self) -> String {
+        self.path.as_deref().map_or_else(String::new, |path| path.display().to_string())
+    }
+
+    fn locate(&self, found: &Diagnostic) -> Located {
+        SourceFile::new(&self.name(), &self.text).locate(found)
+    }
 }
 
 /// Reads the configuration: the file that was named, or the usual one if it is there.
@@ -190,7 +226,7 @@ pub fn load(named: Option<&Path>) -> Result<Loaded, ConfigError> {
         Ok(text) => {
             let mut config = parse(&path.display().to_string(), &text)?;
             config.resolve(path.parent().unwrap_or(Path::new("")));
-            Ok(Loaded { config, path: Some(path.to_owned()) })
+            Ok(Loaded { config, path: Some(path.to_owned()), text })
         }
         Err(cause) if cause.kind() == io::ErrorKind::NotFound && named.is_none() => Ok(Loaded::default()),
         Err(cause) => Err(unreadable(cause)),

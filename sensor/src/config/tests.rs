@@ -1,5 +1,7 @@
 //! What a configuration may say, and how it is refused.
 
+use sensor_ecs::Ecs;
+use sensor_eql::{Origin, Rule, RuleSet, RuleSource};
 use toml::{Table, Value};
 
 use super::*;
@@ -24,12 +26,26 @@ fn keys(table: &Table, prefix: &str, into: &mut Vec<String>) {
     }
 }
 
+/// The default file with the example of an exception in force: no key of it is a default.
+fn uncommented() -> String {
+    let example = DEFAULT_FILE
+        .lines()
+        .skip_while(|line| *line != "# [[exceptions]]")
+        .take_while(|line| !line.is_empty());
+    let keys = example
+        .filter_map(|line| line.strip_prefix("# "))
+        .filter(|line| line.contains(" = ") || *line == "[[exceptions]]");
+    format!("{DEFAULT_FILE}\n{}\n", keys.collect::<Vec<_>>().join("\n"))
+}
+
 #[test]
 fn the_default_file_holds_every_default_and_every_key() {
     assert_eq!(parse("default.toml", DEFAULT_FILE).unwrap(), Config::default());
     let (mut of_types, mut of_file) = (Vec::new(), Vec::new());
-    keys(&Table::try_from(Config::default()).unwrap(), "", &mut of_types);
-    keys(&DEFAULT_FILE.parse().unwrap(), "", &mut of_file);
+    let one = parse("example", &uncommented()).unwrap().exceptions;
+    assert_eq!(one.len(), 1);
+    keys(&Table::try_from(Config { exceptions: one, ..Config::default() }).unwrap(), "", &mut of_types);
+    keys(&uncommented().parse().unwrap(), "", &mut of_file);
     of_types.sort();
     of_file.sort();
     assert_eq!(of_types, of_file);
@@ -74,6 +90,95 @@ fn a_wrong_value_names_its_key_and_place() {
         let said = refusal(text);
         assert!(mentions.iter().all(|mention| said.contains(mention)), "{mentions:?}: {said}");
     }
+}
+
+fn loaded(text: &str) -> (tempfile::TempDir, Loaded) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("sensor.toml");
+    fs::write(&path, text).unwrap();
+    let loaded = load(Some(&path)).unwrap();
+    (directory, loaded)
+}
+
+fn rules() -> RuleSet {
+    let rule = |id: &str, tags: &str| RuleSource {
+        origin: Origin::User,
+        path: format!("{id}.toml"),
+        text: format!(
+            "[rule]\nname = \"{id}\"\ndescription = \"{id}\"\nrule_id = \"{id}\"\nlanguage = \"eql\"\ntype = \"eql\"\n\
+             risk_score = 1\nseverity = \"low\"\nquery = 'file where true'\ntags = {tags}\n"
+        ),
+    };
+    let set = RuleSet::load([rule("r1", r#"["A", "B"]"#), rule("r2", r#"["A"]"#), rule("r3", "[]")], &Ecs);
+    assert_eq!(set.rules().len(), 3, "{:?}", set.errors());
+    set
+}
+
+#[test]
+fn an_id_beats_a_tag_which_beats_the_default_and_disabling_wins() {
+    for (text, enabled) in [
+        ("", "r1 r2 r3"),
+        ("disable.ids = [\"r1\"]\nenable.ids = [\"r1\"]", "r2 r3"),
+        ("disable.tags = [\"A\"]", "r3"),
+        ("disable.tags = [\"A\"]\nenable.ids = [\"r2\"]", "r2 r3"),
+        ("disable.tags = [\"B\"]\nenable.tags = [\"A\"]", "r2 r3"),
+        ("enabled_by_default = false", ""),
+        ("enabled_by_default = false\nenable.tags = [\"A\"]", "r1 r2"),
+        ("enabled_by_default = false\nenable.tags = [\"A\"]\ndisable.ids = [\"r1\"]", "r2"),
+        ("enabled_by_default = false\nenable.ids = [\"r3\"]\ndisable.tags = [\"A\"]", "r3"),
+    ] {
+        let config = parse("sensor.toml", &format!("[rules]\n{text}")).unwrap();
+        let set = rules();
+        let ids = set.rules().iter().filter(|rule| config.rules.disables(&rule.rule).is_none());
+        assert_eq!(ids.map(|rule| rule.rule.id.as_str()).collect::<Vec<_>>().join(" "), enabled, "{text}");
+    }
+}
+
+#[test]
+fn what_no_rule_has_is_a_warning_with_its_place() {
+    let (_directory, loaded) = loaded(
+        "[rules]\nenable.ids = [\"r1\", \"r9\"]\ndisable.tags = [\"A\", \"nothing like it\"]\n\
+         [[exceptions]]\nname = \"x\"\nrules = [\"zz\"]\ncondition = 'any where true'\n",
+    );
+    let set = rules();
+    let all: Vec<&Rule> = set.rules().iter().map(|rule| &rule.rule).collect();
+    let said =
+        loaded.unmatched(&all, &["r1", "r2", "r3"]).iter().map(ToString::to_string).collect::<String>();
+    assert!(said.contains("no rule has this id: r9") && said.contains(":2:21"), "{said}");
+    assert!(said.contains("did you mean \"r1\"?"), "{said}");
+    assert!(said.contains("no rule has this tag: nothing like it") && said.contains(":3:22"), "{said}");
+    assert!(said.contains("no rule has this id: zz") && said.contains(":6:10"), "{said}");
+    assert_eq!(said.matches("warning:").count(), 3, "{said}");
+}
+
+#[test]
+fn a_broken_condition_is_located_in_the_file() {
+    let broken = |condition: &str| {
+        let (_directory, loaded) =
+            loaded(&format!("[[exceptions]]\nname = \"x\"\nrules = \"all\"\n{condition}\n"));
+        let errors = loaded.exceptions(&rules(), &Ecs).unwrap_err();
+        errors.iter().map(ToString::to_string).collect::<String>()
+    };
+    let said = broken("condition = '''\nfile where\n  process.nmae == \"x\"'''");
+    assert!(said.contains("sensor.toml:6:3") && said.contains("process.name"), "{said}");
+    let said = broken("condition = \"file where process.name = 'x'\"\nenabled = false");
+    assert!(said.contains("sensor.toml:4:"), "{said}");
+    let said = broken("condition = 'process.name == \"x\"'");
+    assert!(said.contains("sensor.toml:4:") && said.contains("write `file where ...`"), "{said}");
+    let said = broken("condition = 'sequence [file where true] [file where true]'");
+    assert!(said.contains("one event at a time"), "{said}");
+    assert!(broken("condition = ''").contains("sensor.toml:4:14"));
+}
+
+#[test]
+fn an_exception_says_what_it_is_about() {
+    let with = |rules: &str| {
+        refusal(&format!("[[exceptions]]\nname = \"x\"\n{rules}\ncondition = 'any where true'\n"))
+    };
+    assert!(with("").contains("missing field `rules`"), "{}", with(""));
+    let said = with("rules = \"al\"");
+    assert!(said.contains("`exceptions.rules`") && said.contains("\"all\" or a list of rule ids"), "{said}");
+    assert!(with("rules = [5]").contains(":3:10"), "{}", with("rules = [5]"));
 }
 
 #[test]

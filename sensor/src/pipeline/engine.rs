@@ -10,6 +10,7 @@ use sensor_eql::RuleSet;
 use crate::decode::{Wire, decode};
 use crate::enrich::{Enricher, ProcFacts, boot_ns_now};
 
+use super::exceptions::Exceptions;
 use super::matcher::Matcher;
 use super::output::Output;
 use super::source::LostByKind;
@@ -42,8 +43,14 @@ pub(crate) struct Engine<O> {
 impl<O: Output> Engine<O> {
     /// `since_ns` is when every hook was in place, on the boot clock. What some of them said before that is a half of
     /// the truth whose whole `/proc` will tell.
-    pub(crate) fn new(enricher: Enricher, rules: RuleSet, output: O, since_ns: u64) -> Self {
-        let matcher = Matcher::new(rules, output, &String::from_utf8_lossy(enricher.namespace()));
+    pub(crate) fn new(
+        enricher: Enricher,
+        rules: RuleSet,
+        exceptions: Exceptions,
+        output: O,
+        since_ns: u64,
+    ) -> Self {
+        let matcher = Matcher::new(rules, exceptions, output, &String::from_utf8_lossy(enricher.namespace()));
         Self {
             enricher,
             matcher,

@@ -8,6 +8,7 @@ use sensor_eql::{RuleIndex, RuleSet, Selection};
 use crate::enrich::Enriched;
 
 use super::caps::{Caps, HeldBack};
+use super::exceptions::Exceptions;
 use super::output::{Hit, Kept, Output, SeveralHit, View};
 use super::several::{Found, Several};
 use super::totals::Totals;
@@ -22,6 +23,7 @@ pub(super) struct Matcher<O> {
     pub(super) output: O,
     pub(super) totals: Totals,
     caps: Caps,
+    exceptions: Exceptions,
     /// Absent when no rule looks at several events.
     pub(super) several: Option<Several>,
     matched: Vec<(RuleIndex, View)>,
@@ -35,7 +37,7 @@ fn data_stream(action: Action, namespace: &str) -> String {
 }
 
 impl<O: Output> Matcher<O> {
-    pub(super) fn new(rules: RuleSet, output: O, namespace: &str) -> Self {
+    pub(super) fn new(rules: RuleSet, exceptions: Exceptions, output: O, namespace: &str) -> Self {
         let reading = |action| {
             let stream = data_stream(action, namespace);
             rules.select(|loaded| loaded.rule.reads(&stream))
@@ -48,6 +50,7 @@ impl<O: Output> Matcher<O> {
             output,
             totals: Totals::default(),
             caps: Caps::default(),
+            exceptions,
             matched: Vec::new(),
             found: Vec::new(),
             last_time_ns: 0,
@@ -75,10 +78,13 @@ impl<O: Output> Matcher<O> {
         };
         for at in 0..self.matched.len() {
             let Some((index, view)) = self.matched.get(at).copied() else { break };
-            if self.admit(index, event.meta.time_ns)
+            let seen = in_view(view);
+            let doubted = enriched.image_lost.then_some(Unproven(seen));
+            if !self.exceptions.suppress(index, seen, doubted.as_ref())
+                && self.admit(index, event.meta.time_ns)
                 && let Some(rule) = self.rules.get(index)
             {
-                self.output.alert(&Hit { rule, event: in_view(view), view });
+                self.output.alert(&Hit { rule, event: seen, view });
             }
         }
         self.raise_found(|kept| (kept.sequence == event.meta.sequence).then(|| in_view(kept.view)));
@@ -86,7 +92,7 @@ impl<O: Output> Matcher<O> {
 
     /// Finds the rules that match and have not matched yet: one alert, however many names a file has.
     fn look(&mut self, enriched: &Enriched<'_>, event: &Event<'_>, view: View) {
-        let Self { rules, matched, several, output, found, on_files, on_processes, .. } = self;
+        let Self { rules, matched, several, output, found, on_files, on_processes, exceptions, .. } = self;
         let selection = if event.meta.action.is_file() { on_files } else { on_processes };
         let mut add = |index: RuleIndex| {
             if !matched.iter().any(|(known, _)| *known == index) {
@@ -104,6 +110,7 @@ impl<O: Output> Matcher<O> {
             time_ns: event.meta.time_ns,
             sequence: event.meta.sequence,
             view,
+            satisfied: exceptions.satisfied(event, enriched.image_lost.then_some(&Unproven(event))),
         };
         match view {
             View::Task => several.event(event, event.meta.time_ns, selection, keep, found),
@@ -125,6 +132,7 @@ impl<O: Output> Matcher<O> {
         self.advance(Some(now_ns));
         self.close_caps(i64::MAX);
         self.output.flush();
+        self.totals.suppressed = self.exceptions.suppressed(&self.rules);
         self.totals.several = self.several.as_ref().map(|several| several.totals(&self.rules));
     }
 
@@ -144,7 +152,9 @@ impl<O: Output> Matcher<O> {
         for Found { rule: index, events } in found.drain(..) {
             let kept = || events.iter().flatten().map(Arc::as_ref);
             let Some(time_ns) = kept().map(|kept| kept.time_ns).max() else { continue };
-            if self.admit(index, time_ns)
+            let Some(kind) = self.rules.get(index).map(|rule| rule.compiled.kind()) else { continue };
+            if !self.exceptions.suppress_several(index, kind, kept().map(|kept| &*kept.satisfied))
+                && self.admit(index, time_ns)
                 && let Some(rule) = self.rules.get(index)
             {
                 let current = kept().find_map(&current);
@@ -161,6 +171,7 @@ impl<O: Output> Matcher<O> {
         totals.matches += 1;
         let admission = caps.admit(index, rule, time_ns);
         if let Some(before) = admission.before {
+            totals.notices += 1;
             tell(rules, output, before);
         }
         if admission.admitted {
@@ -172,12 +183,15 @@ impl<O: Output> Matcher<O> {
     }
 
     fn close_caps(&mut self, until_ns: i64) {
-        let Self { rules, output, caps, .. } = self;
-        caps.close_until(until_ns, rules.rules(), &mut |held_back| tell(rules, output, held_back));
+        let Self { rules, output, totals, caps, .. } = self;
+        caps.close_until(until_ns, rules.rules(), &mut |held_back| {
+            totals.notices += 1;
+            tell(rules, output, held_back);
+        });
     }
 }
 
-/// The notice is no alert of its own in the totals: alerts and what was held back are the matches.
+/// The notice is counted apart: alerts and what was held back are the matches.
 fn tell<O: Output>(rules: &RuleSet, output: &mut O, held_back: HeldBack) {
     if let Some(rule) = rules.get(held_back.rule) {
         output.held_back(rule, held_back.count, held_back.last_ns);

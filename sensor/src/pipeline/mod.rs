@@ -2,6 +2,7 @@
 
 mod caps;
 mod engine;
+mod exceptions;
 mod matcher;
 mod output;
 mod scan;
@@ -22,6 +23,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 pub(crate) use engine::Engine;
+pub(crate) use exceptions::{Exception, Exceptions};
 #[cfg(test)]
 pub(crate) use output::Kept;
 pub(crate) use output::{Hit, Output, SeveralHit, View};

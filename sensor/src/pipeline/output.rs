@@ -5,6 +5,8 @@ use std::sync::Arc;
 use sensor_ecs::{Action, Event};
 use sensor_eql::LoadedRule;
 
+use super::exceptions::ExceptionIndex;
+
 /// Which of a file's names satisfied the rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum View {
@@ -34,6 +36,8 @@ pub(crate) struct Kept {
     pub(crate) sequence: u64,
     /// The view in which it concerned a rule.
     pub(crate) view: View,
+    /// Exceptions about rules on several events that it satisfies.
+    pub(crate) satisfied: Box<[ExceptionIndex]>,
 }
 
 /// Events that a rule matched together.

@@ -1,5 +1,6 @@
 //! Recorded bytes to alerts, with the rule that ships, on no kernel at all.
 
+mod exceptions;
 mod several;
 
 use std::cell::Cell;
@@ -101,11 +102,23 @@ fn shipped_rules() -> RuleSet {
     rules
 }
 
+/// Elastic's rule of those that ship: what these tests are about.
+fn apt_rule() -> RuleSet {
+    let mut rules = shipped_rules();
+    rules.retain(|loaded| loaded.rule.id == "7c2e1297-7664-42bc-af11-6d5d35220b6b", &Ecs);
+    assert_eq!(rules.rules().len(), 1);
+    rules
+}
+
 fn engine(root: &Path) -> Engine<Kept> {
-    engine_with(root, shipped_rules())
+    engine_with(root, apt_rule())
 }
 
 fn engine_with(root: &Path, rules: RuleSet) -> Engine<Kept> {
+    engine_with_exceptions(root, rules, Exceptions::default())
+}
+
+fn engine_with_exceptions(root: &Path, rules: RuleSet, exceptions: Exceptions) -> Engine<Kept> {
     std::fs::create_dir_all(root.join("etc")).unwrap();
     std::fs::write(root.join("etc/passwd"), "root:x:0:0::/:/bin/sh\n").unwrap();
     let sources = Sources { root: root.into(), proc_root: root.join("proc") };
@@ -114,7 +127,8 @@ fn engine_with(root: &Path, rules: RuleSet) -> Engine<Kept> {
         version: b"0".as_slice().into(),
         namespace: b"default".as_slice().into(),
     };
-    Engine::new(Enricher::new(&sources, agent.into(), 1 << 20).unwrap(), rules, Kept::default(), 0)
+    let enricher = Enricher::new(&sources, agent.into(), 1 << 20).unwrap();
+    Engine::new(enricher, rules, exceptions, Kept::default(), 0)
 }
 
 /// Runs records through an engine that finds no process in `/proc`.

@@ -4,9 +4,11 @@ use std::fmt;
 
 use sensor_common::wire::RecordKind;
 use sensor_ecs::Action;
+use sensor_eql::diag::printable;
 
 use crate::enrich::EnrichStats;
 
+use super::exceptions::Suppressed;
 use super::several::SeveralTotals;
 use super::source::LostByKind;
 
@@ -15,12 +17,16 @@ use super::source::LostByKind;
 pub(crate) struct Totals {
     /// Events, in the order of [`Action::ALL`].
     events: [u64; Action::ALL.len()],
-    /// Rule hits, those beyond a rule's cap included.
+    /// Rule hits that no exception suppressed, those beyond a rule's cap included.
     pub(crate) matches: u64,
     /// Alerts handed to the output.
     pub(crate) alerts: u64,
     /// Hits beyond the cap of their rule.
     pub(crate) held_back: u64,
+    /// Alerts that say how many were held back.
+    pub(crate) notices: u64,
+    /// Hits that exceptions suppressed.
+    pub(crate) suppressed: Vec<Suppressed>,
     /// Events of processes whose image we had lost.
     pub(crate) degraded: u64,
     /// Records that were not what the wire types promise.
@@ -67,6 +73,17 @@ impl fmt::Display for Totals {
         write_list(f, shown.map(|(action, count)| (action.name(), count)))?;
         write!(f, "\nmatches    {}", self.matches)?;
         write_list(f, [("alerts", self.alerts), ("held back by max_signals", self.held_back)].into_iter())?;
+        if self.notices > 0 {
+            write!(f, ", notices of that {}", self.notices)?;
+        }
+        if !self.suppressed.is_empty() {
+            write!(f, "\nsuppressed {}", self.suppressed.iter().map(|one| one.count).sum::<u64>())?;
+            let named = self
+                .suppressed
+                .iter()
+                .map(|one| (format!("{} ({})", printable(&one.exception), printable(&one.rule)), one.count));
+            write_list(f, named)?;
+        }
         if let Some(several) = &self.several {
             write!(f, "\nstate      {several}")?;
         }
@@ -100,7 +117,10 @@ impl fmt::Display for Totals {
 }
 
 /// `: a 1, b 2`, or nothing.
-fn write_list<'a>(f: &mut fmt::Formatter<'_>, items: impl Iterator<Item = (&'a str, u64)>) -> fmt::Result {
+fn write_list(
+    f: &mut fmt::Formatter<'_>,
+    items: impl Iterator<Item = (impl fmt::Display, u64)>,
+) -> fmt::Result {
     let mut separator = ": ";
     for (name, count) in items {
         write!(f, "{separator}{name} {count}")?;

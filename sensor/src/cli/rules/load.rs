@@ -7,11 +7,12 @@ use anyhow::bail;
 use sensor_ecs::{Ecs, Field, FieldId, Schema};
 use sensor_eql::ast::{Pipe, Query};
 use sensor_eql::diag::{Located, printable};
-use sensor_eql::{ListedRule, LoadedRule, Origin, RuleSet};
+use sensor_eql::{ListedRule, LoadedRule, Origin, Rule, RuleSet};
 
 use super::find::Found;
 use crate::cli::say::{count, note};
-use crate::config::RuleSettings;
+use crate::config::Loaded;
+use crate::pipeline::Exceptions;
 
 /// Which rules a command runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +28,7 @@ pub struct Rules {
     /// Those that compiled.
     pub set: RuleSet,
     unreadable: Vec<Located>,
+    disabled: usize,
 }
 
 impl Rules {
@@ -43,7 +45,7 @@ impl Rules {
         if choice == Choice::UserAndShipped || user.is_empty() {
             found.add_shipped();
         }
-        Ok(Self { set: RuleSet::load(found.sources, schema), unreadable: found.unreadable })
+        Ok(Self { set: RuleSet::load(found.sources, schema), unreadable: found.unreadable, disabled: 0 })
     }
 
     /// Everything wrong with files that were left out.
@@ -94,6 +96,44 @@ impl Rules {
         Ok(())
     }
 
+    /// Leaves out the rules that the configuration disables, and compiles its exceptions for the rest. Says on stderr
+    /// what its author should know.
+    ///
+    /// # Errors
+    ///
+    /// When an exception is broken, or no rule is left.
+    pub(crate) fn configure(&mut self, loaded: &Loaded, schema: &dyn Schema) -> anyhow::Result<Exceptions> {
+        let settings = &loaded.config.rules;
+        for warning in self.unmatched(loaded) {
+            note(format_args!("{warning}"));
+        }
+        let found = self.set.rules().len();
+        self.set.retain(|rule| settings.disables(&rule.rule).is_none(), schema);
+        self.disabled = found - self.set.rules().len();
+        if self.set.rules().is_empty() && self.disabled > 0 {
+            bail!("the configuration disables every rule");
+        }
+        match loaded.exceptions(&self.set, schema) {
+            Ok((exceptions, warnings)) => {
+                warnings.iter().for_each(|warning| note(format_args!("{warning}")));
+                Ok(exceptions)
+            }
+            Err(errors) => {
+                errors.iter().for_each(|error| note(format_args!("{error}")));
+                bail!("the configuration's exceptions are broken, as said above")
+            }
+        }
+    }
+
+    /// Warns about ids and tags in the configuration that no rule has.
+    #[must_use]
+    pub fn unmatched(&self, loaded: &Loaded) -> Vec<Located> {
+        let rules: Vec<&Rule> = self.set.rules().iter().map(|rule| &rule.rule).collect();
+        let ids = rules.iter().map(|rule| rule.id.as_str());
+        let listed = self.set.listed().iter().filter_map(|rule| rule.id.as_deref());
+        loaded.unmatched(&rules, &ids.chain(listed).collect::<Vec<_>>())
+    }
+
     /// One line: how many of what.
     #[must_use]
     pub fn summary(&self) -> String {
@@ -101,7 +141,11 @@ impl Rules {
         let loaded = count((self.set.rules().len() - hindered) as u64, "rule");
         let (listed, broken) = (self.set.listed().len() + hindered, self.broken());
         let warnings = count(self.set.warnings().len() as u64, "warning");
-        format!("{loaded} loaded, {listed} listed, {broken} broken, {warnings}")
+        let disabled = match self.disabled {
+            0 => String::new(),
+            disabled => format!(", {disabled} disabled"),
+        };
+        format!("{loaded} loaded, {listed} listed{disabled}, {broken} broken, {warnings}")
     }
 }
 
@@ -110,9 +154,11 @@ impl Rules {
 /// # Errors
 ///
 /// One message that says why there is nothing to run, or nothing that may be run.
-pub fn load_for_run(settings: &RuleSettings) -> anyhow::Result<RuleSet> {
-    let rules = Rules::load(&settings.paths, Choice::UserAndShipped, &Ecs)?;
+pub(crate) fn load_for_run(loaded: &Loaded) -> anyhow::Result<(RuleSet, Exceptions)> {
+    let settings = &loaded.config.rules;
+    let mut rules = Rules::load(&settings.paths, Choice::UserAndShipped, &Ecs)?;
     rules.vet(&settings.paths, settings.strict)?;
+    let exceptions = rules.configure(loaded, &Ecs)?;
     note(format_args!("sensor: {}", rules.summary()));
     let histories = rules.set.rules().iter().filter_map(|rule| rule.rule.new_terms.as_ref());
     let (learning, longest) = histories.fold((0, 0), |(n, ns), terms| (n + 1, terms.history_ns.max(ns)));
@@ -123,7 +169,7 @@ pub fn load_for_run(settings: &RuleSettings) -> anyhow::Result<RuleSet> {
             longest / HOUR_NS
         ));
     }
-    Ok(rules.set)
+    Ok((rules.set, exceptions))
 }
 
 fn is_replacement(warning: &Located) -> bool {

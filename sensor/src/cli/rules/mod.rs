@@ -7,7 +7,8 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-pub use load::{Choice, Rules, load_for_run, obstacles};
+pub(crate) use load::load_for_run;
+pub use load::{Choice, Rules, obstacles};
 use sensor_ecs::Ecs;
 use sensor_eql::diag::printable;
 

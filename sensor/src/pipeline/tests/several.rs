@@ -9,7 +9,7 @@ const EXEC_THEN_FILE: &str = r#"sequence by process.entity_id with maxspan=1m
     [process where event.action == "exec" and process.name == "cp"]
     [file where event.action == "creation" and file.path : "/etc/*"]"#;
 
-fn rules_of(language: &str, kind: &str, query: &str, more: &str) -> RuleSet {
+pub(super) fn rules_of(language: &str, kind: &str, query: &str, more: &str) -> RuleSet {
     let text = format!(
         "[rule]\nname = \"A\"\ndescription = \"A\"\nrule_id = \"11111111-1111-1111-1111-111111111111\"\n\
          risk_score = 1\nseverity = \"low\"\nlanguage = \"{language}\"\ntype = \"{kind}\"\n\
@@ -21,7 +21,7 @@ fn rules_of(language: &str, kind: &str, query: &str, more: &str) -> RuleSet {
     rules
 }
 
-fn eql(query: &str, more: &str) -> RuleSet {
+pub(super) fn eql(query: &str, more: &str) -> RuleSet {
     rules_of("eql", "eql", query, more)
 }
 
@@ -35,7 +35,7 @@ fn run_rules(rules: RuleSet, records: &[Vec<u8>]) -> (Totals, Kept) {
     engine.finish(None)
 }
 
-fn copies(paths: &[&str]) -> Vec<Vec<u8>> {
+pub(super) fn copies(paths: &[&str]) -> Vec<Vec<u8>> {
     let (mut records, task) = started("/usr/bin/cp");
     let at = |nth: usize| (13 + nth as u64) * SECOND;
     records.extend(paths.iter().enumerate().map(|(nth, path)| synth::create(&task, at(nth), path, "/")));
