@@ -62,6 +62,12 @@ pub(crate) fn build_object() -> Result<PathBuf> {
     Ok(object)
 }
 
+/// Builds the programs that the sensor's are compared with and returns their object's path.
+pub(crate) fn build_floor() -> Result<PathBuf> {
+    build_object()?;
+    Ok(paths::target()?.join("ebpf").join(compiler::TARGET).join("release/floor"))
+}
+
 /// Builds the sensor with the eBPF object inside and returns the binary's path.
 pub(crate) fn build_sensor(release: bool) -> Result<PathBuf> {
     let object = build_object()?;

@@ -67,6 +67,8 @@ pub(super) struct Figure {
 pub(super) enum Builtin {
     /// The time of a demo whose set-up is done.
     Demo,
+    /// The sensor in the virtual machine.
+    Kernel,
 }
 
 /// A bench: how to run it, and what it must measure.

@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: figures beside their goals; what was not measured is not met.
 
 mod goals;
+mod kernel;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,6 +22,11 @@ pub(crate) struct Args {
     /// Write the figures as a JSON list
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Less of it, while working on something (kernel)
+    #[arg(long)]
+    quick: bool,
+    #[command(flatten)]
+    kernel: kernel::Options,
 }
 
 /// One line of the result.
@@ -56,7 +62,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         let names: Vec<&str> = benches.keys().map(String::as_str).collect();
         bail!("no bench {:?}; there are {}", args.name, names.join(", "));
     };
-    let (measured, trouble) = match measure(bench) {
+    let (measured, trouble) = match measure(bench, args) {
         Ok(measured) => (measured, None),
         // The figures are still told: unmeasured, hence unmet.
         Err(error) => (BTreeMap::new(), Some(error)),
@@ -72,11 +78,12 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     Ok(if rows.iter().all(|row| row.met) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn measure(bench: &Bench) -> Result<BTreeMap<String, Measured>> {
+fn measure(bench: &Bench, args: &Args) -> Result<BTreeMap<String, Measured>> {
     let mut best = BTreeMap::new();
     for number in 1..=bench.runs {
         let values = match (&bench.builtin, bench.command.as_slice()) {
             (Some(Builtin::Demo), _) => demo_time()?,
+            (Some(Builtin::Kernel), _) => parse(&kernel::run(&args.kernel, args.quick)?)?,
             (None, [program, args @ ..]) => {
                 println!("run {number} of {}", bench.runs);
                 let mut command = Command::new(program);

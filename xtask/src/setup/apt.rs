@@ -37,6 +37,17 @@ pub(crate) fn download(package: &str, dir: &Path) -> Result<()> {
     cmd::run(apt_get().args(["download", package]).current_dir(dir))
 }
 
+/// Fetches packages and what they need that is not installed into `dir`, without installing them.
+pub(crate) fn download_with_dependencies(packages: &[&str], dir: &Path) -> Result<()> {
+    eprintln!("downloading packages {}", packages.join(" "));
+    std::fs::create_dir_all(dir.join("partial"))?;
+    let mut download = apt_get();
+    download.arg("-o").arg(format!("Dir::Cache::archives={}", dir.display()));
+    download.args(["-o", "Debug::NoLocking=1"]);
+    download.args(["install", "--yes", "--download-only", "--reinstall", "--no-install-recommends"]);
+    cmd::run(download.args(packages))
+}
+
 /// Names of packages in the archive that match an extended regular expression.
 pub(crate) fn search(pattern: &str) -> Result<Vec<String>> {
     let found = cmd::stdout(Command::new("apt-cache").args(["search", "--names-only", pattern]))?;

@@ -4,6 +4,7 @@ pub(crate) mod apt;
 pub(crate) mod compiler;
 pub(crate) mod kernels;
 pub(crate) mod linker;
+mod peers;
 
 use std::fs::{self, File};
 use std::process::ExitCode;
@@ -57,6 +58,11 @@ pub(crate) fn ensure_vm() -> Result<()> {
 /// The kernel, fetched and unpacked if it is not there.
 pub(crate) fn ensure_kernel(id: KernelId) -> Result<kernels::Kernel> {
     with_lock(|| kernels::ensure(id, false))
+}
+
+/// Programs to compare with, in one folder with their libraries.
+pub(crate) fn ensure_peers() -> Result<Vec<std::path::PathBuf>> {
+    with_lock(peers::ensure)
 }
 
 /// Only one set-up changes the cache and asks the package manager at a time.

@@ -128,7 +128,7 @@ fn add_tree(archive: &mut Archive, guest: &str, host: &Path) -> Result<()> {
     if content.starts_with(b"\x7fELF") {
         archive.program(&inside(guest), content);
         for library in libraries(host)? {
-            add_library(archive, &library)?;
+            add_library(archive, &library, host)?;
         }
     } else if content.starts_with(b"#!") {
         archive.program(&inside(guest), content);
@@ -138,9 +138,17 @@ fn add_tree(archive: &mut Archive, guest: &str, host: &Path) -> Result<()> {
     Ok(())
 }
 
-fn add_library(archive: &mut Archive, library: &str) -> Result<()> {
-    // Debian's merged /usr: /lib and /lib64 are links in the guest as well.
-    let guest = if library.starts_with("/usr/") { library.to_owned() } else { format!("/usr{library}") };
+fn add_library(archive: &mut Archive, library: &str, program: &Path) -> Result<()> {
+    let path = Path::new(library);
+    let guest = if path.parent() == program.parent() {
+        // It came with the program, not from this host.
+        format!("/usr/lib/{}", path.file_name().unwrap_or_default().to_string_lossy())
+    } else if library.starts_with("/usr/") {
+        library.to_owned()
+    } else {
+        // Debian's merged /usr: /lib and /lib64 are links in the guest as well.
+        format!("/usr{library}")
+    };
     if !archive.contains(&inside(&guest)) {
         let content = fs::read(library).with_context(|| format!("cannot read {library}"))?;
         archive.program(&inside(&guest), content);
@@ -148,9 +156,11 @@ fn add_library(archive: &mut Archive, library: &str) -> Result<()> {
     Ok(())
 }
 
-/// The shared libraries and the loader that a program names, as the host resolves them.
+/// The shared libraries and the loader that a program names: those beside it, else as the host resolves them.
 fn libraries(program: &Path) -> Result<Vec<String>> {
-    let output = Command::new("ldd").arg(program).output().context("cannot run ldd")?;
+    let beside = program.parent().unwrap_or(Path::new("/"));
+    let output =
+        Command::new("ldd").arg(program).env("LD_LIBRARY_PATH", beside).output().context("cannot run ldd")?;
     if !output.status.success() {
         // Statically linked.
         return Ok(Vec::new());
