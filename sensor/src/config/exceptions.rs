@@ -210,14 +210,13 @@ mod tests {
             path => format!(r#","Ext":{{"original":{{"path":"{path}","name":"{}"}}}}"#, name(path)),
         };
         let args: Vec<String> = args.split(' ').map(|arg| format!("{arg:?}")).collect();
-        let parent_args: Vec<String> = parent.split(' ').map(|arg| format!("{arg:?}")).collect();
+        let line = parent;
         let parent = parent.split(' ').find(|arg| arg.starts_with('/') && *arg != "/bin/sh").unwrap();
         format!(
-            r#"{{"event":{{"category":["file"],"action":"{action}"}},"host":{{"os":{{"type":"linux"}}}},"file":{{"path":"{path}","name":"{}"{original}}},"process":{{"executable":"{exe}","name":"{}","args":[{}],"parent":{{"executable":"{parent}","args":[{}]}}}}}}"#,
+            r#"{{"event":{{"category":["file"],"action":"{action}"}},"host":{{"os":{{"type":"linux"}}}},"file":{{"path":"{path}","name":"{}"{original}}},"process":{{"executable":"{exe}","name":"{}","args":[{}],"parent":{{"executable":"{parent}","command_line":"{line}"}}}}}}"#,
             name(path),
             name(exe),
-            args.join(","),
-            parent_args.join(",")
+            args.join(",")
         )
     }
 
