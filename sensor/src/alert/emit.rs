@@ -8,7 +8,7 @@ use sensor_ecs::{Agent, Event, EventId, write_json};
 use sensor_eql::LoadedRule;
 
 use crate::pipeline::{Hit, Output, SeveralHit, View};
-use crate::sink::{OpenError, Report, Sink, Target, Totals};
+use crate::sink::{OpenError, Place, Report, Sink, Target, Totals};
 
 use super::document::{AlertId, write_alert, write_alert_of_several, write_held_back};
 use super::text::{self, Colour};
@@ -59,13 +59,13 @@ impl Emitter {
     ///
     /// When an output cannot be opened.
     pub(crate) fn open(
-        events: Option<&Target>,
-        alerts: &Target,
+        events: Option<&Place>,
+        alerts: &Place,
         format: Format,
         agent: Arc<Agent>,
         report: impl Fn() -> Report,
     ) -> Result<Self, OpenError> {
-        let on_terminal = *alerts == Target::Stdout && std::io::stdout().is_terminal();
+        let on_terminal = alerts.target == Target::Stdout && std::io::stdout().is_terminal();
         let colour = match std::env::var_os("NO_COLOR") {
             Some(set) if !set.is_empty() => Colour::No,
             _ if !on_terminal => Colour::No,
@@ -77,7 +77,7 @@ impl Emitter {
             Format::Auto | Format::Ndjson => Shape::Document,
         };
         Ok(Self {
-            events: events.map(|target| Sink::open(target, report())).transpose()?,
+            events: events.map(|place| Sink::open(place, report())).transpose()?,
             alerts: Sink::open(alerts, report())?,
             shape,
             agent,

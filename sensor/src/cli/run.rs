@@ -70,8 +70,8 @@ async fn record(
         .context("no agent id can be made")?;
     let agent = Arc::new(agent);
     let outputs = &config.outputs;
-    let events = args.output.clone().or_else(|| outputs.events.target());
-    let alerts = args.alerts.clone().unwrap_or_else(|| outputs.alerts.target());
+    let events = outputs.events.place(args.output.clone());
+    let alerts = outputs.alerts.place(args.alerts.clone());
     let format = args.alert_format.unwrap_or(outputs.alerts.format);
     let emitter = Emitter::open(events.as_ref(), &alerts, format, Arc::clone(&agent), || {
         Box::new(|text| note(format_args!("sensor: {text}")))

@@ -10,7 +10,9 @@ mod tests;
 
 use std::fs;
 use std::io;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 pub use enabling::{Disabled, Named};
 pub use exceptions::{About, ExceptionSettings};
@@ -21,7 +23,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::alert::Format;
-use crate::sink::Target;
+use crate::sink::{Place, Rotation, Target};
 
 /// Where the configuration is looked for when nobody says.
 pub const PATH_DEFAULT: &str = "/etc/sensor/sensor.toml";
@@ -111,6 +113,8 @@ pub struct Outputs {
 pub struct EventOutput {
     /// A file, `-` for standard output, or nothing.
     pub path: PathBuf,
+    /// `[outputs.events.rotation]`
+    pub rotation: RotationSettings,
 }
 
 /// `[outputs.alerts]`
@@ -122,6 +126,38 @@ pub struct AlertOutput {
     pub path: PathBuf,
     /// How alerts are written.
     pub format: Format,
+    /// `[outputs.alerts.rotation]`
+    pub rotation: RotationSettings,
+}
+
+/// When a file is begun anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RotationSettings {
+    /// How large it may grow; 0 is without end.
+    pub bytes: u64,
+    /// How old it may become; 0 is without end.
+    pub hours: u32,
+    /// How many former files are kept.
+    pub keep: NonZeroU32,
+}
+
+impl Default for RotationSettings {
+    fn default() -> Self {
+        Self { bytes: 0, hours: 0, keep: NonZeroU32::MIN.saturating_add(4) }
+    }
+}
+
+impl From<RotationSettings> for Rotation {
+    fn from(settings: RotationSettings) -> Self {
+        let RotationSettings { bytes, hours, keep } = settings;
+        let age = Duration::from_secs(u64::from(hours) * 3600);
+        Self {
+            bytes_max: (bytes > 0).then_some(bytes),
+            age_max: (hours > 0).then_some(age),
+            keep: keep.get(),
+        }
+    }
 }
 
 impl Default for Telemetry {
@@ -150,27 +186,29 @@ impl Default for RuleSettings {
 
 impl Default for AlertOutput {
     fn default() -> Self {
-        Self { path: "-".into(), format: Format::default() }
+        Self { path: "-".into(), format: Format::default(), rotation: RotationSettings::default() }
     }
 }
 
 impl EventOutput {
-    /// Where events go, if anywhere.
+    /// Where events go, if anywhere; `target` is what the command line says.
     #[must_use]
-    pub fn target(&self) -> Option<Target> {
-        target(&self.path)
+    pub fn place(&self, target: Option<Target>) -> Option<Place> {
+        let target = target.or_else(|| to_target(&self.path))?;
+        Some(Place { target, rotation: self.rotation.into() })
     }
 }
 
 impl AlertOutput {
-    /// Where alerts go.
+    /// Where alerts go; `target` is what the command line says.
     #[must_use]
-    pub fn target(&self) -> Target {
-        target(&self.path).unwrap_or(Target::Stdout)
+    pub fn place(&self, target: Option<Target>) -> Place {
+        let target = target.or_else(|| to_target(&self.path)).unwrap_or(Target::Stdout);
+        Place { target, rotation: self.rotation.into() }
     }
 }
 
-fn target(path: &Path) -> Option<Target> {
+fn to_target(path: &Path) -> Option<Target> {
     match path.as_os_str().as_encoded_bytes() {
         b"" => None,
         b"-" => Some(Target::Stdout),

@@ -67,7 +67,7 @@ fn an_unknown_key_is_located_and_the_nearest_named() {
     assert!(said.contains("sensor.toml:3:1") && said.contains("did you mean `ring_bytes`?"), "{said}");
     let said = refusal("outputs.alerts.zebra = 1\n");
     assert!(said.contains("unknown key `outputs.alerts.zebra`"), "{said}");
-    assert!(said.contains("known here: path, format"), "{said}");
+    assert!(said.contains("known here: path, format, rotation"), "{said}");
     assert!(refusal("[telemetri]\n").contains("did you mean `telemetry`?"));
 }
 
@@ -188,9 +188,12 @@ fn paths_are_relative_to_the_file() {
     fs::write(&path, "rules.paths = [\"mine\", \"/abs\"]\noutputs.events.path = \"e.ndjson\"\n").unwrap();
     let config = load(Some(&path)).unwrap().config;
     assert_eq!(config.rules.paths, [directory.path().join("mine"), "/abs".into()]);
-    assert_eq!(config.outputs.events.target(), Some(Target::File(directory.path().join("e.ndjson"))));
-    assert_eq!(config.outputs.alerts.target(), Target::Stdout);
-    assert_eq!(Config::default().outputs.events.target(), None);
+    assert_eq!(
+        config.outputs.events.place(None).unwrap().target,
+        Target::File(directory.path().join("e.ndjson"))
+    );
+    assert_eq!(config.outputs.alerts.place(None).target, Target::Stdout);
+    assert_eq!(Config::default().outputs.events.place(None), None);
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! more when it works again.
 
 mod open;
+mod rotate;
 mod writer;
 
 use std::fmt;
@@ -16,6 +17,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 pub use open::OpenError;
+use rotate::Output;
+pub use rotate::Rotation;
 use writer::Shared;
 
 /// Lines waiting to be written, in bytes. About ten thousand events: a second of a busy host.
@@ -47,6 +50,15 @@ impl fmt::Display for Target {
             Self::File(path) => write!(f, "{}", path.display()),
         }
     }
+}
+
+/// A target, and when it is begun anew if it is a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Where lines go.
+    pub target: Target,
+    /// When that is begun anew.
+    pub rotation: Rotation,
 }
 
 /// What became of the records.
@@ -83,14 +95,14 @@ impl Sink {
     /// # Errors
     ///
     /// When the target cannot be opened, or a thread cannot be started.
-    pub fn open(target: &Target, report: Report) -> Result<Self, OpenError> {
-        let output = open::open(target)?;
-        Self::start(output, target.to_string(), PENDING_BYTES_MAX, report)
-            .map_err(|cause| OpenError::thread(target, cause))
+    pub fn open(place: &Place, report: Report) -> Result<Self, OpenError> {
+        let output = open::open(place)?;
+        Self::start(output, place.target.to_string(), PENDING_BYTES_MAX, report)
+            .map_err(|cause| OpenError::thread(&place.target, cause))
     }
 
     fn start(
-        output: impl io::Write + Send + 'static,
+        output: impl Output + 'static,
         name: String,
         pending_bytes_max: usize,
         report: Report,

@@ -9,7 +9,8 @@ use std::sync::Mutex;
 
 use rustix::fs::OFlags;
 
-use super::{Target, lock};
+use super::rotate::{Output, RotatingFile};
+use super::{Place, Target, lock};
 
 /// Events name files and arguments of every user: not for everybody's eyes.
 const FILE_MODE: u32 = 0o640;
@@ -34,7 +35,8 @@ impl OpenError {
 }
 
 /// An output that knows nothing of lines or batches.
-pub(super) fn open(target: &Target) -> Result<Box<dyn Write + Send>, OpenError> {
+pub(super) fn open(place: &Place) -> Result<Box<dyn Output>, OpenError> {
+    let target = &place.target;
     match target {
         Target::Stdout => {
             let file = io::stdout().as_fd().try_clone_to_owned().map_err(|cause| {
@@ -43,15 +45,19 @@ pub(super) fn open(target: &Target) -> Result<Box<dyn Write + Send>, OpenError> 
             })?;
             Ok(Box::new(Stdout(file.into())))
         }
-        Target::File(path) => open_file(path).map(|file| Box::new(file) as _).map_err(|cause| {
-            let why = explain(path, &cause);
-            OpenError::new(target, why)
-        }),
+        Target::File(path) => {
+            RotatingFile::open(path, place.rotation).map(|file| Box::new(file) as _).map_err(|cause| {
+                let why = explain(path, &cause);
+                OpenError::new(target, why)
+            })
+        }
     }
 }
 
 /// Standard output without the buffer of the standard library, which would take bytes that it then fails to write.
 struct Stdout(File);
+
+impl Output for Stdout {}
 
 /// Events and alerts may both go to standard output: a batch of whole lines is written before the other's.
 static STDOUT: Mutex<()> = Mutex::new(());
@@ -77,7 +83,7 @@ impl Write for Stdout {
     }
 }
 
-fn open_file(path: &Path) -> io::Result<File> {
+pub(super) fn open_file(path: &Path) -> io::Result<File> {
     // Without O_NONBLOCK a fifo that nobody reads would hang the start. A symbolic link is never followed: a directory
     // that others may write to must not lead a process with our rights to another file.
     let flags = OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::NONBLOCK;

@@ -10,8 +10,12 @@ fn quiet() -> Report {
     Box::new(|_| {})
 }
 
-fn file(path: impl Into<PathBuf>) -> Target {
-    Target::File(path.into())
+fn file(path: impl Into<PathBuf>) -> Place {
+    Place { target: Target::File(path.into()), rotation: Rotation::default() }
+}
+
+fn rotating(path: impl Into<PathBuf>, rotation: Rotation) -> Place {
+    Place { rotation, ..file(path) }
 }
 
 /// An output that fails when told to.
@@ -22,6 +26,8 @@ struct Fickle {
     attempts: Arc<AtomicUsize>,
     bytes_per_write_max: usize,
 }
+
+impl Output for Fickle {}
 
 impl io::Write for Fickle {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -187,4 +193,83 @@ fn many_threads_lose_nothing() {
     });
     assert_eq!(sink.close().written, 20_000);
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "line\n".repeat(20_000));
+}
+
+/// Writes `lines` and reads what is left of the file and its former ones, newest first.
+fn rotated(path: &std::path::Path, rotation: Rotation, lines: std::ops::Range<u32>) -> Vec<String> {
+    let sink = Sink::open(&rotating(path, rotation), quiet()).unwrap();
+    for line in lines.clone() {
+        assert!(sink.line(|out| out.extend_from_slice(format!("{line:04}").as_bytes())));
+    }
+    assert_eq!(sink.close().written, u64::from(lines.end - lines.start));
+    let mut names = vec![path.to_owned()];
+    names.extend((1..9).map(|number| PathBuf::from(format!("{}.{number}", path.display()))));
+    names.iter().map_while(|name| std::fs::read_to_string(name).ok()).collect()
+}
+
+#[test]
+fn a_file_that_has_grown_enough_is_begun_anew_at_a_records_end() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("e.ndjson");
+    let rotation = Rotation { bytes_max: Some(12), age_max: None, keep: 2 };
+    let files = rotated(&path, rotation, 0..7);
+    assert_eq!(
+        files,
+        ["0006\n", "0004\n0005\n", "0002\n0003\n"],
+        "twelve bytes hold two lines; the oldest is gone"
+    );
+    // What a run before left counts.
+    assert_eq!(rotated(&path, rotation, 7..9), ["0008\n", "0006\n0007\n", "0004\n0005\n"]);
+    // A record that is longer than all of it has a file of its own.
+    let sink = Sink::open(&rotating(&path, rotation), quiet()).unwrap();
+    sink.line(|out| out.extend_from_slice(&[b'x'; 40]));
+    let _ = sink.close();
+    assert_eq!(std::fs::read_to_string(&path).unwrap().len(), 41);
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o137, 0);
+}
+
+#[test]
+fn a_file_that_is_old_enough_is_begun_anew() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("e.ndjson");
+    let aged = |age| Rotation { bytes_max: None, age_max: Some(age), keep: 3 };
+    assert_eq!(rotated(&path, aged(Duration::from_secs(3600)), 0..2), ["0000\n0001\n"]);
+    std::thread::sleep(Duration::from_millis(60));
+    assert_eq!(rotated(&path, aged(Duration::from_millis(50)), 2..3), ["0002\n", "0000\n0001\n"]);
+}
+
+#[test]
+fn a_file_that_cannot_be_begun_anew_goes_on_and_says_so_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("e.ndjson");
+    // A directory with something in it cannot be replaced.
+    std::fs::create_dir_all(directory.path().join("e.ndjson.1/x")).unwrap();
+    let said = Arc::new(Mutex::new(Vec::new()));
+    let into = Arc::clone(&said);
+    let report: Report = Box::new(move |text| lock(&into).push(text.to_owned()));
+    let rotation = Rotation { bytes_max: Some(6), age_max: None, keep: 1 };
+    let sink = Sink::open(&rotating(&path, rotation), report).unwrap();
+    for _ in 0..20 {
+        assert!(sink.line(|out| out.extend_from_slice(b"0123")));
+    }
+    assert_eq!(sink.close().written, 20);
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), 100);
+    let said = lock(&said);
+    assert!(said.len() == 1 && said[0].contains("cannot be begun anew"), "{said:?}");
+}
+
+#[test]
+fn a_file_that_somebody_else_moved_away_is_made_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, moved) = (directory.path().join("e.ndjson"), directory.path().join("moved"));
+    let rotation = Rotation { bytes_max: Some(6), age_max: None, keep: 1 };
+    let sink = Sink::open(&rotating(&path, rotation), quiet()).unwrap();
+    sink.line(|out| out.extend_from_slice(b"01234"));
+    wait_for(|| sink.totals().written == 1);
+    std::fs::rename(&path, &moved).unwrap();
+    sink.line(|out| out.extend_from_slice(b"56789"));
+    let _ = sink.close();
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "56789\n");
+    assert_eq!(std::fs::read_to_string(&moved).unwrap(), "01234\n");
+    assert!(!directory.path().join("e.ndjson.1").exists());
 }

@@ -1,9 +1,11 @@
 //! The two sides of a sink: the buffer that the hot path fills, and the thread that empties it.
 
-use std::io::{self, Write};
+use std::io;
+use std::ops::Range;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::rotate::Output;
 use super::{Report, Totals, lock, until};
 
 /// How long to wait before a failed write is tried again.
@@ -125,8 +127,9 @@ impl Condition<'_> {
 }
 
 /// The writer's thread.
-pub(super) fn run(shared: &Shared, mut output: impl Write, name: &str, report: &Report) {
+pub(super) fn run(shared: &Shared, mut output: impl Output, name: &str, report: &Report) {
     let mut condition = Condition { name, report, failing: false };
+    let mut rotation_failing = false;
     let mut batch = Vec::new();
     let mut ends = Vec::new();
     loop {
@@ -150,31 +153,65 @@ pub(super) fn run(shared: &Shared, mut output: impl Write, name: &str, report: &
             std::mem::swap(&mut state.pending_ends, &mut ends);
             state.taken = ends.len() as u64;
         }
-        write_batch(shared, &mut output, &batch, &ends, &mut condition);
+        let mut from = 0;
+        let mut ends = ends.as_slice();
+        while !ends.is_empty() {
+            let next_bytes = ends.first().map_or(0, |end| (end - from) as u64);
+            let room = room(&mut output, next_bytes, name, report, &mut rotation_failing);
+            let fitting = ends.partition_point(|end| (end - from) as u64 <= room).max(1);
+            let (now, later) = ends.split_at(fitting.min(ends.len()));
+            let to = now.last().copied().unwrap_or(from);
+            if !write_batch(shared, &mut output, &batch, from..to, now, &mut condition) {
+                break;
+            }
+            (from, ends) = (to, later);
+        }
     }
 }
 
-/// Writes all of it, waiting out a full disk. What is left when that is hopeless is counted.
+/// How much may be written before the output is asked again. An output that cannot be begun anew goes on growing.
+fn room(output: &mut impl Output, next_bytes: u64, name: &str, report: &Report, failing: &mut bool) -> u64 {
+    match output.room(next_bytes) {
+        Ok(None) => u64::MAX,
+        Ok(Some(room)) => {
+            if std::mem::take(failing) {
+                report(&format!("{name} could be begun anew again"));
+            }
+            room
+        }
+        Err(cause) => {
+            if !std::mem::replace(failing, true) {
+                report(&format!("{name} cannot be begun anew: {cause}; going on in the same file"));
+            }
+            u64::MAX
+        }
+    }
+}
+
+/// Writes all of `range`, in which records end at `ends`, waiting out a full disk. When that is hopeless, what is left
+/// of the whole batch is counted, and it is `false`.
 fn write_batch(
     shared: &Shared,
-    output: &mut impl Write,
+    output: &mut impl Output,
     batch: &[u8],
+    range: Range<usize>,
     ends: &[usize],
     condition: &mut Condition<'_>,
-) {
-    let mut done = 0;
-    while let Some(rest) = batch.get(done..).filter(|rest| !rest.is_empty()) {
+) -> bool {
+    let (mut done, mut left) = (range.start, ends.len() as u64);
+    while let Some(rest) = batch.get(done..range.end).filter(|rest| !rest.is_empty()) {
         match output.write(rest).and_then(|bytes| output.flush().map(|()| bytes)) {
             Ok(0) => failed(shared, condition, &io::Error::from(io::ErrorKind::WriteZero)),
             Ok(bytes) => {
                 done += bytes;
                 let mut state = lock(&shared.state);
                 if state.abandoned {
-                    return;
+                    return false;
                 }
-                let left = (ends.len() - ends.partition_point(|end| *end <= done)) as u64;
-                state.totals.written += state.taken - left;
-                state.taken = left;
+                let still = (ends.len() - ends.partition_point(|end| *end <= done)) as u64;
+                state.totals.written += left - still;
+                state.taken -= left - still;
+                left = still;
                 condition.worked(state.totals);
                 shared.progress.notify_all();
             }
@@ -187,15 +224,16 @@ fn write_batch(
                 let mut state = lock(&shared.state);
                 state.totals.dropped_failed += std::mem::take(&mut state.taken);
                 shared.progress.notify_all();
-                return;
+                return false;
             }
             Err(cause) => failed(shared, condition, &cause),
         }
         let state = lock(&shared.state);
         if state.abandoned {
-            return;
+            return false;
         }
     }
+    true
 }
 
 /// Waits before another attempt at the same bytes: no line is torn by a disk that was full for a while.
