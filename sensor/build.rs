@@ -47,9 +47,15 @@ fn rule_files(directory: &Path, into: &mut Vec<PathBuf>) -> Result<(), Box<dyn E
         let path = entry?.path();
         if path.is_dir() {
             rule_files(&path, into)?;
-        } else if path.extension().is_some_and(|extension| extension == "toml") {
+        } else if is_rule_file(&path) {
             into.push(path);
         }
     }
     Ok(())
+}
+
+/// A TOML file, but not one of the tests beside a rule.
+fn is_rule_file(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+    name.ends_with(b".toml") && !name.ends_with(b".tests.toml")
 }

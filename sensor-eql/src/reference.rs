@@ -28,6 +28,9 @@ pub struct Explanation {
     pub parts: Vec<Explanation>,
 }
 
+/// Characters of a leaf that are shown: lists can be long.
+const LEAF_CHARS_MAX: usize = 100;
+
 impl Explanation {
     /// The tree as lines of text, cut from `query`: whether each part holds, and what its fields held.
     #[must_use]
@@ -38,12 +41,7 @@ impl Explanation {
     }
 
     fn render_at(&self, query: &str, depth: usize, lines: &mut String) {
-        let range = self.span.start as usize..self.span.end as usize;
-        let text = query.get(range).unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ");
-        let mut shown: String = text.chars().take(100).collect();
-        if shown.len() < text.len() {
-            shown.push_str(" ..");
-        }
+        let shown = self.label(query);
         let mark = if self.holds { "true " } else { "false" };
         lines.push_str(&format!("{mark} {}{shown}", "  ".repeat(depth)));
         for (name, value) in &self.values {
@@ -51,6 +49,26 @@ impl Explanation {
         }
         lines.push('\n');
         self.parts.iter().for_each(|part| part.render_at(query, depth + 1, lines));
+    }
+
+    /// A leaf as it is written; what is made of parts by how they are joined, since they follow.
+    fn label(&self, query: &str) -> String {
+        let cut = |from: u32, to: u32| query.get(from as usize..to as usize).unwrap_or_default();
+        match self.parts.as_slice() {
+            [] => {
+                let words: Vec<&str> = cut(self.span.start, self.span.end).split_whitespace().collect();
+                let text = words.join(" ");
+                let shown: String = text.chars().take(LEAF_CHARS_MAX).collect();
+                if shown.len() < text.len() { shown + " .." } else { shown }
+            }
+            [_] => "not".to_owned(),
+            [first, second, ..] => {
+                let between = cut(first.span.end, second.span.start).to_ascii_lowercase();
+                let mut words =
+                    between.split(|c: char| !c.is_ascii_alphabetic()).filter(|word| !word.is_empty());
+                if words.next() == Some("or") { "any of" } else { "all of" }.to_owned()
+            }
+        }
     }
 }
 

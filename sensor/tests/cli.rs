@@ -55,7 +55,14 @@ const EVENT: &str = r#"{"@timestamp":"2026-01-02T03:04:05.123456789Z","event":{"
 fn version_and_help_are_printed() {
     let (output, _) = ended(&mut sensor(&["--version"]));
     assert_eq!(String::from_utf8_lossy(&output.stdout), format!("sensor {}\n", env!("CARGO_PKG_VERSION")));
-    for args in [&["--help"][..], &["run", "--help"], &["replay", "--help"], &["rules", "check", "--help"]] {
+    let commands = [
+        &["--help"][..],
+        &["run", "--help"],
+        &["replay", "--help"],
+        &["rules", "--help"],
+        &["config", "--help"],
+    ];
+    for args in commands {
         let (output, said) = ended(&mut sensor(args));
         assert!(output.status.success() && !output.stdout.is_empty(), "{said}");
     }
@@ -182,4 +189,116 @@ fn the_generated_events_give_the_expected_pairs() {
 
 fn rule_of(line: &str) -> &str {
     line.split('\t').next().unwrap_or(line)
+}
+
+#[test]
+fn every_rule_of_ours_has_tests_and_passes_them() {
+    let (output, said) = ended(&mut sensor(&["rules", "test", RULES, "--strict"]));
+    let out = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{out}{said}");
+    assert!(said.contains(" 0 failed, 0 without tests"), "{said}");
+}
+
+#[test]
+fn a_failed_test_shows_the_tree_and_a_rule_without_tests_is_said() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = write(directory.path(), "r.toml", &rule("r", "R", "file where file.path : \"/etc/*\""));
+    let (output, said) = ended(&mut sensor(&["rules", "test", text(&path)]));
+    assert!(output.status.success() && said.contains("1 without tests"), "{said}");
+    refused(&["rules", "test", text(&path), "--strict"], "1 without tests");
+    let case = |matches: u32| {
+        format!(
+            "[[cases]]\nname = \"c\"\nmatches = {matches}\nevents = [{{ event.action = \"creation\", file.path = \"/etc/x\" }}]\n"
+        )
+    };
+    write(directory.path(), "r.tests.toml", &case(1));
+    let (output, said) = ended(&mut sensor(&["rules", "test", text(&path), "--strict"]));
+    assert!(output.status.success(), "{said}");
+    write(directory.path(), "r.tests.toml", &case(2));
+    let (output, _) = ended(&mut sensor(&["rules", "test", text(&path)]));
+    let out = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(out.contains("case \"c\": expected 2 matches, found 1"), "{out}");
+    assert!(out.contains("true  file.path : \"/etc/*\"    [file.path = \"/etc/x\"]"), "{out}");
+    // A recording in which nothing may match.
+    write(directory.path(), "e.ndjson", EVENT);
+    write(directory.path(), "r.tests.toml", &format!("silent = [\"e.ndjson\"]\n{}", case(1)));
+    let (output, _) = ended(&mut sensor(&["rules", "test", text(&path)]));
+    let out = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.code() == Some(1) && out.contains("must stay silent") && out.contains("event e1"),
+        "{out}"
+    );
+    for (broken, mention) in [
+        ("[[case]]\n", "unknown key `case`"),
+        ("", "no [[cases]]"),
+        ("[[cases]]\nname = \"x\"\n", "missing field"),
+    ] {
+        write(directory.path(), "r.tests.toml", broken);
+        let (output, _) = ended(&mut sensor(&["rules", "test", text(&path)]));
+        let out = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.code() == Some(1) && out.contains(mention), "{out}");
+    }
+}
+
+#[test]
+fn explain_shows_why_a_rule_matched_or_did_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let events = write(directory.path(), "events.ndjson", EVENT);
+    let (output, said) = ended(&mut sensor(&["rules", "explain", APT_RULE_ID, text(&events)]));
+    let out = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}");
+    assert!(
+        out.contains("false       process.executable == null    [process.executable = \"/usr/bin/cp\"]"),
+        "{out}"
+    );
+    assert!(out.ends_with(": 1 match\n  e1\n"), "{out}");
+    let query = "sequence by host.id with maxspan=1m\n [file where process.name == \"cp\"]\n [file where process.name == \"mv\"]";
+    let path = write(directory.path(), "s.toml", &rule("s", "S", query));
+    let (output, said) = ended(&mut sensor(&["rules", "explain", text(&path), text(&events)]));
+    let out = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}");
+    assert!(out.contains("stage 1 of 2 by host.id = null") && out.contains("stage 2 of 2"), "{out}");
+    assert!(out.contains("false process.name == \"mv\"    [process.name = \"cp\"]"), "{out}");
+    assert!(out.ends_with("S: no match\n"), "{out}");
+    refused(&["rules", "explain", "no-such-id", text(&events)], "no-such-id");
+}
+
+#[test]
+fn the_list_says_what_is_disabled_and_why() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = write(
+        directory.path(),
+        "sensor.toml",
+        "[rules.disable]\ntags = [\"Tactic: Persistence\"]\nids = [\"nobody\"]\n",
+    );
+    let (output, said) =
+        ended(&mut sensor(&["rules", "list", "--config", text(&config), "--format", "json"]));
+    assert!(output.status.success() && said.contains("no rule has this id: nobody"), "{said}");
+    let list: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let row = list.as_array().unwrap().iter().find(|row| row["id"] == APT_RULE_ID).unwrap();
+    assert_eq!(
+        (&row["enabled"], &row["type"], &row["risk_score"]),
+        (&false.into(), &"eql".into(), &47.into())
+    );
+    assert_eq!(row["reasons"][0], "disabled by its tag \"Tactic: Persistence\"");
+    let (output, _) = ended(&mut sensor(&["rules", "list"]));
+    let out = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        out.contains(&format!("{APT_RULE_ID}  yes      eql        medium      47  APT Package")),
+        "{out}"
+    );
+}
+
+#[test]
+fn the_configuration_is_printed_and_checked() {
+    let directory = tempfile::tempdir().unwrap();
+    let (output, _) = ended(&mut sensor(&["config", "default"]));
+    let path = write(directory.path(), "sensor.toml", &String::from_utf8(output.stdout).unwrap());
+    let (output, said) = ended(&mut sensor(&["config", "check", text(&path)]));
+    assert!(output.status.success() && said.contains("sound"), "{said}");
+    let path = write(directory.path(), "broken.toml", "[telemetry]\nscop = \"all\"\n");
+    refused(&["config", "check", text(&path)], "unknown key `telemetry.scop`");
+    refused(&["run", "--config", text(&path)], "broken.toml:2:1");
+    refused(&["rules", "list", "--config", "/no/such/file"], "/no/such/file");
 }

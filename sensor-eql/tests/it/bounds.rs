@@ -172,10 +172,10 @@ fn explain_shows_each_leaf_with_its_values() {
     let seen = reference::by_name(&schema, &record);
     let tree = reference::explain(&query.filter.condition, &schema, &seen);
     let want = "\
-false process.name == \"a\" and not (process.args : \"-x*\" or process.pid > 5)
+false all of
 true    process.name == \"a\"    [process.name = \"a\"]
-false   not (process.args : \"-x*\" or process.pid > 5)
-true      (process.args : \"-x*\" or process.pid > 5)
+false   not
+true      any of
 true        process.args : \"-x*\"    [process.args = [\"a\", \"-X1\"]]
 false       process.pid > 5    [process.pid = null]
 ";

@@ -115,6 +115,63 @@ pub struct DoctorArgs {}
 pub enum RulesCommand {
     /// Read rules and say which run, which cannot and why, and what is wrong with the rest. Fails if a rule is broken.
     Check(RulesCheckArgs),
+    /// List every rule, whether it runs, and why not.
+    List(RulesListArgs),
+    /// Run the tests beside each rule (NAME.tests.toml).
+    Test(RulesTestArgs),
+    /// Show a rule's query as a tree, with what each part read in an event and whether it holds.
+    Explain(RulesExplainArgs),
+}
+
+/// `sensor rules list`.
+#[derive(Clone, Debug, Args)]
+pub struct RulesListArgs {
+    /// Where the rest is said.
+    #[command(flatten)]
+    pub config: ConfigArg,
+    /// Rules beside the shipped ones: a file or a directory tree; repeatable.
+    #[arg(long, value_name = "PATH", num_args = 1..)]
+    pub rules: Vec<PathBuf>,
+    /// For people or for programs.
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    pub format: ListFormat,
+}
+
+/// How `sensor rules list` prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ListFormat {
+    /// In columns.
+    Table,
+    /// One array of objects.
+    Json,
+}
+
+/// `sensor rules test`.
+#[derive(Clone, Debug, Args)]
+pub struct RulesTestArgs {
+    /// Rule files or directory trees.
+    #[arg(value_name = "PATH", required = true)]
+    pub paths: Vec<PathBuf>,
+    /// Fail for a rule without tests too.
+    #[arg(long)]
+    pub strict: bool,
+}
+
+/// `sensor rules explain`.
+#[derive(Clone, Debug, Args)]
+pub struct RulesExplainArgs {
+    /// A rule file, or the id of a rule.
+    #[arg(value_name = "RULE")]
+    pub rule: String,
+    /// Events as NDJSON; - for standard input.
+    #[arg(value_name = "EVENTS")]
+    pub events: PathBuf,
+    /// Where to look for the id beside the shipped rules: a file or a directory tree; repeatable.
+    #[arg(long, value_name = "PATH", num_args = 1..)]
+    pub rules: Vec<PathBuf>,
+    /// Where the rest is said.
+    #[command(flatten)]
+    pub config: ConfigArg,
 }
 
 /// `sensor rules check`.

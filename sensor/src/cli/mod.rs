@@ -15,8 +15,9 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 pub use args::{
-    Cli, Command, ConfigArg, ConfigCheckArgs, ConfigCommand, CoverageArgs, DoctorArgs, ReplayArgs,
-    ReplayFormat, RulesCheckArgs, RulesCommand, RunArgs,
+    Cli, Command, ConfigArg, ConfigCheckArgs, ConfigCommand, CoverageArgs, DoctorArgs, ListFormat,
+    ReplayArgs, ReplayFormat, RulesCheckArgs, RulesCommand, RulesExplainArgs, RulesListArgs, RulesTestArgs,
+    RunArgs,
 };
 
 /// Parses the command line and runs the command.
@@ -27,7 +28,12 @@ pub fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run(args) => run::run(args),
         Command::Doctor(args) => doctor::doctor(args),
-        Command::Rules { command: RulesCommand::Check(args) } => rules::check(&args),
+        Command::Rules { command } => match command {
+            RulesCommand::Check(args) => rules::check(&args),
+            RulesCommand::List(args) => rules::list(&args),
+            RulesCommand::Test(args) => rules::test(&args),
+            RulesCommand::Explain(args) => rules::explain(&args),
+        },
         Command::Replay(args) => replay::replay(&args),
         Command::Coverage(args) => coverage::coverage(&args),
         Command::Config { command: ConfigCommand::Check(args) } => config::check(&args),

@@ -288,10 +288,12 @@ fn read(path: &Path) -> io::Result<String> {
 ///
 /// What is wrong first, with its place.
 pub fn parse(name: &str, text: &str) -> Result<Config, ConfigError> {
-    toml::from_str(text).map_err(|error| {
-        let diagnostic = problem::diagnose(text, &error);
-        ConfigError::Broken(Box::new(SourceFile::new(name, text).locate(&diagnostic)))
-    })
+    toml::from_str(text).map_err(|error| ConfigError::Broken(Box::new(locate(name, text, &error))))
+}
+
+/// The error with its place, the key's full name and the nearest known one.
+pub(crate) fn locate(name: &str, text: &str, error: &toml::de::Error) -> Located {
+    SourceFile::new(name, text).locate(&problem::diagnose(text, error))
 }
 
 impl Config {

@@ -15,7 +15,7 @@ use crate::cli::args::{ReplayArgs, ReplayFormat};
 use crate::cli::events::Events;
 use crate::cli::rules::{Choice, Rules};
 use crate::cli::say::{count, note};
-use views::further_views;
+pub(in crate::cli) use views::further_views;
 
 /// What remembering an event costs beside its name.
 const NAME_BYTES_EXTRA: usize = 64;
@@ -83,7 +83,8 @@ enum End {
 /// What a match remembers of an event: its id, ready to be printed.
 type EventName = Arc<[u8]>;
 
-struct Replay<'r> {
+/// Rules with their state.
+pub(in crate::cli) struct Replay<'r> {
     schema: &'r OpenSchema,
     rules: &'r RuleSet,
     correlator: Correlator<EventName>,
@@ -95,7 +96,7 @@ struct Replay<'r> {
 }
 
 impl<'r> Replay<'r> {
-    fn new(schema: &'r OpenSchema, rules: &'r RuleSet) -> Self {
+    pub(in crate::cli) fn new(schema: &'r OpenSchema, rules: &'r RuleSet) -> Self {
         let correlator = Correlator::new(rules, Limits::default());
         let every = rules.select(|_| true);
         Self { schema, rules, correlator, every, totals: Totals::default(), matched: Vec::new() }
@@ -109,7 +110,13 @@ impl<'r> Replay<'r> {
         self.finish(out).map_err(End::Output)
     }
 
-    fn event(&mut self, number: u64, document: &Document, out: &mut impl Write) -> io::Result<()> {
+    /// Takes the next event, and writes what it completes.
+    pub(in crate::cli) fn event(
+        &mut self,
+        number: u64,
+        document: &Document,
+        out: &mut impl Write,
+    ) -> io::Result<()> {
         self.totals.events += 1;
         self.totals.malformed += document.malformed() as u64;
         let Self { rules, correlator, every, totals, matched, .. } = self;
@@ -145,7 +152,7 @@ impl<'r> Replay<'r> {
     }
 
     /// What was still waiting for an event to be missing, when the events end.
-    fn finish(&mut self, out: &mut impl Write) -> io::Result<()> {
+    pub(in crate::cli) fn finish(&mut self, out: &mut impl Write) -> io::Result<()> {
         let Self { rules, correlator, totals, .. } = self;
         let mut result = Ok(());
         correlator.finish(&mut |found| {

@@ -3,7 +3,7 @@
 use sensor_ecs::{Degradation, Document, FieldId, PathView, Record, Value, field};
 
 /// A document as a rule may also see it.
-pub(super) struct View<'d> {
+pub(in crate::cli) struct View<'d> {
     document: &'d Document,
     path: Option<PathView<'d>>,
     original: Option<PathView<'d>>,
@@ -11,7 +11,7 @@ pub(super) struct View<'d> {
 }
 
 /// Every look but the plain one, in the order of the live sensor.
-pub(super) fn further_views(document: &Document) -> impl Iterator<Item = View<'_>> {
+pub(in crate::cli) fn further_views(document: &Document) -> impl Iterator<Item = View<'_>> {
     let path = |id| document.value(id).as_keyword().map(PathView::new);
     let (host, original) = (path(field::FILE_EXT_HOST_PATH), path(field::FILE_EXT_ORIGINAL_HOST_PATH));
     let from_host = host.is_some() || original.is_some();
@@ -35,6 +35,17 @@ fn image_lost(document: &Document) -> bool {
         reason => reason == unseen.as_value(),
     };
     degraded && document.value(field::PROCESS_EXECUTABLE).is_absent()
+}
+
+impl View<'_> {
+    /// What is different about it.
+    pub(in crate::cli) fn describe(&self) -> &'static str {
+        match (self.path.is_some() || self.original.is_some(), self.image_lost) {
+            (true, true) => "the host sees it, by a process whose program is not known",
+            (true, false) => "the host sees it",
+            (false, _) => "of a process whose program is not known",
+        }
+    }
 }
 
 impl Record for View<'_> {

@@ -129,12 +129,18 @@ impl Tree {
                 if !hidden && let Err(cause) = self.walk(&path) {
                     self.unlisted.push((path, cause));
                 }
-            } else if path.extension().is_some_and(|extension| extension == "toml") {
+            } else if is_rule_file(&path) {
                 self.files.push(path);
             }
         }
         Ok(())
     }
+}
+
+/// A TOML file, but not one of the tests beside a rule.
+fn is_rule_file(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+    name.ends_with(b".toml") && !name.ends_with(super::test::cases::SUFFIX.as_bytes())
 }
 
 #[cfg(test)]

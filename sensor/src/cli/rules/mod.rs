@@ -1,16 +1,22 @@
 //! `sensor rules`, and loading rules for every other command.
 
+mod explain;
 mod find;
+mod list;
 mod load;
+mod test;
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+pub(super) use explain::explain;
+pub(super) use list::list;
 pub(crate) use load::load_for_run;
 pub use load::{Choice, Rules, obstacles};
 use sensor_ecs::Ecs;
 use sensor_eql::diag::printable;
+pub(super) use test::test;
 
 use super::args::RulesCheckArgs;
 use super::say::{note, print};
