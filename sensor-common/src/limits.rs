@@ -21,6 +21,11 @@ pub const CGROUP_BYTES_MAX: usize = 1024;
 /// Default size of the ring, a power of two and a multiple of the page size.
 pub const RING_BYTES_DEFAULT: u32 = 8 * 1024 * 1024;
 
+/// Two calls of the ring's reader are at least this far apart, however urgent the records are.
+pub const WAKE_URGENT_NS: u64 = 1_000_000;
+/// A record calls the reader when nobody has done so for this long.
+pub const WAKE_NS: u64 = 50_000_000;
+
 /// Slot classes of the ring: a reservation is constant and cannot shrink, so the smallest that fits is taken.
 pub const SLOT_SMALL_BYTES: usize = 512;
 /// Nearly every exec, and files with long paths.
@@ -30,6 +35,7 @@ pub const SLOT_LARGE_BYTES: usize = 12 * 1024;
 /// Everything at its limit.
 pub const SLOT_HUGE_BYTES: usize = 48 * 1024;
 
+const _: () = assert!(WAKE_URGENT_NS < WAKE_NS);
 const _: () = assert!(RING_BYTES_DEFAULT.is_power_of_two());
 const _: () = assert!(SLOT_LARGE_BYTES >= 512 + 2 * PATH_BLOB_BYTES_MAX + NAME_BYTES_MAX);
 const _: () = assert!(

@@ -7,13 +7,19 @@ use crate::{
     diag::diagnose,
     maps::{COUNTERS, RING},
     slot::{Class, Slot},
-    task,
+    task, wake,
 };
 
 /// Something that writes itself into a slot as a record.
 pub trait Fill {
     const KIND: RecordKind;
     fn fill<C: Class>(&self, slot: &Slot<C>, seq: u64);
+
+    /// Whether a rule may match it, so that the reader should see it at once.
+    #[inline(always)]
+    fn is_urgent(&self) -> bool {
+        wake::may_match(Self::KIND)
+    }
 }
 
 #[inline(always)]
@@ -67,8 +73,11 @@ pub fn count_no_intent(kind: RecordKind) {
 pub fn emit<F: Fill, C: Class>(record: &F, seq: u64) {
     match RING.reserve_bytes(C::SIZE, 0) {
         Some(mut bytes) => {
-            record.fill(&Slot::<C>::new(bytes.as_mut_ptr()), seq);
-            bytes.submit(0);
+            let base = bytes.as_mut_ptr();
+            record.fill(&Slot::<C>::new(base), seq);
+            // SAFETY: every record begins with a header, which was just filled.
+            let now_ns = unsafe { (*base.cast::<RecordHeader>()).boot_ns };
+            bytes.submit(wake::flags(now_ns, record.is_urgent()));
         }
         None => count_ring_full(F::KIND),
     }

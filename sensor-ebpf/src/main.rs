@@ -16,6 +16,7 @@ mod maps;
 mod path;
 mod slot;
 mod task;
+mod wake;
 
 #[cfg(not(test))]
 #[panic_handler]

@@ -62,6 +62,7 @@ async fn record(
     let mut kernel = Kernel::load(&KernelOptions {
         ring_bytes: telemetry.ring_bytes,
         diagnostics: args.kernel_diagnostics,
+        urgent_kinds: pipeline::urgent_kinds(&rules),
     })?;
     let since_ns = boot_ns_now();
     let hooks = kernel.hooks().iter().filter(|status| status.failure.is_none()).count();

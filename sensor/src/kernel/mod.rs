@@ -33,6 +33,9 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/se
 const INTENTS_MIN: u32 = 4096;
 const INTENTS_PER_CPU: u32 = 512;
 
+/// The reader is woken when this part of the ring is full, whatever the records are.
+const WAKE_AT_PART: u32 = 8;
+
 /// How to load.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct KernelOptions {
@@ -40,11 +43,13 @@ pub(crate) struct KernelOptions {
     pub(crate) ring_bytes: u32,
     /// Whether the programs report their own troubles.
     pub(crate) diagnostics: bool,
+    /// Kinds of record that a rule may match, as bits by [`RecordKind::index`]: the reader is woken for them at once.
+    pub(crate) urgent_kinds: u32,
 }
 
 impl Default for KernelOptions {
     fn default() -> Self {
-        Self { ring_bytes: RING_BYTES_DEFAULT, diagnostics: false }
+        Self { ring_bytes: RING_BYTES_DEFAULT, diagnostics: false, urgent_kinds: u32::MAX }
     }
 }
 
@@ -116,6 +121,7 @@ impl Kernel {
 
         let btf = aya::Btf::from_sys_fs()?;
         let diagnostics = u32::from(options.diagnostics);
+        let wake_bytes = options.ring_bytes / WAKE_AT_PART;
         // An LRU map hands its entries to the CPUs by the hundred: too few, and one in use is recycled.
         let cpus =
             aya::util::nr_cpus().map_or(1, |cpus| u32::try_from(cpus).unwrap_or(u32::MAX / INTENTS_PER_CPU));
@@ -127,6 +133,8 @@ impl Kernel {
             .override_global("OFFSETS", resolved.offsets.as_bytes(), true)
             .override_global("DCACHE_PAR_LOOKUP", &resolved.dcache_par_lookup, true)
             .override_global("DIAGNOSTICS", &diagnostics, true)
+            .override_global("WAKE_BYTES", &wake_bytes, true)
+            .override_global("URGENT_KINDS", &options.urgent_kinds, true)
             .map_max_entries("RING", options.ring_bytes)
             .map_max_entries("CREATE_INTENTS", intents)
             .map_max_entries("RENAME_INTENTS", intents)

@@ -113,11 +113,6 @@ impl<O: Output> Engine<O> {
         self.matcher.tick((!behind).then_some(seen_until_ns));
     }
 
-    /// Lets the output write what it has.
-    pub(crate) fn flush(&mut self) {
-        self.matcher.output.flush();
-    }
-
     /// Ends the run.
     pub(crate) fn finish(mut self, lost: Option<LostByKind>) -> (Totals, O) {
         if self.is_scanning() {

@@ -131,7 +131,6 @@ impl<O: Output> Matcher<O> {
     pub(super) fn finish(&mut self, now_ns: i64) {
         self.advance(Some(now_ns));
         self.close_caps(i64::MAX);
-        self.output.flush();
         self.totals.suppressed = self.exceptions.suppressed(&self.rules);
         self.totals.several = self.several.as_ref().map(|several| several.totals(&self.rules));
     }

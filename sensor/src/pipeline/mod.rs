@@ -5,12 +5,14 @@ mod engine;
 mod exceptions;
 mod matcher;
 mod output;
+mod pace;
 mod scan;
 mod several;
 mod source;
 #[cfg(test)]
 mod tests;
 mod totals;
+mod urgency;
 
 use std::future::Future;
 use std::io;
@@ -29,13 +31,13 @@ pub(crate) use output::Kept;
 pub(crate) use output::{Hit, Output, SeveralHit, View};
 pub(crate) use source::RecordSource;
 pub(crate) use totals::Totals;
+pub(crate) use urgency::urgent_kinds;
 
+use pace::Pace;
 use scan::Scan;
 
-/// How long records may wait in the ring when the kernel side does not wake us for them.
-const POLL: Duration = Duration::from_millis(100);
-/// Polls between two rounds of housekeeping.
-const POLLS_PER_ROUND: u32 = 10;
+/// Between two rounds of housekeeping.
+const ROUND: Duration = Duration::from_secs(1);
 /// Records between two looks at the other inputs.
 const RECORDS_PER_TURN: usize = 4096;
 /// A scan of `/proc` that takes longer goes on without us.
@@ -70,9 +72,10 @@ pub(crate) async fn run<S: RecordSource, O: Output>(
     let mut scan = Scan::start(proc_root)?;
     let scan_deadline = Instant::now() + SCAN_MAX;
     let mut ready = Some(ready);
-    let mut polls = interval(POLL);
-    polls.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    let mut since_round: u32 = 0;
+    let mut rounds = interval(ROUND);
+    rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut pace = Pace::default();
+    let mut next_look = Instant::now();
     let mut more_wait = false;
     tokio::pin!(stop);
 
@@ -82,8 +85,9 @@ pub(crate) async fn run<S: RecordSource, O: Output>(
             () = &mut stop => Input::Stop,
             () = scan.done(), if engine.is_scanning() => Input::Scanned { complete: true },
             () = tokio::time::sleep_until(scan_deadline), if engine.is_scanning() => Input::Scanned { complete: false },
-            _ = polls.tick() => Input::Tick,
+            _ = rounds.tick() => Input::Tick,
             () = std::future::ready(()), if more_wait => Input::Records,
+            () = tokio::time::sleep_until(next_look) => Input::Records,
             readiness = ring.readable(), if engine.wants_records() => {
                 // Cleared before reading: what comes meanwhile makes it ready again.
                 readiness?.clear_ready();
@@ -91,7 +95,11 @@ pub(crate) async fn run<S: RecordSource, O: Output>(
             }
         };
         match input {
-            Input::Records => more_wait = drain(source, &mut engine, RECORDS_PER_TURN),
+            Input::Records => {
+                let taken = drain(source, &mut engine, RECORDS_PER_TURN);
+                more_wait = taken == RECORDS_PER_TURN;
+                next_look = Instant::now() + pace.after(taken);
+            }
             Input::Scanned { complete } => {
                 if !complete {
                     tracing::warn!("a process keeps /proc from being read; what was read so far must do");
@@ -103,14 +111,9 @@ pub(crate) async fn run<S: RecordSource, O: Output>(
                 }
             }
             Input::Tick => {
-                more_wait = drain(source, &mut engine, RECORDS_PER_TURN);
-                engine.flush();
+                more_wait = drain(source, &mut engine, RECORDS_PER_TURN) == RECORDS_PER_TURN;
                 source.tick();
-                since_round += 1;
-                if since_round >= POLLS_PER_ROUND {
-                    since_round = 0;
-                    engine.tick(more_wait);
-                }
+                engine.tick(more_wait);
             }
             Input::Stop => break,
         }
@@ -119,7 +122,7 @@ pub(crate) async fn run<S: RecordSource, O: Output>(
     if engine.is_scanning() {
         engine.scanned(scan.take());
     }
-    while drain(source, &mut engine, RECORDS_PER_TURN) {}
+    while drain(source, &mut engine, RECORDS_PER_TURN) > 0 {}
     source.tick();
     let lost = source.lost().inspect_err(|error| tracing::warn!("losses cannot be read: {error}")).ok();
     Ok(engine.finish(lost))
@@ -134,12 +137,12 @@ fn watch(ring: BorrowedFd<'_>) -> io::Result<AsyncFd<OwnedFd>> {
     AsyncFd::with_interest(ring.try_clone_to_owned()?, Interest::READABLE)
 }
 
-/// Takes up to `most` records; says whether there may be more.
-fn drain<O: Output>(source: &mut impl RecordSource, engine: &mut Engine<O>, most: usize) -> bool {
-    for _ in 0..most {
+/// Takes up to `most` records; says how many there were.
+fn drain<O: Output>(source: &mut impl RecordSource, engine: &mut Engine<O>, most: usize) -> usize {
+    for taken in 0..most {
         if !engine.wants_records() || !source.next_record(&mut |bytes| engine.record(bytes)) {
-            return false;
+            return taken;
         }
     }
-    true
+    most
 }

@@ -66,7 +66,4 @@ pub(crate) trait Output {
 
     /// What a rule's cap held back in an interval that is over; `event` is the last that it raised or held back.
     fn held_back(&mut self, rule: &LoadedRule, count: u64, last_ns: i64);
-
-    /// Called from time to time, and when nothing else waits.
-    fn flush(&mut self) {}
 }
