@@ -132,6 +132,8 @@ kernel_fields! {
     Required signal_group_exit_code = "signal_struct" ["group_exit_code"];
     // Since 5.19; what the parent will see is in group_exit_code from then on.
     Optional signal_quick_threads = "signal_struct" ["quick_threads"];
+    // Threads that have not begun to exit.
+    Required signal_live = "signal_struct" ["live.counter"];
     Required signal_tty = "signal_struct" ["tty"];
     Required pid_level = "pid" ["level"];
     Required pid_numbers = "pid" ["numbers"];

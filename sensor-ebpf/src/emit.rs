@@ -4,6 +4,7 @@ use aya_ebpf::helpers::generated::{bpf_get_smp_processor_id, bpf_ktime_get_boot_
 use sensor_common::wire::{KindCounters, RecordHeader, RecordKind};
 
 use crate::{
+    context::Typed,
     diag::diagnose,
     maps::{COUNTERS, RING},
     slot::{Class, Slot},
@@ -108,7 +109,7 @@ pub extern "C" fn fill_current_header(header: *mut RecordHeader, kind: u64, seq:
         (*header).seq = seq;
         (*header).cpu = bpf_get_smp_processor_id();
         (*header).reserved = 0;
-        task::fill_facts(&raw mut (*header).task, task::current());
+        task::fill_facts::<Typed>(&raw mut (*header).task, task::current());
     }
     0
 }

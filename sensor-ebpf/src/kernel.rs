@@ -13,6 +13,10 @@ pub static OFFSETS: KernelOffsets = KernelOffsets::ABSENT;
 #[unsafe(no_mangle)]
 pub static DCACHE_PAR_LOOKUP: u32 = DCACHE_PAR_LOOKUP_MACRO;
 
+/// Overridden by the loader: whether `sched_process_exit` has an argument that says so.
+#[unsafe(no_mangle)]
+pub static EXIT_SAYS_GROUP_DEAD: u32 = 0;
+
 /// A pointer into the kernel. Which structure it points to is in the variable's name.
 pub type Ptr = *const u8;
 
@@ -46,20 +50,6 @@ pub fn present(offset: usize) -> bool {
 pub unsafe fn load<T: Copy>(base: Ptr, offset: usize) -> T {
     // SAFETY: the verifier checked the access against the structure's BTF.
     unsafe { core::ptr::read_volatile(base.add(offset).cast()) }
-}
-
-/// [`load`] of a member that may not exist; zero where it does not.
-///
-/// # Safety
-/// As for [`load`].
-#[inline(always)]
-pub unsafe fn load_optional<T: Copy + Default>(base: Ptr, offset: usize) -> T {
-    if present(offset) {
-        // SAFETY: the caller's promise.
-        unsafe { load(base, offset) }
-    } else {
-        T::default()
-    }
 }
 
 /// A read through any pointer, by helper; zero when it fails: the helper clears the destination then, and

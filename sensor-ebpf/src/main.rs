@@ -1,6 +1,6 @@
 //! The eBPF programs: gather facts where something happens, emit one record after it took effect.
 //!
-//! One file per hook under `hooks/`; `emit` is the only user of the ring, `path` the only walker of dentries,
+//! One file per hook under `hooks/`; `context` enters the programs; `emit` is the only user of the ring, `path` the only walker of dentries,
 //! `task` the only reader of `task_struct`, `kernel` the only place where kernel memory is read.
 
 #![no_std]
@@ -8,6 +8,7 @@
 #![feature(core_intrinsics)]
 #![expect(internal_features, reason = "atomic add: see emit::increment")]
 
+mod context;
 mod diag;
 mod emit;
 mod hooks;

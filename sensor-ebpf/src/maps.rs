@@ -51,8 +51,10 @@ pub struct CreateIntent {
 pub struct RenameIntent {
     pub old_dentry: u64,
     pub vfsmount: u64,
-    /// The `renamedata` of the call that runs: tells it from a nested one (overlayfs renames in its upper
-    /// layer on behalf of the same task). Zero until `vfs_rename` began.
+    /// The call of `vfs_rename` that runs: tells it from a nested one (overlayfs renames in its upper layer on
+    /// behalf of the same task). Zero until it began.
+    pub call: u64,
+    /// Its argument.
     pub renamedata: u64,
     /// The directory that the file leaves.
     pub old_parent: u64,
@@ -62,8 +64,15 @@ pub struct RenameIntent {
 }
 
 /// What a fresh [`RenameIntent`] is copied from: it is too large for the stack.
-pub static RENAME_INTENT_EMPTY: RenameIntent =
-    RenameIntent { old_dentry: 0, vfsmount: 0, renamedata: 0, old_parent: 0, name_len: 0, name: [0; 256] };
+pub static RENAME_INTENT_EMPTY: RenameIntent = RenameIntent {
+    old_dentry: 0,
+    vfsmount: 0,
+    call: 0,
+    renamedata: 0,
+    old_parent: 0,
+    name_len: 0,
+    name: [0; 256],
+};
 
 /// Forgets what a thread was about to do: it ends, or it takes another thread's id.
 #[inline(always)]

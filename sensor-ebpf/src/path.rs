@@ -11,6 +11,7 @@ use sensor_common::{
 };
 
 use crate::{
+    context::Typed,
     kernel::{Ptr, forget, load, offset, probe, probe_ptr},
     slot::Class,
     task,
@@ -372,7 +373,7 @@ pub fn copy_cgroup<C: Class>(base: *mut u8, from: u64) -> u64 {
     }
     let mut walk = CgroupWalk {
         // SAFETY: the current task is a typed pointer.
-        node: unsafe { task::cgroup_node(task::current()) } as u64,
+        node: unsafe { task::cgroup_node::<Typed>(task::current()) } as u64,
         at: from,
         out: base,
         limit: (C::SIZE - CGROUP_NAME_MASK - 1).min(from as usize + CGROUP_BYTES_MAX - CGROUP_NAME_MASK - 1)

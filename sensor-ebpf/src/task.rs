@@ -2,7 +2,10 @@
 
 use sensor_common::wire::TaskFacts;
 
-use crate::kernel::{Ptr, load, load_optional, offset, probe, probe_ptr};
+use crate::{
+    context::{Access, optional},
+    kernel::{Ptr, offset, probe, probe_ptr},
+};
 
 /// `enum pid_type`: PID, TGID, PGID, SID. Unchanged since 4.19.
 const PIDTYPE_PGID: usize = 2;
@@ -11,48 +14,48 @@ const PIDTYPE_SID: usize = 3;
 /// Writes what is known of `task`'s process.
 ///
 /// # Safety
-/// `out` must point to writable memory of its size, `task` be a typed `task_struct` pointer.
+/// `out` must point to writable memory of its size, `task` be an argument of the program, or the
+/// current task with typed access.
 #[inline(always)]
-pub unsafe fn fill_facts(out: *mut TaskFacts, task: Ptr) {
-    // SAFETY: every load is through a typed pointer, which the verifier checks; a null on the way (no mm, no
-    // nsproxy while exiting) reads as zero.
+pub unsafe fn fill_facts<A: Access>(out: *mut TaskFacts, task: Ptr) {
+    // SAFETY: the caller's promise; a null on the way (no mm, no nsproxy while exiting) reads as zero.
     unsafe {
-        let leader: Ptr = load(task, offset!(task_group_leader));
-        let parent: Ptr = load(leader, offset!(task_real_parent));
-        let parent_leader: Ptr = load(parent, offset!(task_group_leader));
-        (*out).start_boottime_ns = load(leader, offset!(task_start_boottime));
-        (*out).parent_start_boottime_ns = load(parent_leader, offset!(task_start_boottime));
-        (*out).tgid = load(task, offset!(task_tgid));
-        (*out).tid = load(task, offset!(task_pid));
-        (*out).ppid = load(parent, offset!(task_tgid));
-        (*out).self_exec_id = load(leader, offset!(task_self_exec_id));
-        (*out).loginuid = load_loginuid(task);
+        let leader: Ptr = A::load(task, offset!(task_group_leader));
+        let parent: Ptr = A::load(leader, offset!(task_real_parent));
+        let parent_leader: Ptr = A::load(parent, offset!(task_group_leader));
+        (*out).start_boottime_ns = A::load(leader, offset!(task_start_boottime));
+        (*out).parent_start_boottime_ns = A::load(parent_leader, offset!(task_start_boottime));
+        (*out).tgid = A::load(task, offset!(task_tgid));
+        (*out).tid = A::load(task, offset!(task_pid));
+        (*out).ppid = A::load(parent, offset!(task_tgid));
+        (*out).self_exec_id = A::load(leader, offset!(task_self_exec_id));
+        (*out).loginuid = load_loginuid::<A>(task);
 
-        let signal: Ptr = load(task, offset!(task_signal));
-        (*out).pgid = pid_number(load(signal, offset!(signal_pids) + PIDTYPE_PGID * 8));
-        (*out).sid = pid_number(load(signal, offset!(signal_pids) + PIDTYPE_SID * 8));
+        let signal: Ptr = A::load(task, offset!(task_signal));
+        (*out).pgid = pid_number::<A>(A::load(signal, offset!(signal_pids) + PIDTYPE_PGID * 8));
+        (*out).sid = pid_number::<A>(A::load(signal, offset!(signal_pids) + PIDTYPE_SID * 8));
 
-        let cred: Ptr = load(task, offset!(task_cred));
-        (*out).uid = load(cred, offset!(cred_uid));
-        (*out).gid = load(cred, offset!(cred_gid));
-        (*out).suid = load(cred, offset!(cred_suid));
-        (*out).sgid = load(cred, offset!(cred_sgid));
-        (*out).euid = load(cred, offset!(cred_euid));
-        (*out).egid = load(cred, offset!(cred_egid));
+        let cred: Ptr = A::load(task, offset!(task_cred));
+        (*out).uid = A::load(cred, offset!(cred_uid));
+        (*out).gid = A::load(cred, offset!(cred_gid));
+        (*out).suid = A::load(cred, offset!(cred_suid));
+        (*out).sgid = A::load(cred, offset!(cred_sgid));
+        (*out).euid = A::load(cred, offset!(cred_euid));
+        (*out).egid = A::load(cred, offset!(cred_egid));
 
-        let mm: Ptr = load(task, offset!(task_mm));
-        let exe: Ptr = load(mm, offset!(mm_exe_file));
-        let dentry: Ptr = load(exe, offset!(file_path) + offset!(path_dentry));
-        let inode: Ptr = load(dentry, offset!(dentry_inode));
-        let sb: Ptr = load(inode, offset!(inode_sb));
-        (*out).exe_inode = load(inode, offset!(inode_ino));
-        (*out).exe_dev = load(sb, offset!(super_block_dev));
+        let mm: Ptr = A::load(task, offset!(task_mm));
+        let exe: Ptr = A::load(mm, offset!(mm_exe_file));
+        let dentry: Ptr = A::load(exe, offset!(file_path) + offset!(path_dentry));
+        let inode: Ptr = A::load(dentry, offset!(dentry_inode));
+        let sb: Ptr = A::load(inode, offset!(inode_sb));
+        (*out).exe_inode = A::load(inode, offset!(inode_ino));
+        (*out).exe_dev = A::load(sb, offset!(super_block_dev));
 
-        let nsproxy: Ptr = load(task, offset!(task_nsproxy));
-        let mnt_ns: Ptr = load(nsproxy, offset!(nsproxy_mnt_ns));
-        (*out).mnt_ns = load(mnt_ns, offset!(mnt_namespace_inum));
-        (*out).pid_ns = pid_namespace_inum(task);
-        (*out).cgroup_id = load_optional(cgroup_node(task), offset!(kernfs_node_id));
+        let nsproxy: Ptr = A::load(task, offset!(task_nsproxy));
+        let mnt_ns: Ptr = A::load(nsproxy, offset!(nsproxy_mnt_ns));
+        (*out).mnt_ns = A::load(mnt_ns, offset!(mnt_namespace_inum));
+        (*out).pid_ns = pid_namespace_inum::<A>(task);
+        (*out).cgroup_id = optional::<A, _>(cgroup_node::<A>(task), offset!(kernfs_node_id));
         (*out).comm = load_comm(task);
     }
 }
@@ -73,14 +76,14 @@ pub fn current() -> Ptr {
 /// The kernfs node of the task's cgroup in the default hierarchy; null without cgroup v2.
 ///
 /// # Safety
-/// `task` must be a typed `task_struct` pointer.
+/// As for [`fill_facts`].
 #[inline(always)]
-pub unsafe fn cgroup_node(task: Ptr) -> Ptr {
-    // SAFETY: typed loads.
+pub unsafe fn cgroup_node<A: Access>(task: Ptr) -> Ptr {
+    // SAFETY: the caller's promise.
     unsafe {
-        let css_set: u64 = load_optional(task, offset!(task_cgroups));
-        let cgroup: u64 = load_optional(css_set as Ptr, offset!(css_set_dfl_cgrp));
-        load_optional::<u64>(cgroup as Ptr, offset!(cgroup_kn)) as Ptr
+        let css_set: u64 = optional::<A, _>(task, offset!(task_cgroups));
+        let cgroup: u64 = optional::<A, _>(css_set as Ptr, offset!(css_set_dfl_cgrp));
+        optional::<A, u64>(cgroup as Ptr, offset!(cgroup_kn)) as Ptr
     }
 }
 
@@ -91,15 +94,15 @@ pub fn pid_in_namespace(task: Ptr) -> u32 {
 }
 
 #[inline(always)]
-unsafe fn pid_namespace_inum(task: Ptr) -> u32 {
-    // SAFETY: typed loads.
+unsafe fn pid_namespace_inum<A: Access>(task: Ptr) -> u32 {
+    // SAFETY: the caller's promise.
     unsafe {
-        let pid: Ptr = load(task, offset!(task_thread_pid));
-        let level: u32 = load(pid, offset!(pid_level));
+        let pid: Ptr = A::load(task, offset!(task_thread_pid));
+        let level: u32 = A::load(pid, offset!(pid_level));
         if level == 0 {
             // The host's namespace: no helper call.
-            let namespace: Ptr = load(pid, offset!(pid_numbers) + offset!(upid_ns));
-            load(namespace, offset!(pid_namespace_inum))
+            let namespace: Ptr = A::load(pid, offset!(pid_numbers) + offset!(upid_ns));
+            A::load(namespace, offset!(pid_namespace_inum))
         } else {
             probe(probe_ptr(innermost_upid(task), offset!(upid_ns)), offset!(pid_namespace_inum))
         }
@@ -118,17 +121,17 @@ fn innermost_upid(task: Ptr) -> Ptr {
 
 /// The number of a `struct pid` in the initial namespace.
 #[inline(always)]
-unsafe fn pid_number(pid: Ptr) -> u32 {
-    // SAFETY: typed load.
-    unsafe { load(pid, offset!(pid_numbers) + offset!(upid_nr)) }
+unsafe fn pid_number<A: Access>(pid: Ptr) -> u32 {
+    // SAFETY: the caller's promise.
+    unsafe { A::load(pid, offset!(pid_numbers) + offset!(upid_nr)) }
 }
 
 #[inline(always)]
-unsafe fn load_loginuid(task: Ptr) -> u32 {
+unsafe fn load_loginuid<A: Access>(task: Ptr) -> u32 {
     let offset = offset!(task_loginuid);
     if crate::kernel::present(offset) {
-        // SAFETY: typed load.
-        unsafe { load(task, offset) }
+        // SAFETY: the caller's promise.
+        unsafe { A::load(task, offset) }
     } else {
         u32::MAX
     }

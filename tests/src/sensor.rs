@@ -29,6 +29,15 @@ pub const RULES: &str = "/usr/share/sensor/rules";
 /// Names the folder of the shared sensors; unset, every test starts its own.
 pub const SHARED_VARIABLE: &str = "SENSOR_LIVETEST_SHARED";
 
+/// Names the way in which sensors attach; unset, they choose.
+pub const ATTACH_VARIABLE: &str = "SENSOR_LIVETEST_ATTACH";
+
+/// The arguments that say so.
+#[must_use]
+pub fn attach_args() -> Vec<String> {
+    env::var(ATTACH_VARIABLE).map(|mode| vec!["--attach".to_owned(), mode]).unwrap_or_default()
+}
+
 const READY_WITHIN: Duration = Duration::from_secs(90);
 const STOPPED_WITHIN: Duration = Duration::from_secs(30);
 const MARKED_WITHIN: Duration = Duration::from_secs(20);
@@ -191,7 +200,7 @@ impl Process {
     fn start_with<S: AsRef<OsStr>>(dir: &Path, args: &[S]) -> Result<Self> {
         let outputs = Outputs { dir: dir.to_path_buf() };
         let mut command = Command::new(SENSOR);
-        command.arg("run").args(args);
+        command.arg("run").args(attach_args()).args(args);
         command.arg("--output").arg(outputs.events()).arg("--alerts").arg(outputs.alerts());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(dir.join("stderr.log"))?);
         let child = command.spawn().with_context(|| format!("cannot run {SENSOR}"))?;

@@ -25,26 +25,26 @@
 //! Misses: file systems that create inside `atomic_open` (FUSE, NFS clients) do not call the second for an
 //! open; writers in the kernel that skip the path hooks (nfsd) have no mount and are not reported.
 
-use aya_ebpf::{macros::fentry, programs::FEntryContext};
 use sensor_common::wire::{FileOp, RecordKind};
 
 use super::file::FileEvent;
 use crate::{
+    context::{Access, Context as _, at_function},
     diag::diagnose,
     emit,
-    kernel::{DCACHE_PAR_LOOKUP, Ptr, load, loaded, offset, probe},
+    kernel::{DCACHE_PAR_LOOKUP, Ptr, loaded, offset, probe},
     maps::{CREATE_INTENTS, CreateIntent},
     path::Start,
     task,
 };
 
-/// Remembers where the name will be: `dir` is a typed `struct path`.
+/// Remembers where the name will be: `dir` is a `struct path`.
 #[inline(always)]
-fn intend(dir: Ptr, dentry: Ptr) -> i32 {
+fn intend<A: Access>(dir: Ptr, dentry: Ptr) {
     let intent = CreateIntent {
         dentry: dentry as u64,
-        // SAFETY: a typed argument.
-        vfsmount: unsafe { load(dir, offset!(path_mnt)) },
+        // SAFETY: an argument.
+        vfsmount: unsafe { A::load(dir, offset!(path_mnt)) },
         parent: 0,
         name_hash: 0,
         op: 0,
@@ -53,92 +53,92 @@ fn intend(dir: Ptr, dentry: Ptr) -> i32 {
     if CREATE_INTENTS.insert(task::thread_key(), intent, 0).is_err() {
         emit::count_no_intent(RecordKind::FileCreate);
     }
-    0
 }
 
 /// Notes that permission was given. `other` is what else the record needs: the text of a symbolic link, the
 /// file that a hard link names.
 #[inline(always)]
-fn allow(dentry: Ptr, op: FileOp, other: Ptr) -> i32 {
+fn allow<A: Access>(dentry: Ptr, op: FileOp, other: Ptr) {
     if let Some(intent) = CREATE_INTENTS.get_ptr_mut(task::thread_key()) {
-        // SAFETY: a value of the map, used by this thread alone; typed loads.
+        // SAFETY: a value of the map, used by this thread alone; loads through an argument.
         unsafe {
             if (*intent).dentry == dentry as u64 {
-                (*intent).parent = load(dentry, offset!(dentry_parent));
-                (*intent).name_hash = u64::from(load::<u32>(dentry, offset!(dentry_name_hash)));
+                (*intent).parent = A::load(dentry, offset!(dentry_parent));
+                (*intent).name_hash = u64::from(A::load::<u32>(dentry, offset!(dentry_name_hash)));
                 (*intent).op = op as u64;
                 (*intent).other = other as u64;
             }
         }
     }
-    0
 }
 
-#[fentry(function = "security_path_mknod")]
-pub fn path_mknod(ctx: FEntryContext) -> i32 {
-    intend(ctx.arg(0), ctx.arg(1))
-}
+at_function!("security_path_mknod", path_mknod, path_mknod_kprobe, |A, ctx| intend::<A>(
+    ctx.argument(0),
+    ctx.argument(1)
+));
+at_function!("security_path_mkdir", path_mkdir, path_mkdir_kprobe, |A, ctx| intend::<A>(
+    ctx.argument(0),
+    ctx.argument(1)
+));
+at_function!("security_path_symlink", path_symlink, path_symlink_kprobe, |A, ctx| intend::<A>(
+    ctx.argument(0),
+    ctx.argument(1)
+));
+at_function!("security_path_link", path_link, path_link_kprobe, |A, ctx| intend::<A>(
+    ctx.argument(1),
+    ctx.argument(2)
+));
 
-#[fentry(function = "security_path_mkdir")]
-pub fn path_mkdir(ctx: FEntryContext) -> i32 {
-    intend(ctx.arg(0), ctx.arg(1))
-}
+at_function!("security_inode_create", inode_create, inode_create_kprobe, |A, ctx| allow::<A>(
+    ctx.argument(1),
+    FileOp::Create,
+    core::ptr::null()
+));
+at_function!("security_inode_mknod", inode_mknod, inode_mknod_kprobe, |A, ctx| allow::<A>(
+    ctx.argument(1),
+    FileOp::Mknod,
+    core::ptr::null()
+));
+at_function!("security_inode_mkdir", inode_mkdir, inode_mkdir_kprobe, |A, ctx| allow::<A>(
+    ctx.argument(1),
+    FileOp::Mkdir,
+    core::ptr::null()
+));
+at_function!("security_inode_symlink", inode_symlink, inode_symlink_kprobe, |A, ctx| allow::<A>(
+    ctx.argument(1),
+    FileOp::Symlink,
+    ctx.argument(2)
+));
+at_function!("security_inode_link", inode_link, inode_link_kprobe, |A, ctx| allow::<A>(
+    ctx.argument(2),
+    FileOp::Link,
+    ctx.argument(0)
+));
 
-#[fentry(function = "security_path_symlink")]
-pub fn path_symlink(ctx: FEntryContext) -> i32 {
-    intend(ctx.arg(0), ctx.arg(1))
-}
+at_function!("security_d_instantiate", d_instantiate, d_instantiate_kprobe, |A, ctx| instantiated::<A>(
+    ctx.argument(0),
+    ctx.argument(1)
+));
 
-#[fentry(function = "security_path_link")]
-pub fn path_link(ctx: FEntryContext) -> i32 {
-    intend(ctx.arg(1), ctx.arg(2))
-}
-
-#[fentry(function = "security_inode_create")]
-pub fn inode_create(ctx: FEntryContext) -> i32 {
-    allow(ctx.arg(1), FileOp::Create, core::ptr::null())
-}
-
-#[fentry(function = "security_inode_mknod")]
-pub fn inode_mknod(ctx: FEntryContext) -> i32 {
-    allow(ctx.arg(1), FileOp::Mknod, core::ptr::null())
-}
-
-#[fentry(function = "security_inode_mkdir")]
-pub fn inode_mkdir(ctx: FEntryContext) -> i32 {
-    allow(ctx.arg(1), FileOp::Mkdir, core::ptr::null())
-}
-
-#[fentry(function = "security_inode_symlink")]
-pub fn inode_symlink(ctx: FEntryContext) -> i32 {
-    allow(ctx.arg(1), FileOp::Symlink, ctx.arg(2))
-}
-
-#[fentry(function = "security_inode_link")]
-pub fn inode_link(ctx: FEntryContext) -> i32 {
-    allow(ctx.arg(2), FileOp::Link, ctx.arg(0))
-}
-
-#[fentry(function = "security_d_instantiate")]
-pub fn d_instantiate(ctx: FEntryContext) -> i32 {
-    let dentry: Ptr = ctx.arg(0);
-    let inode: Ptr = ctx.arg(1);
+/// Reports what was allowed and is done now.
+#[inline(always)]
+fn instantiated<A: Access>(dentry: Ptr, inode: Ptr) {
     let key = task::thread_key();
-    let Some(intent) = CREATE_INTENTS.get_ptr_mut(key) else { return 0 };
+    let Some(intent) = CREATE_INTENTS.get_ptr_mut(key) else { return };
     // SAFETY: as above; what is needed is copied before the entry goes.
     let (vfsmount, op, other) = unsafe {
         if (*intent).dentry != dentry as u64
             || (*intent).op == 0
             || inode.is_null()
-            || (*intent).parent != load::<u64>(dentry, offset!(dentry_parent))
-            || (*intent).name_hash != u64::from(load::<u32>(dentry, offset!(dentry_name_hash)))
+            || (*intent).parent != A::load::<u64>(dentry, offset!(dentry_parent))
+            || (*intent).name_hash != u64::from(A::load::<u32>(dentry, offset!(dentry_name_hash)))
         {
-            return 0;
+            return;
         }
-        if load::<u32>(dentry, offset!(dentry_flags)) & loaded(&DCACHE_PAR_LOOKUP) as u32 != 0 {
+        if A::load::<u32>(dentry, offset!(dentry_flags)) & loaded(&DCACHE_PAR_LOOKUP) as u32 != 0 {
             // Found, not made; a later lookup of the name must not be taken for the making.
             (*intent).op = 0;
-            return 0;
+            return;
         }
         ((*intent).vfsmount, (*intent).op, (*intent).other)
     };
@@ -146,9 +146,9 @@ pub fn d_instantiate(ctx: FEntryContext) -> i32 {
     // A mount of another file system cannot be where this name was looked up.
     if probe::<u64>(vfsmount as Ptr, offset!(vfsmount_sb)) != probe::<u64>(dentry, offset!(dentry_sb)) {
         diagnose!("creation: the mount is not of the file's file system");
-        return 0;
+        return;
     }
-    // SAFETY: typed pointers.
+    // SAFETY: the current task is typed.
     let start = unsafe { Start::new(dentry as u64, vfsmount, task::current()) };
     let event = FileEvent::<{ RecordKind::FileCreate as u16 }> {
         op: op as u16,
@@ -159,5 +159,4 @@ pub fn d_instantiate(ctx: FEntryContext) -> i32 {
         target: if op == FileOp::Symlink as u64 { other as Ptr } else { core::ptr::null() },
     };
     event.emit();
-    0
 }

@@ -13,19 +13,16 @@
 //! Misses: argv that was swapped out again before the tracepoint (flagged as unreadable); an ELF image that
 //! binfmt_misc interprets (another architecture's) has no script record, its exec record keeps `bprm->filename`.
 
-use aya_ebpf::{
-    helpers::generated::{bpf_probe_read_kernel_str, bpf_probe_read_user},
-    macros::{btf_tracepoint, fentry},
-    programs::{BtfTracePointContext, FEntryContext},
-};
+use aya_ebpf::helpers::generated::{bpf_probe_read_kernel_str, bpf_probe_read_user};
 use sensor_common::{
     limits::CGROUP_BYTES_MAX,
     wire::{ExecRecord, RecordKind, ScriptRecord, Span, record_flags},
 };
 
 use crate::{
+    context::{Access, Context as _, Typed, at_function, at_tracepoint, optional},
     emit::{self, Fill},
-    kernel::{Ptr, load, load_optional, offset, probe, probe_ptr},
+    kernel::{Ptr, load, offset, probe, probe_ptr},
     maps,
     path::{self, Start},
     slot::{Class, Huge, Large, Medium, Slot, Small},
@@ -35,36 +32,37 @@ use crate::{
 /// First bytes of an image that needs no interpreter of binfmt_script or binfmt_misc.
 const ELF_MAGIC: [u8; 4] = *b"\x7fELF";
 
-#[fentry(function = "security_bprm_check")]
-pub fn bprm_check(ctx: FEntryContext) -> i32 {
-    let bprm: Ptr = ctx.arg(0);
-    // SAFETY: typed loads.
+at_function!("security_bprm_check", bprm_check, bprm_check_kprobe, |A, ctx| checked::<A>(ctx.argument(0)));
+
+/// An image is about to be run, or one of its interpreters.
+#[inline(always)]
+fn checked<A: Access>(bprm: Ptr) {
+    // SAFETY: loads through an argument.
     unsafe {
         // Once for each image in a chain of interpreters; the caller named the first.
-        if load::<u64>(bprm, offset!(binprm_filename)) != load::<u64>(bprm, offset!(binprm_interp)) {
-            return 0;
+        if A::load::<u64>(bprm, offset!(binprm_filename)) != A::load::<u64>(bprm, offset!(binprm_interp)) {
+            return;
         }
-        let elf =
-            ELF_MAGIC.iter().enumerate().all(|(n, byte)| load::<u8>(bprm, offset!(binprm_buf) + n) == *byte);
+        let elf = ELF_MAGIC
+            .iter()
+            .enumerate()
+            .all(|(n, byte)| A::load::<u8>(bprm, offset!(binprm_buf) + n) == *byte);
         if elf {
-            return 0;
+            return;
         }
-        let file: Ptr = load(bprm, offset!(binprm_file));
-        let start = file_start(file);
-        Script { start }.emit();
+        Script { start: file_start::<A>(A::load(bprm, offset!(binprm_file))) }.emit();
     }
-    0
 }
 
 /// # Safety
-/// `file` must be a typed `struct file` pointer.
+/// `file` must be a `struct file` that came from an argument.
 #[inline(always)]
-unsafe fn file_start(file: Ptr) -> Start {
-    // SAFETY: typed loads.
+unsafe fn file_start<A: Access>(file: Ptr) -> Start {
+    // SAFETY: the caller's promise; the current task is typed.
     unsafe {
         Start::new(
-            load(file, offset!(file_path) + offset!(path_dentry)),
-            load(file, offset!(file_path) + offset!(path_mnt)),
+            A::load(file, offset!(file_path) + offset!(path_dentry)),
+            A::load(file, offset!(file_path) + offset!(path_mnt)),
             task::current(),
         )
     }
@@ -108,12 +106,15 @@ impl Fill for Script {
     }
 }
 
-#[btf_tracepoint(function = "sched_process_exec")]
-pub fn process_exec(ctx: BtfTracePointContext) -> i32 {
-    let task: Ptr = ctx.arg(0);
-    let old_tid: u32 = ctx.arg(1);
-    let bprm: Ptr = ctx.arg(2);
-    // SAFETY: typed loads.
+at_tracepoint!("sched_process_exec", process_exec, process_exec_raw, |A, ctx| {
+    executed::<A>(ctx.argument(1), ctx.argument(2))
+});
+
+/// The running task has become the image of `bprm`.
+#[inline(always)]
+fn executed<A: Access>(old_tid: u32, bprm: Ptr) {
+    let task = task::current();
+    // SAFETY: loads through an argument, and through the current task, which is typed.
     unsafe {
         let tgid: u32 = load(task, offset!(task_tgid));
         if old_tid != tgid {
@@ -122,7 +123,7 @@ pub fn process_exec(ctx: BtfTracePointContext) -> i32 {
         }
         let mm: Ptr = load(task, offset!(task_mm));
         let fs: Ptr = load(task, offset!(task_fs));
-        let exe = file_start(load(bprm, offset!(binprm_file)));
+        let exe = file_start::<A>(A::load(bprm, offset!(binprm_file)));
         let cwd = Start {
             dentry: load(fs, offset!(fs_pwd) + offset!(path_dentry)),
             vfsmount: load(fs, offset!(fs_pwd) + offset!(path_mnt)),
@@ -138,7 +139,6 @@ pub fn process_exec(ctx: BtfTracePointContext) -> i32 {
         }
         .emit();
     }
-    0
 }
 
 struct Exec {
@@ -286,10 +286,10 @@ unsafe fn tty(task: Ptr) -> (u32, u32) {
     unsafe {
         let signal: Ptr = load(task, offset!(task_signal));
         let tty: Ptr = load(signal, offset!(signal_tty));
-        let driver = load_optional::<u64>(tty, offset!(tty_driver)) as Ptr;
-        let major: u32 = load_optional(driver, offset!(tty_driver_major));
-        let first: u32 = load_optional(driver, offset!(tty_driver_minor_start));
-        let index: u32 = load_optional(tty, offset!(tty_index));
+        let driver = optional::<Typed, u64>(tty, offset!(tty_driver)) as Ptr;
+        let major: u32 = optional::<Typed, _>(driver, offset!(tty_driver_major));
+        let first: u32 = optional::<Typed, _>(driver, offset!(tty_driver_minor_start));
+        let index: u32 = optional::<Typed, _>(tty, offset!(tty_index));
         (major, first.wrapping_add(index))
     }
 }

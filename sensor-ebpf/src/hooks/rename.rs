@@ -14,9 +14,10 @@
 //! Misses: writers in the kernel that skip the path hook (nfsd, ksmbd) have no mount and are not reported.
 
 use aya_ebpf::{
+    bindings::pt_regs,
     helpers::generated::bpf_probe_read_kernel,
-    macros::{fentry, fexit},
-    programs::{FEntryContext, FExitContext},
+    macros::{fentry, fexit, kprobe, kretprobe},
+    programs::{FEntryContext, FExitContext, ProbeContext, RetProbeContext},
 };
 use sensor_common::{
     limits::NAME_BYTES_MAX,
@@ -25,9 +26,10 @@ use sensor_common::{
 
 use super::file::FileEvent;
 use crate::{
+    context::{Access, Context as _, Probed, Typed, at_function},
     diag::diagnose,
     emit,
-    kernel::{Ptr, load, offset, probe},
+    kernel::{Ptr, offset, probe},
     maps::{RENAME_INTENT_EMPTY, RENAME_INTENTS, RenameIntent},
     path::Start,
     task,
@@ -36,83 +38,128 @@ use crate::{
 /// `renameat2` flag; user-space ABI.
 const RENAME_EXCHANGE: u32 = 1 << 1;
 
-#[fentry(function = "security_path_rename")]
-pub fn path_rename(ctx: FEntryContext) -> i32 {
-    let old_dir: Ptr = ctx.arg(0);
-    let old_dentry: Ptr = ctx.arg(1);
+at_function!("security_path_rename", path_rename, path_rename_kprobe, |A, ctx| {
+    intend::<A>(ctx.argument(0), ctx.argument(1))
+});
+
+/// Remembers the mount: `old_dir` is a `struct path`.
+#[inline(always)]
+fn intend<A: Access>(old_dir: Ptr, old_dentry: Ptr) {
     let key = task::thread_key();
     // By reference: a copy on the stack would be most of it.
     let empty = &RENAME_INTENT_EMPTY;
     if RENAME_INTENTS.insert(key, empty, 0).is_err() {
         emit::count_no_intent(RecordKind::FileRename);
-        return 0;
+        return;
     }
     if let Some(intent) = RENAME_INTENTS.get_ptr_mut(key) {
-        // SAFETY: a value of the map, used by this thread alone; a typed load.
+        // SAFETY: a value of the map, used by this thread alone; a load through an argument.
         unsafe {
             (*intent).old_dentry = old_dentry as u64;
-            (*intent).vfsmount = load(old_dir, offset!(path_mnt));
+            (*intent).vfsmount = A::load(old_dir, offset!(path_mnt));
         }
     }
-    0
 }
 
 #[fentry(function = "vfs_rename")]
 pub fn rename_entry(ctx: FEntryContext) -> i32 {
-    let renamedata: Ptr = ctx.arg(0);
-    let Some(intent) = RENAME_INTENTS.get_ptr_mut(task::thread_key()) else { return 0 };
-    // SAFETY: as above; typed loads.
-    unsafe {
-        let old_dentry: Ptr = load(renamedata, offset!(renamedata_old_dentry));
-        let new_dentry: Ptr = load(renamedata, offset!(renamedata_new_dentry));
-        if (*intent).renamedata != 0 || (*intent).old_dentry != old_dentry as u64 {
-            return 0;
-        }
-        if load::<u64>(old_dentry, offset!(dentry_inode)) == load::<u64>(new_dentry, offset!(dentry_inode)) {
-            return 0;
-        }
-        let len = load::<u32>(old_dentry, offset!(dentry_name_len)) as usize & NAME_BYTES_MAX;
-        let name: Ptr = load(old_dentry, offset!(dentry_name_ptr));
-        if bpf_probe_read_kernel((&raw mut (*intent).name).cast(), len as u32, name.cast()) != 0 {
-            emit::count_no_intent(RecordKind::FileRename);
-            return 0;
-        }
-        (*intent).name_len = len as u64;
-        (*intent).old_parent = load(old_dentry, offset!(dentry_parent));
-        (*intent).renamedata = renamedata as u64;
-    }
+    let renamedata: Ptr = ctx.argument(0);
+    begun::<Typed>(renamedata as u64, renamedata);
     0
 }
 
 #[fexit(function = "vfs_rename")]
 pub fn rename_exit(ctx: FExitContext) -> i32 {
-    let renamedata: Ptr = ctx.arg(0);
-    let ret: i32 = ctx.arg(1);
-    let key = task::thread_key();
-    let Some(intent) = RENAME_INTENTS.get_ptr_mut(key) else { return 0 };
-    // SAFETY: as above.
-    if unsafe { (*intent).renamedata } != renamedata as u64 {
-        return 0;
-    }
-    if ret == 0 {
-        // SAFETY: as above.
-        unsafe { emit_rename(renamedata, &*intent) };
-    }
-    let _ = RENAME_INTENTS.remove(key);
+    let renamedata: Ptr = ctx.argument(0);
+    returned::<Typed>(renamedata as u64, ctx.argument(1), |_| renamedata);
     0
 }
 
+#[kprobe(function = "vfs_rename")]
+pub fn rename_entry_kprobe(ctx: ProbeContext) -> u32 {
+    // SAFETY: the kernel passes its registers.
+    let call = unsafe { stack_pointer(ctx.regs) };
+    begun::<Probed>(call, ctx.argument(0));
+    0
+}
+
+#[kretprobe(function = "vfs_rename")]
+pub fn rename_exit_kprobe(ctx: RetProbeContext) -> u32 {
+    // SAFETY: the kernel passes its registers. The return address has been popped by now.
+    let call = unsafe { stack_pointer(ctx.regs) }.wrapping_sub(size_of::<u64>() as u64);
+    // No register holds the argument any more.
+    returned::<Probed>(call, ctx.ret(), |intent| intent.renamedata as Ptr);
+    0
+}
+
+/// Where the return address lies at the entry of a function: tells two calls in one thread apart. For x86-64.
+///
 /// # Safety
-/// `renamedata` must be the typed argument of the call that `intent` belongs to.
+/// `regs` must be what a probe was called with.
 #[inline(always)]
-unsafe fn emit_rename(renamedata: Ptr, intent: &RenameIntent) {
-    // SAFETY: typed loads; the caller's promise.
+unsafe fn stack_pointer(regs: *const pt_regs) -> u64 {
+    // SAFETY: the caller's promise.
+    unsafe { (*regs).rsp }
+}
+
+/// `vfs_rename` begins: saves what it will change.
+#[inline(always)]
+fn begun<A: Access>(call: u64, renamedata: Ptr) {
+    let Some(intent) = RENAME_INTENTS.get_ptr_mut(task::thread_key()) else { return };
+    // SAFETY: as above; loads through an argument.
     unsafe {
-        let old_dentry: Ptr = load(renamedata, offset!(renamedata_old_dentry));
-        let new_dentry: Ptr = load(renamedata, offset!(renamedata_new_dentry));
-        let exchange = load::<u32>(renamedata, offset!(renamedata_flags)) & RENAME_EXCHANGE != 0;
+        let old_dentry: Ptr = A::load(renamedata, offset!(renamedata_old_dentry));
+        let new_dentry: Ptr = A::load(renamedata, offset!(renamedata_new_dentry));
+        if (*intent).call != 0 || (*intent).old_dentry != old_dentry as u64 {
+            return;
+        }
+        if A::load::<u64>(old_dentry, offset!(dentry_inode))
+            == A::load::<u64>(new_dentry, offset!(dentry_inode))
+        {
+            return;
+        }
+        let len = A::load::<u32>(old_dentry, offset!(dentry_name_len)) as usize & NAME_BYTES_MAX;
+        let name: Ptr = A::load(old_dentry, offset!(dentry_name_ptr));
+        if bpf_probe_read_kernel((&raw mut (*intent).name).cast(), len as u32, name.cast()) != 0 {
+            emit::count_no_intent(RecordKind::FileRename);
+            return;
+        }
+        (*intent).name_len = len as u64;
+        (*intent).old_parent = A::load(old_dentry, offset!(dentry_parent));
+        (*intent).renamedata = renamedata as u64;
+        (*intent).call = call;
+    }
+}
+
+/// `vfs_rename` returns.
+#[inline(always)]
+fn returned<A: Access>(call: u64, ret: i32, renamedata: impl FnOnce(&RenameIntent) -> Ptr) {
+    let key = task::thread_key();
+    let Some(intent) = RENAME_INTENTS.get_ptr_mut(key) else { return };
+    // SAFETY: as above.
+    let intent = unsafe { &*intent };
+    if intent.call != call {
+        return;
+    }
+    if ret == 0 {
+        // SAFETY: the argument of the call that the intent belongs to.
+        unsafe { emit_rename::<A>(renamedata(intent), intent) };
+    }
+    let _ = RENAME_INTENTS.remove(key);
+}
+
+/// # Safety
+/// `renamedata` must be the argument of the call that `intent` belongs to.
+#[inline(always)]
+unsafe fn emit_rename<A: Access>(renamedata: Ptr, intent: &RenameIntent) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let old_dentry: Ptr = A::load(renamedata, offset!(renamedata_old_dentry));
+        let new_dentry: Ptr = A::load(renamedata, offset!(renamedata_new_dentry));
+        let exchange = A::load::<u32>(renamedata, offset!(renamedata_flags)) & RENAME_EXCHANGE != 0;
         let vfsmount = intent.vfsmount;
-        if probe::<u64>(vfsmount as Ptr, offset!(vfsmount_sb)) != load::<u64>(old_dentry, offset!(dentry_sb))
+        if probe::<u64>(vfsmount as Ptr, offset!(vfsmount_sb))
+            != A::load::<u64>(old_dentry, offset!(dentry_sb))
         {
             diagnose!("rename: the mount is not of the file's file system");
             return;
@@ -121,7 +168,7 @@ unsafe fn emit_rename(renamedata: Ptr, intent: &RenameIntent) {
         let moved = Start::new(old_dentry as u64, vfsmount, current);
         FileEvent::<{ RecordKind::FileRename as u16 }> {
             op: if exchange { FileOp::Exchange as u16 } else { FileOp::Rename as u16 },
-            inode: load(old_dentry, offset!(dentry_inode)),
+            inode: A::load(old_dentry, offset!(dentry_inode)),
             start: moved,
             old: Start {
                 dentry: intent.old_parent,
@@ -137,7 +184,7 @@ unsafe fn emit_rename(renamedata: Ptr, intent: &RenameIntent) {
             // The other file now has the old name; it came from where the first one is.
             FileEvent::<{ RecordKind::FileRename as u16 }> {
                 op: FileOp::Exchange as u16,
-                inode: load(new_dentry, offset!(dentry_inode)),
+                inode: A::load(new_dentry, offset!(dentry_inode)),
                 start: Start { dentry: new_dentry as u64, ..moved },
                 old: moved,
                 has_old: true,

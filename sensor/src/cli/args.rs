@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::alert::Format;
 use crate::config::{Scope, check_ring_bytes};
+use crate::kernel::Attach;
 use crate::sink::Target;
 
 /// Kernel telemetry in Elastic's common schema, and Elastic's EQL rules matched on it.
@@ -92,6 +93,9 @@ pub struct RunArgs {
     /// Let one broken rule keep the sensor from starting.
     #[arg(long)]
     pub strict: bool,
+    /// How programs are attached to the kernel. What cannot be had this way is named at the start and left out.
+    #[arg(long, value_name = "MODE", default_value = "auto")]
+    pub attach: Attach,
     /// Let the kernel programs report their own troubles on standard error, at most ten a second on a CPU.
     #[arg(long)]
     pub kernel_diagnostics: bool,
@@ -108,7 +112,11 @@ fn ring_bytes(text: &str) -> Result<u32, &'static str> {
 
 /// `sensor doctor`.
 #[derive(Clone, Debug, Args)]
-pub struct DoctorArgs {}
+pub struct DoctorArgs {
+    /// Which ways to attach programs are tried.
+    #[arg(long, value_name = "MODE", default_value = "auto")]
+    pub attach: Attach,
+}
 
 /// `sensor rules ...`.
 #[derive(Debug, Subcommand)]

@@ -1,4 +1,4 @@
-//! `sensor doctor`: what this host offers, each hook tried, and whether the sensor can work.
+//! `sensor doctor`: what this host offers, each hook tried, what can be seen with them.
 
 use std::{
     io::{self, Write},
@@ -6,14 +6,14 @@ use std::{
 };
 
 use super::DoctorArgs;
-use crate::kernel::{Capability, HOOKS, HostFacts, Kernel, KernelOptions};
+use crate::kernel::{Capability, HOOKS, HostFacts, Kernel, KernelOptions, Missing, Mode};
 
 /// Prints one line per fact and per hook; the exit status is the verdict.
 ///
 /// # Errors
 ///
 /// When nothing can be printed.
-pub fn doctor(_args: DoctorArgs) -> anyhow::Result<ExitCode> {
+pub fn doctor(args: DoctorArgs) -> anyhow::Result<ExitCode> {
     let mut out = io::stdout().lock();
     let facts = HostFacts::gather();
     writeln!(out, "kernel        {}", facts.release)?;
@@ -39,39 +39,50 @@ pub fn doctor(_args: DoctorArgs) -> anyhow::Result<ExitCode> {
         .collect();
     writeln!(out, "capabilities  {}", capabilities.join(", "))?;
 
-    let mut kernel = match Kernel::try_load(&KernelOptions::default()) {
-        Ok(kernel) => kernel,
-        Err(error) => {
-            writeln!(out, "hooks         none can be tried: {error}")?;
-            writeln!(out, "\nThe sensor cannot work here.")?;
-            return Ok(ExitCode::FAILURE);
-        }
-    };
+    let mut kernel =
+        match Kernel::try_load(&KernelOptions { attach: args.attach, ..KernelOptions::default() }) {
+            Ok(kernel) => kernel,
+            Err(error) => {
+                writeln!(out, "hooks         none can be tried: {error}")?;
+                writeln!(out, "\nThe sensor cannot work here.")?;
+                return Ok(ExitCode::FAILURE);
+            }
+        };
     kernel.detach();
     match kernel.absent_members() {
         [] => writeln!(out, "structures    every member found")?,
         absent => writeln!(out, "structures    without {}", absent.join(", "))?,
     }
     for status in kernel.hooks() {
-        let how = match &status.failure {
-            None => "attached".to_owned(),
-            Some(reason) => format!("REFUSED: {reason}"),
+        let mode = status.mode.map_or("none", Mode::name);
+        let how = match status.mode {
+            Some(_) if status.is_used => "attached",
+            Some(_) => "could be attached, but is of no use without its partners",
+            None => "REFUSED",
         };
-        let hook = status.hook;
-        writeln!(
-            out,
-            "hook          {:<24} {:<7} {:<12} {how}",
-            hook.target,
-            hook.mode.name(),
-            hook.feeds.name()
-        )?;
+        writeln!(out, "hook          {:<24} {mode:<7} {how}", status.hook.name)?;
+        for (mode, reason) in &status.refused {
+            writeln!(out, "              {:<24} {:<7} refused: {reason}", "", mode.name())?;
+        }
     }
-    let refused = kernel.hooks().iter().filter(|status| status.failure.is_some()).count();
-    if refused == 0 {
+    let capabilities = kernel.capabilities();
+    for operation in &capabilities.available {
+        writeln!(out, "{:<13} {:<24} seen", operation.kind.name(), operation.name)?;
+    }
+    for missing in &capabilities.missing {
+        let Missing { operation, reason } = missing;
+        writeln!(out, "{:<13} {:<24} NOT SEEN: {reason}", operation.kind.name(), operation.name)?;
+        writeln!(out, "{:<38} {}", "", operation.without)?;
+    }
+    let (seen, missing) = (capabilities.available.len(), capabilities.missing.len());
+    if missing == 0 {
         writeln!(out, "\nThe sensor can work here: {} of {} hooks attached.", HOOKS.len(), HOOKS.len())?;
-        Ok(ExitCode::SUCCESS)
-    } else {
-        writeln!(out, "\nThe sensor cannot work here: {refused} of {} hooks are refused.", HOOKS.len())?;
-        Ok(ExitCode::FAILURE)
+        return Ok(ExitCode::SUCCESS);
     }
+    if seen == 0 {
+        writeln!(out, "\nThe sensor cannot work here: it would see nothing.")?;
+    } else {
+        writeln!(out, "\nThe sensor works here in part. NOT available: {}.", capabilities.missing_names())?;
+    }
+    Ok(ExitCode::FAILURE)
 }

@@ -13,8 +13,8 @@ use super::say::{count, note};
 use crate::alert::Emitter;
 use crate::config::{self, Config, Loaded};
 use crate::enrich::{Enricher, Sources, TABLE_BYTES_MAX, agent, boot_ns_now};
-use crate::kernel::{Kernel, KernelOptions};
-use crate::pipeline::{self, Engine, Exceptions};
+use crate::kernel::{Capabilities, Kernel, KernelOptions};
+use crate::pipeline::{self, Engine, Exceptions, Reach};
 use crate::sink::Totals;
 
 /// Runs the sensor until it is stopped.
@@ -63,15 +63,21 @@ async fn record(
         ring_bytes: telemetry.ring_bytes,
         diagnostics: args.kernel_diagnostics,
         urgent_kinds: pipeline::urgent_kinds(&rules),
+        attach: args.attach,
     })?;
     let since_ns = boot_ns_now();
-    let hooks = kernel.hooks().iter().filter(|status| status.failure.is_none()).count();
+    for line in kernel.capabilities().explain() {
+        note(format_args!("sensor: {line}"));
+    }
+    let events = config.outputs.events.place(args.output.clone());
+    check_reach(kernel.capabilities(), &rules, config, events.is_some())?;
+    let hooks = kernel.hooks().iter().filter(|status| status.is_used && status.mode.is_some()).count();
+    let missing = kernel.capabilities().missing_names();
 
     let agent = agent::load(&config.agent.state_directory, &config.agent.namespace)
         .context("no agent id can be made")?;
     let agent = Arc::new(agent);
     let outputs = &config.outputs;
-    let events = outputs.events.place(args.output.clone());
     let alerts = outputs.alerts.place(args.alerts.clone());
     let format = args.alert_format.unwrap_or(outputs.alerts.format);
     let emitter = Emitter::open(events.as_ref(), &alerts, format, Arc::clone(&agent), || {
@@ -83,10 +89,11 @@ async fn record(
     let engine = Engine::new(enricher, rules, exceptions, emitter, since_ns);
     let ready = |engine: &Engine<Emitter>| {
         note(format_args!(
-            "sensor: ready: {}, {}, {} processes",
+            "sensor: ready: {}, {}, {} processes{}{missing}",
             count(engine.rules().rules().len() as u64, "rule"),
             count(hooks as u64, "hook"),
-            engine.processes()
+            engine.processes(),
+            if missing.is_empty() { "" } else { "; NOT available: " }
         ));
     };
     let (totals, emitter) = pipeline::run(&mut kernel, engine, sources.proc_root, stop.wait(), ready)
@@ -98,7 +105,32 @@ async fn record(
         say_dropped(what, totals);
     }
     note(format_args!("sensor: stopped by {}\n{totals}", stop.name()));
+    if !missing.is_empty() {
+        note(format_args!("missing    {missing}"));
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A sensor whose every rule is blind would look healthy and see nothing; unless events are wanted for themselves.
+fn check_reach(
+    capabilities: &Capabilities,
+    rules: &RuleSet,
+    config: &Config,
+    writes_events: bool,
+) -> anyhow::Result<()> {
+    let reach = Reach { files: capabilities.sees_files(), processes: capabilities.sees_processes() };
+    let (all, blind) = (rules.rules().len(), reach.blind_rules(rules, &config.agent.namespace));
+    if blind == 0 {
+        return Ok(());
+    }
+    anyhow::ensure!(
+        blind < all || writes_events,
+        "no rule can match on this kernel ({} loaded), and no events are written: {}",
+        count(all as u64, "rule"),
+        capabilities.explain().join("; ")
+    );
+    note(format_args!("sensor: {blind} of {} can match nothing on this kernel", count(all as u64, "rule")));
+    Ok(())
 }
 
 fn say_dropped(what: &str, totals: Totals) {

@@ -117,7 +117,7 @@ impl Enricher {
                 Some(self.process_event(Action::Fork, key, boot_ns))
             }
             Wire::Exit(exit) => {
-                let key = self.exit(exit);
+                let key = self.exit(exit)?;
                 self.previous = None;
                 Some(self.process_event(Action::End, key, boot_ns))
             }

@@ -423,18 +423,25 @@ impl Enricher {
         }
     }
 
-    /// The end of a process; it stays in the table for its late records and its children.
-    pub(super) fn exit(&mut self, exit: &ExitRecord) -> Key {
+    /// The end of a process; it stays in the table for its late records and its children. `None` if it is known:
+    /// older kernels can tell of one end twice.
+    pub(super) fn exit(&mut self, exit: &ExitRecord) -> Option<Key> {
         let boot_ns = exit.header.boot_ns;
-        let key = self.locate(&exit.header.task, boot_ns);
+        let task = &exit.header.task;
+        let has_ended =
+            |entry: &Entry| entry.process.end_ns.is_some() && entry.start_ns == Some(task.start_boottime_ns);
+        if self.table.get(Key::new(task.tgid, task.start_boottime_ns)).is_some_and(has_ended) {
+            return None;
+        }
+        let key = self.locate(task, boot_ns);
         let end_ns = self.clock.wall_ns(boot_ns);
         if let Some(entry) = self.table.get_mut(key) {
             entry.process.end_ns = Some(end_ns);
             entry.process.exit_code = Some(exit_code(exit.exit_code));
         }
         self.table.end(key, boot_ns);
-        self.scripts.forget(exit.header.task.tgid);
-        key
+        self.scripts.forget(task.tgid);
+        Some(key)
     }
 
     /// Processes that were there before us, oldest first so that parents come before their children.

@@ -377,6 +377,19 @@ fn an_end_tells_how() {
 }
 
 #[test]
+fn an_end_that_is_told_twice_is_one_event() {
+    let mut bench = Bench::new();
+    let (task, bytes) = shell();
+    bench.see(&bytes);
+    bench.see(&synth::exit(&task, 11 * SECOND, 0));
+    assert!(bench.feed(&synth::exit(&task, 11 * SECOND + 1, 0)).is_none());
+    let parent = synth::task(1, SECOND);
+    let reused = synth::child_of(&parent, task.tgid, 20 * SECOND);
+    bench.see(&synth::fork(&parent, &reused, 20 * SECOND));
+    bench.see(&synth::exit(&reused, 21 * SECOND, 0)).is(&[("event.action", "end")]);
+}
+
+#[test]
 fn a_parent_that_is_gone_is_replaced_by_the_next() {
     let mut bench = Bench::new();
     let init = synth::after_exec(&TaskFacts { ppid: 0, ..synth::task(1, SECOND / 100) }, 5);

@@ -4,7 +4,7 @@ use std::{error::Error, io};
 
 use thiserror::Error;
 
-use super::{BTF_PATH, btf::BtfError, hooks::Hook};
+use super::{BTF_PATH, btf::BtfError};
 
 /// Why the programs cannot be loaded or attached.
 #[derive(Debug, Error)]
@@ -45,17 +45,9 @@ pub(crate) enum KernelError {
     /// The object is not the one that this sensor was built with.
     #[error("the eBPF object is damaged: {0}")]
     Object(String),
-    /// A hook cannot be had.
-    #[error(
-        "this kernel refuses the hook {} ({}), without which {} events are missed: {reason}; \
-         `sensor doctor` lists every hook", hook.target, hook.mode.name(), hook.feeds.name()
-    )]
-    Hook {
-        /// Which.
-        hook: Hook,
-        /// What the kernel said.
-        reason: String,
-    },
+    /// No hook can be had.
+    #[error("this kernel lets the sensor see nothing: {0}; `sensor doctor` lists every hook")]
+    NoHook(String),
     /// The programs' own diagnostics cannot be read.
     #[error("the programs' diagnostics cannot be read: {0}")]
     Logger(String),

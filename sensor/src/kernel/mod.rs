@@ -1,10 +1,12 @@
 //! Loading the kernel programs and reading their ring: the only user of aya.
 
 mod btf;
+mod capability;
 mod error;
 mod hooks;
 mod host;
 mod offsets;
+mod programs;
 
 use std::{
     fs, io,
@@ -14,14 +16,16 @@ use std::{
 use aya::{
     Ebpf, EbpfLoader, VerifierLogLevel,
     maps::{MapData, PerCpuArray, RingBuf},
-    programs::{BtfTracePoint, FEntry, FExit, Program, ProgramError},
 };
 use sensor_common::{limits::RING_BYTES_DEFAULT, wire::RecordKind};
 use zerocopy::IntoBytes;
 
+pub(crate) use capability::{Capabilities, Missing};
 pub(crate) use error::KernelError;
-pub(crate) use hooks::{HOOKS, Hook, Mode};
+pub(crate) use hooks::{Attach, HOOKS, Mode};
 pub(crate) use host::{Capability, HostFacts};
+pub(crate) use programs::HookStatus;
+use programs::Programs;
 
 /// Where the running kernel describes its types.
 pub(crate) const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
@@ -45,21 +49,19 @@ pub(crate) struct KernelOptions {
     pub(crate) diagnostics: bool,
     /// Kinds of record that a rule may match, as bits by [`RecordKind::index`]: the reader is woken for them at once.
     pub(crate) urgent_kinds: u32,
+    /// Which ways to attach may be tried.
+    pub(crate) attach: Attach,
 }
 
 impl Default for KernelOptions {
     fn default() -> Self {
-        Self { ring_bytes: RING_BYTES_DEFAULT, diagnostics: false, urgent_kinds: u32::MAX }
+        Self {
+            ring_bytes: RING_BYTES_DEFAULT,
+            diagnostics: false,
+            urgent_kinds: u32::MAX,
+            attach: Attach::Auto,
+        }
     }
-}
-
-/// A hook and what became of it.
-#[derive(Debug)]
-pub(crate) struct HookStatus {
-    /// Which.
-    pub(crate) hook: Hook,
-    /// Why it is not attached, if it is not.
-    pub(crate) failure: Option<String>,
 }
 
 /// What the programs could not deliver, by record kind.
@@ -85,24 +87,26 @@ pub(crate) struct Kernel {
     counters: PerCpuArray<MapData, [u64; 3]>,
     logger: Option<aya_log::EbpfLogger<&'static dyn log::Log>>,
     hooks: Vec<HookStatus>,
+    capabilities: Capabilities,
     absent: Vec<String>,
 }
 
 impl Kernel {
-    /// Loads and attaches every program.
+    /// Loads, and attaches what can be attached.
     ///
     /// # Errors
     ///
-    /// The first thing that this kernel or this process lacks; nothing stays attached then.
+    /// When nothing could be seen; nothing stays attached then.
     pub(crate) fn load(options: &KernelOptions) -> Result<Self, KernelError> {
         let kernel = Self::try_load(options)?;
-        match kernel.hooks.iter().find_map(|status| Some((status.hook, status.failure.clone()?))) {
-            Some((hook, reason)) => Err(KernelError::Hook { hook, reason }),
-            None => Ok(kernel),
+        if kernel.capabilities.available.is_empty() {
+            let first = kernel.capabilities.missing.first().map(|missing| missing.reason.clone());
+            return Err(KernelError::NoHook(first.unwrap_or_default()));
         }
+        Ok(kernel)
     }
 
-    /// Loads, and attaches what can be attached: each hook says how it went.
+    /// Loads, and attaches what can be attached, if only nothing: each hook says how it went.
     ///
     /// # Errors
     ///
@@ -113,7 +117,7 @@ impl Kernel {
         }
         host::require_capabilities()?;
         let bytes = fs::read(BTF_PATH).map_err(KernelError::NoBtf)?;
-        let resolved = offsets::resolve(&bytes, &hooks::signatures())?;
+        let resolved = offsets::resolve(&bytes, &hooks::signatures().collect::<Vec<_>>())?;
         if !resolved.missing.is_empty() {
             return Err(KernelError::MissingFields(resolved.missing));
         }
@@ -132,6 +136,7 @@ impl Kernel {
             .verifier_log_level(VerifierLogLevel::DEBUG)
             .override_global("OFFSETS", resolved.offsets.as_bytes(), true)
             .override_global("DCACHE_PAR_LOOKUP", &resolved.dcache_par_lookup, true)
+            .override_global("EXIT_SAYS_GROUP_DEAD", &u32::from(resolved.exit_says_group_dead), true)
             .override_global("DIAGNOSTICS", &diagnostics, true)
             .override_global("WAKE_BYTES", &wake_bytes, true)
             .override_global("URGENT_KINDS", &options.urgent_kinds, true)
@@ -141,24 +146,11 @@ impl Kernel {
             .load(OBJECT)?;
         let ring = take_map(&mut ebpf, "RING")?;
         let counters = take_map(&mut ebpf, "COUNTERS")?;
-        // All are loaded before the first is attached: the verifier takes its time, and in between only some hooks
-        // would report.
-        let loaded: Vec<_> = HOOKS
-            .iter()
-            .map(|hook| match resolved.functions.iter().find(|(function, _)| *function == hook.target) {
-                Some((_, reason)) => Err(reason.clone()),
-                None => load(&mut ebpf, hook, &btf),
-            })
-            .collect();
+        let hooks =
+            Programs { ebpf: &mut ebpf, btf: &btf, mismatched: &resolved.functions, attach: options.attach }
+                .attach_all();
         drop(btf);
-        let hooks = HOOKS
-            .iter()
-            .zip(loaded)
-            .map(|(hook, loaded)| HookStatus {
-                hook: *hook,
-                failure: loaded.and_then(|()| attach(&mut ebpf, hook)).err(),
-            })
-            .collect();
+        let capabilities = Capabilities::of(&hooks);
         let logger = if options.diagnostics {
             Some(
                 aya_log::EbpfLogger::init(&mut ebpf)
@@ -167,7 +159,7 @@ impl Kernel {
         } else {
             None
         };
-        Ok(Self { ebpf, ring, counters, logger, hooks, absent: resolved.absent })
+        Ok(Self { ebpf, ring, counters, logger, hooks, capabilities, absent: resolved.absent })
     }
 
     /// Becomes readable when records wait.
@@ -208,6 +200,11 @@ impl Kernel {
         &self.hooks
     }
 
+    /// What can be seen with them.
+    pub(crate) fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
     /// Structure members that this kernel does not have, whose facts are missing from the records.
     pub(crate) fn absent_members(&self) -> &[String] {
         &self.absent
@@ -222,16 +219,7 @@ impl Kernel {
 
     /// Detaches every program; the ring keeps what it holds.
     pub(crate) fn detach(&mut self) {
-        for hook in HOOKS {
-            if let Some(program) = self.ebpf.program_mut(hook.program) {
-                // A program that was never loaded has nothing to unload.
-                let _ = match hook.mode {
-                    Mode::Fentry => <&mut FEntry>::try_from(program).and_then(FEntry::unload),
-                    Mode::Fexit => <&mut FExit>::try_from(program).and_then(FExit::unload),
-                    Mode::TpBtf => <&mut BtfTracePoint>::try_from(program).and_then(BtfTracePoint::unload),
-                };
-            }
-        }
+        programs::detach_all(&mut self.ebpf, &self.hooks);
     }
 }
 
@@ -242,43 +230,4 @@ where
 {
     let map = ebpf.take_map(name).ok_or_else(|| KernelError::Object(format!("no map {name}")))?;
     T::try_from(map).map_err(|error| KernelError::Object(format!("map {name}: {error}")))
-}
-
-/// Loads one program, or says why not.
-fn load(ebpf: &mut Ebpf, hook: &Hook, btf: &aya::Btf) -> Result<(), String> {
-    let loaded = match hook.mode {
-        Mode::Fentry => program::<FEntry>(ebpf, hook)?.load(hook.target, btf),
-        Mode::Fexit => program::<FExit>(ebpf, hook)?.load(hook.target, btf),
-        Mode::TpBtf => program::<BtfTracePoint>(ebpf, hook)?.load(hook.target, btf),
-    };
-    loaded.map_err(|error| {
-        if let ProgramError::LoadError { io_error, verifier_log } = &error {
-            let log = verifier_log.to_string();
-            tracing::debug!("the verifier on {}:\n{log}", hook.program);
-            // The reason stands last, before the statistics.
-            let reason = log.lines().rev().find(|line| !line.is_empty() && !line.starts_with("processed "));
-            return reason.map_or_else(|| io_error.to_string(), |reason| format!("{io_error}: {reason}"));
-        }
-        error::chain(&error)
-    })
-}
-
-/// Attaches a loaded program, or says why not.
-fn attach(ebpf: &mut Ebpf, hook: &Hook) -> Result<(), String> {
-    let attached = match hook.mode {
-        Mode::Fentry => program::<FEntry>(ebpf, hook)?.attach().map(drop),
-        Mode::Fexit => program::<FExit>(ebpf, hook)?.attach().map(drop),
-        Mode::TpBtf => program::<BtfTracePoint>(ebpf, hook)?.attach().map(drop),
-    };
-    attached.map_err(|error| error::chain(&error))
-}
-
-fn program<'a, T>(ebpf: &'a mut Ebpf, hook: &Hook) -> Result<&'a mut T, String>
-where
-    &'a mut T: TryFrom<&'a mut Program, Error = ProgramError>,
-{
-    let program = ebpf
-        .program_mut(hook.program)
-        .ok_or_else(|| format!("the object has no program {}", hook.program))?;
-    program.try_into().map_err(|error: ProgramError| error::chain(&error))
 }

@@ -1,12 +1,16 @@
 //! Resolves the manifest of kernel fields against one kernel's BTF.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use sensor_common::kernel_fields::{
     DCACHE_PAR_LOOKUP, DCACHE_PAR_LOOKUP_MACRO, KERNEL_FIELDS, KernelOffsets, Need, OFFSET_ABSENT,
 };
 
 use super::btf::{Btf, BtfError};
+use super::hooks::{EXIT_GROUP_DEAD, EXIT_ITERATOR};
+
+/// Positions and names of arguments.
+pub(crate) type Parameters = &'static [(usize, &'static str)];
 
 /// A function that a program is attached to, and what its arguments must be called at the positions that the
 /// program reads: a changed signature is refused, never misread.
@@ -14,8 +18,8 @@ use super::btf::{Btf, BtfError};
 pub(crate) struct Signature {
     /// Kernel function.
     pub(crate) function: &'static str,
-    /// Position and name.
-    pub(crate) parameters: &'static [(usize, &'static str)],
+    /// Those that are read.
+    pub(crate) parameters: Parameters,
     /// How many there are, where the program reads what follows them: the return value.
     pub(crate) arity: Option<usize>,
 }
@@ -31,7 +35,9 @@ pub(crate) struct Resolved {
     /// Optional ones.
     pub(crate) absent: Vec<String>,
     /// Functions that are absent or have other arguments, with the reason.
-    pub(crate) functions: Vec<(&'static str, String)>,
+    pub(crate) functions: HashMap<&'static str, String>,
+    /// Whether the tracepoint of an exit says that it is the last thread's.
+    pub(crate) exit_says_group_dead: bool,
 }
 
 /// Looks up every member of the manifest and every signature in `bytes`.
@@ -40,7 +46,7 @@ pub(crate) fn resolve(bytes: &[u8], signatures: &[Signature]) -> Result<Resolved
         .iter()
         .map(|field| field.structure)
         .chain(signatures.iter().map(|signature| signature.function))
-        .chain([DCACHE_PAR_LOOKUP.0])
+        .chain([DCACHE_PAR_LOOKUP.0, EXIT_ITERATOR])
         .collect();
     let btf = Btf::parse(bytes, &wanted)?;
     let (mut missing, mut absent) = (Vec::new(), Vec::new());
@@ -61,6 +67,10 @@ pub(crate) fn resolve(bytes: &[u8], signatures: &[Signature]) -> Result<Resolved
         .iter()
         .filter_map(|signature| Some((signature.function, mismatch(&btf, signature)?)))
         .collect();
+    let (position, name) = EXIT_GROUP_DEAD;
+    let exit_says_group_dead = btf
+        .parameters(EXIT_ITERATOR)
+        .is_some_and(|found| found.get(position).is_some_and(|found| found == name));
     let (enumeration, name) = DCACHE_PAR_LOOKUP;
     let dcache_par_lookup = match btf.enumerator(enumeration, name) {
         Some(value) => value,
@@ -71,7 +81,7 @@ pub(crate) fn resolve(bytes: &[u8], signatures: &[Signature]) -> Result<Resolved
         None => DCACHE_PAR_LOOKUP_MACRO,
     };
     let offsets = KernelOffsets::from_array(offsets);
-    Ok(Resolved { offsets, dcache_par_lookup, missing, absent, functions })
+    Ok(Resolved { offsets, dcache_par_lookup, missing, absent, functions, exit_says_group_dead })
 }
 
 fn mismatch(btf: &Btf<'_>, signature: &Signature) -> Option<String> {
@@ -102,9 +112,9 @@ mod tests {
             eprintln!("skipped: {path} is not readable here");
             return;
         };
-        let resolved = resolve(&bytes, &hooks::signatures()).unwrap();
+        let resolved = resolve(&bytes, &hooks::signatures().collect::<Vec<_>>()).unwrap();
         assert_eq!(resolved.missing, Vec::<String>::new());
-        assert_eq!(resolved.functions, Vec::new());
+        assert_eq!(resolved.functions, HashMap::new());
     }
 
     #[test]

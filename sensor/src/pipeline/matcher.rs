@@ -32,7 +32,7 @@ pub(super) struct Matcher<O> {
 }
 
 /// The name of the data stream of an action's events.
-fn data_stream(action: Action, namespace: &str) -> String {
+pub(super) fn data_stream(action: Action, namespace: &str) -> String {
     format!("logs-{}-{namespace}", action.dataset())
 }
 

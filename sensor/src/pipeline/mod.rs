@@ -6,6 +6,7 @@ mod exceptions;
 mod matcher;
 mod output;
 mod pace;
+mod reach;
 mod scan;
 mod several;
 mod source;
@@ -29,6 +30,7 @@ pub(crate) use exceptions::{Exception, Exceptions};
 #[cfg(test)]
 pub(crate) use output::Kept;
 pub(crate) use output::{Hit, Output, SeveralHit, View};
+pub(crate) use reach::Reach;
 pub(crate) use source::RecordSource;
 pub(crate) use totals::Totals;
 pub(crate) use urgency::urgent_kinds;

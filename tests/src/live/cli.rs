@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use super::tests;
 use crate::ctx::{APT_DIR, Ctx, ok, shell};
 use crate::runner::Outcome;
-use crate::sensor::{Ended, MATCH_ALL, RULES, SENSOR, Sensor, run_to_end};
+use crate::sensor::{Ended, MATCH_ALL, RULES, SENSOR, Sensor, attach_args, run_to_end};
 
 tests![
     version_is_printed,
@@ -41,7 +41,7 @@ fn version_is_printed(_ctx: &Ctx) -> Result<Outcome> {
 }
 
 fn doctor_finds_every_hook_usable(_ctx: &Ctx) -> Result<Outcome> {
-    let ended = run_to_end(SENSOR, &["doctor"])?;
+    let ended = run_to_end(SENSOR, &[vec!["doctor".to_owned()], attach_args()].concat())?;
     ensure!(ended.status.success(), "{}\n{}{}", ended.status, ended.stdout, ended.stderr);
     let said = ended.stdout.to_lowercase();
     for word in ["kernel", "btf", "lsm", "lockdown", "vfs_rename", "inode_create", "sched_process_exec"] {

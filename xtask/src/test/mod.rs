@@ -3,6 +3,7 @@
 mod live;
 mod unit;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::Instant;
@@ -26,6 +27,26 @@ pub(crate) struct Args {
     /// Kernels for the live tests (default: all that are required)
     #[arg(long = "kernel", value_name = "SERIES[-FLAVOUR]")]
     kernels: Vec<KernelId>,
+    /// Ways to attach for the live tests (default: fentry and kprobe)
+    #[arg(long = "attach", value_name = "MODE")]
+    attach: Vec<String>,
+}
+
+impl Args {
+    /// Every kernel in every way.
+    fn machines(&self) -> Vec<live::Machine> {
+        let kernels =
+            if self.kernels.is_empty() { KernelId::required().to_vec() } else { self.kernels.clone() };
+        let modes: Vec<&str> = if self.attach.is_empty() {
+            vec!["fentry", "kprobe"]
+        } else {
+            self.attach.iter().map(String::as_str).collect()
+        };
+        let each = |&kernel: &KernelId| {
+            modes.iter().map(move |&attach| live::Machine { kernel, attach: attach.to_owned() })
+        };
+        kernels.iter().flat_map(each).collect()
+    }
 }
 
 /// What came of it all.
@@ -40,10 +61,10 @@ struct Totals {
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let mut totals = Totals::default();
-    let kernels = if args.kernels.is_empty() { KernelId::required().to_vec() } else { args.kernels.clone() };
+    let machines = args.machines();
     if !args.no_live {
         // First, so that a machine that cannot be set up is known at once.
-        check(&mut totals, "set-up", || set_up(&kernels));
+        check(&mut totals, "set-up", || set_up(&machines));
     }
     if !args.live_only {
         check(&mut totals, "format", format);
@@ -54,12 +75,13 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             anyhow::ensure!(code == ExitCode::SUCCESS, "there are findings");
             Ok(())
         });
-        section(&mut totals, "unit tests", |totals| unit::run(&args.filters, totals));
+        section(&mut totals, "unit tests", |totals| {
+            let object = if args.no_live { None } else { Some(ebpf::build_object()?) };
+            unit::run(object.as_deref(), &args.filters, totals)
+        });
     }
     if !args.no_live {
-        let kernels =
-            if args.kernels.is_empty() { KernelId::required().to_vec() } else { args.kernels.clone() };
-        section(&mut totals, "live tests", |totals| live::run(&kernels, &args.filters, totals));
+        section(&mut totals, "live tests", |totals| live::run(&machines, &args.filters, totals));
     }
     Ok(summary(&totals))
 }
@@ -95,10 +117,11 @@ fn summary(totals: &Totals) -> ExitCode {
     if totals.failed.is_empty() && totals.passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn set_up(kernels: &[KernelId]) -> Result<()> {
+fn set_up(machines: &[live::Machine]) -> Result<()> {
     let (compiler, linker) = setup::ensure_ebpf()?;
     println!("BPF compiler: {}\nBPF linker: {}", compiler.describe(), linker.display());
-    for &kernel in kernels {
+    let kernels: BTreeSet<KernelId> = machines.iter().map(|machine| machine.kernel).collect();
+    for kernel in kernels {
         println!("kernel {kernel}: {}", crate::vm::prepare(kernel)?.release);
     }
     Ok(())

@@ -3,23 +3,28 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::Stdio;
 
 use anyhow::{Context, Result, bail};
 
 use super::Totals;
-use crate::{cmd, paths};
+use crate::{cmd, ebpf, paths};
 
 /// Names the folder with sample data that is not part of the repository.
 const DATA_VARIABLE: &str = "SENSOR_TEST_DATA";
 
-pub(super) fn run(filters: &[String], totals: &mut Totals) -> Result<()> {
+/// With the eBPF programs inside the sensor if there is an `object`.
+pub(super) fn run(object: Option<&Path>, filters: &[String], totals: &mut Totals) -> Result<()> {
     let root = paths::root()?;
     let mut cargo = cmd::cargo();
     cargo
         .args(["test", "--workspace", "--no-fail-fast", "--", "--show-output"])
         .args(filters)
         .current_dir(&root);
+    if let Some(object) = object {
+        ebpf::embed(&mut cargo, object);
+    }
     let data = root.join("../shared/data");
     if env::var_os(DATA_VARIABLE).is_none() && data.is_dir() {
         cargo.env(DATA_VARIABLE, data.canonicalize().context("cannot resolve the data folder")?);
