@@ -371,7 +371,7 @@ fn an_end_tells_how() {
         ("process.exit_code", "3"),
         ("process.end", "11000000000"),
     ]);
-    let (task, bytes) = shell();
+    let mut bench = Bench::new();
     bench.see(&bytes);
     bench.see(&synth::exit(&task, 11 * SECOND, 9)).is(&[("process.exit_code", "137")]);
 }
