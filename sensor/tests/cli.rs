@@ -302,3 +302,68 @@ fn the_configuration_is_printed_and_checked() {
     refused(&["run", "--config", text(&path)], "broken.toml:2:1");
     refused(&["rules", "list", "--config", "/no/such/file"], "/no/such/file");
 }
+
+#[test]
+fn replay_gives_the_alerts_that_there_would_have_been() {
+    let directory = tempfile::tempdir().unwrap();
+    let event = |id: usize, name: &str| {
+        EVENT
+            .replace("\"e1\"", &format!("\"e{id}\""))
+            .replace("99evil", name)
+            .replace("/usr/bin/cp", "/usr/bin/dash")
+    };
+    let many: Vec<String> = (0..105).map(|id| event(id, "99evil")).chain([event(105, "mine")]).collect();
+    let events = write(directory.path(), "events.ndjson", &many.join("\n"));
+    let config = write(
+        directory.path(),
+        "sensor.toml",
+        "[[exceptions]]\nname = \"mine\"\nrules = \"all\"\ncondition = 'file where file.name == \"mine\"'\n",
+    );
+    let rules = Path::new(RULES).join("linux/persistence_apt_package_manager_file_creation.toml");
+    let args =
+        ["replay", text(&events), "--rules", text(&rules), "--format", "alerts", "--config", text(&config)];
+    let (output, said) = ended(&mut sensor(&args));
+    assert!(output.status.success(), "{said}");
+    assert!(
+        said.contains("106 matched, 100 alerts, 5 held back by max_signals (1 notices), 1 suppressed"),
+        "{said}"
+    );
+    let out = String::from_utf8(output.stdout).unwrap();
+    let alerts: Vec<serde_json::Value> =
+        out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(alerts.len(), 101);
+    assert_eq!(alerts[0]["rule"]["id"], APT_RULE_ID);
+    assert_eq!(alerts[0]["Events"][0]["event"]["id"], "e0");
+    assert_eq!(alerts[0]["file"]["path"], "/etc/apt/apt.conf.d/99evil");
+    assert_eq!(alerts[100]["sensor"]["held_back"], 5);
+}
+
+#[test]
+fn replay_can_be_kept_to_one_language() {
+    let directory = tempfile::tempdir().unwrap();
+    let events = write(directory.path(), "events.ndjson", EVENT);
+    write(directory.path(), "e.toml", &rule("e", "E", "file where true"));
+    let kql = rule("k", "K", "event.category:file")
+        .replace("\"eql\"\ntype = \"eql\"", "\"kuery\"\ntype = \"query\"");
+    write(directory.path(), "k.toml", &kql);
+    for (language, expected) in [(&[][..], "e\te1\nk\te1\n"), (&["--language", "eql"], "e\te1\n")] {
+        let args = [&["replay", text(&events), "--rules", text(directory.path())], language].concat();
+        let (output, said) = ended(&mut sensor(&args));
+        assert_eq!(String::from_utf8_lossy(&output.stdout), expected, "{said}");
+    }
+}
+
+#[test]
+fn a_standard_output_that_is_closed_is_an_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let events = write(directory.path(), "events.ndjson", EVENT);
+    for arguments in [format!("replay {} --rules {RULES}", text(&events)), "rules list".to_owned()] {
+        let script = format!("exec {} {arguments} >&-", env!("CARGO_BIN_EXE_sensor"));
+        let (output, said) = ended(Command::new("/bin/sh").args(["-c", &script]).stdin(Stdio::null()));
+        assert!(!output.status.success() && said.contains("standard output: it is closed"), "{said}");
+        let script = format!("exec {} {arguments} >/dev/null", env!("CARGO_BIN_EXE_sensor"));
+        assert!(
+            Command::new("/bin/sh").args(["-c", &script]).stdin(Stdio::null()).status().unwrap().success()
+        );
+    }
+}

@@ -1,16 +1,16 @@
 //! From the pipeline's hits to lines in sinks.
 
-use std::hash::{BuildHasher as _, RandomState};
 use std::io::IsTerminal as _;
 use std::sync::Arc;
 
-use sensor_ecs::{Agent, Event, EventId, write_json};
+use sensor_ecs::{Agent, Event, write_json};
 use sensor_eql::LoadedRule;
 
 use crate::pipeline::{Hit, Output, SeveralHit, View};
 use crate::sink::{OpenError, Place, Report, Sink, Target, Totals};
 
-use super::document::{AlertId, write_alert, write_alert_of_several, write_held_back};
+use super::author::Author;
+use super::document::write_alert;
 use super::text::{self, Colour};
 
 /// How alerts are written.
@@ -39,9 +39,7 @@ pub(crate) struct Emitter {
     events: Option<Sink>,
     alerts: Sink,
     shape: Shape,
-    agent: Arc<Agent>,
-    nonce: [u8; 10],
-    sequence: u64,
+    author: Author,
 }
 
 /// What became of the lines of both sinks.
@@ -80,9 +78,7 @@ impl Emitter {
             events: events.map(|place| Sink::open(place, report())).transpose()?,
             alerts: Sink::open(alerts, report())?,
             shape,
-            agent,
-            nonce: nonce(),
-            sequence: 0,
+            author: Author::new(agent),
         })
     }
 
@@ -90,21 +86,6 @@ impl Emitter {
     pub(crate) fn close(self) -> EmitterTotals {
         EmitterTotals { events: self.events.map(Sink::close), alerts: self.alerts.close() }
     }
-
-    fn next(&mut self) -> AlertId {
-        self.sequence += 1;
-        AlertId { id: EventId::new(self.nonce, self.sequence), sequence: self.sequence }
-    }
-}
-
-/// Ids of alerts must differ from run to run; the standard library seeds its hash maps from the system.
-fn nonce() -> [u8; 10] {
-    let mut nonce = [0; 10];
-    let halves = [RandomState::new(), RandomState::new()].map(|seed| seed.hash_one(0u8).to_be_bytes());
-    for (place, byte) in nonce.iter_mut().zip(halves.iter().flatten()) {
-        *place = *byte;
-    }
-    nonce
 }
 
 impl Output for Emitter {
@@ -115,7 +96,7 @@ impl Output for Emitter {
     }
 
     fn alert(&mut self, hit: &Hit<'_>) {
-        let own = self.next();
+        let own = self.author.next();
         let rule = &hit.rule.rule;
         match self.shape {
             Shape::Document => self.alerts.line(|out| write_alert(rule, hit.event, own, out)),
@@ -138,9 +119,9 @@ impl Output for Emitter {
     }
 
     fn alert_of_several(&mut self, hit: &SeveralHit<'_>) {
-        let own = self.next();
+        let author = &mut self.author;
         match self.shape {
-            Shape::Document => self.alerts.line(|out| write_alert_of_several(hit, &self.agent, own, out)),
+            Shape::Document => self.alerts.line(|out| author.several(hit, out)),
             Shape::Text(colour) => {
                 let parts: Vec<_> =
                     hit.events.iter().map(|kept| kept.as_ref().map(|kept| &*kept.bytes)).collect();
@@ -151,14 +132,11 @@ impl Output for Emitter {
     }
 
     fn held_back(&mut self, rule: &LoadedRule, count: u64, last_ns: i64) {
-        let own = self.next();
-        let rule = &rule.rule;
+        let author = &mut self.author;
         match self.shape {
-            Shape::Document => {
-                self.alerts.line(|out| write_held_back(rule, &self.agent, count, last_ns, own, out))
-            }
+            Shape::Document => self.alerts.line(|out| author.held_back(rule, count, last_ns, out)),
             Shape::Text(colour) => {
-                let text = text::held_back(rule, count, last_ns, colour);
+                let text = text::held_back(&rule.rule, count, last_ns, colour);
                 self.alerts.line(|out| out.extend_from_slice(text.as_bytes()))
             }
         };

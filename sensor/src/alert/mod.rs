@@ -1,5 +1,6 @@
 //! What a rule hit becomes: a document for an index, a text for a person.
 
+mod author;
 mod document;
 mod emit;
 mod shown;
@@ -7,5 +8,6 @@ mod shown;
 mod tests;
 mod text;
 
+pub(crate) use author::Author;
 pub(crate) use emit::Emitter;
 pub use emit::Format;

@@ -202,9 +202,15 @@ pub struct ReplayArgs {
     /// Rules to match: a file or a directory tree; repeatable. The shipped ones if there is none.
     #[arg(long, value_name = "PATH", num_args = 1..)]
     pub rules: Vec<PathBuf>,
+    /// Where the rest is said.
+    #[command(flatten)]
+    pub config: ConfigArg,
     /// What to print for each match.
     #[arg(long, value_name = "FORMAT", default_value = "pairs")]
     pub format: ReplayFormat,
+    /// Match only rules in this language.
+    #[arg(long, value_name = "LANGUAGE")]
+    pub language: Option<RuleLanguage>,
     /// Let a broken rule be an error.
     #[arg(long)]
     pub strict: bool,
@@ -213,8 +219,20 @@ pub struct ReplayArgs {
 /// What `sensor replay` prints for each match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ReplayFormat {
-    /// The rule's id, a tab, and the event's id.
+    /// The rule's id, a tab, and the ids of the events in the order of its stages: every rule, whatever the
+    /// configuration enables, excepts or caps.
     Pairs,
+    /// The alert as a document: only enabled rules, without what exceptions suppress and max_signals holds back.
+    Alerts,
+}
+
+/// The language of a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RuleLanguage {
+    /// EQL.
+    Eql,
+    /// KQL.
+    Kuery,
 }
 
 /// `sensor coverage`.

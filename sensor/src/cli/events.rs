@@ -11,6 +11,7 @@ use super::say::note;
 
 /// No event is longer; a line that is will be skipped, so that a file without line ends cannot fill the memory.
 pub(super) const LINE_BYTES_MAX: usize = 16 << 20;
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// How many bad lines are shown; all of them are counted.
 const BAD_LINES_SHOWN_MAX: u64 = 20;
 
@@ -43,6 +44,11 @@ impl<'r> Events<'r> {
         &self.name
     }
 
+    /// The event that was read last, as it is written.
+    pub(super) fn text(&self) -> &[u8] {
+        self.line.trim_ascii()
+    }
+
     /// Lines so far that are no events.
     pub(super) fn bad_lines(&self) -> u64 {
         self.bad_lines
@@ -62,6 +68,10 @@ impl<'r> Events<'r> {
                 self.bad(1, &format!("longer than {LINE_BYTES_MAX} bytes"));
                 self.input.skip_until(b'\n')?;
                 continue;
+            }
+            // Some editors and tools begin a file so.
+            if self.number == 1 && self.line.starts_with(BYTE_ORDER_MARK) {
+                self.line.drain(..BYTE_ORDER_MARK.len());
             }
             let text = self.line.trim_ascii();
             if text.is_empty() {

@@ -47,6 +47,13 @@ impl Exceptions {
         Self { all, about_several, counts: BTreeMap::new() }
     }
 
+    /// Looks at every exception for every event that is kept, whatever the rule: replay keeps what a rule matched, and
+    /// nothing else.
+    pub(crate) fn for_kept_events(mut self) -> Self {
+        self.about_several = (0..).zip(&self.all).map(|(at, _)| at).collect();
+        self
+    }
+
     /// Whether one event's match is suppressed; counts it if so. `doubted` is the event as it may have been, if what
     /// is missing in it is missing because it was lost: what was lost excuses nobody.
     pub(crate) fn suppress(

@@ -25,11 +25,10 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+pub(crate) use caps::Caps;
 pub(crate) use engine::Engine;
 pub(crate) use exceptions::{Exception, Exceptions};
-#[cfg(test)]
-pub(crate) use output::Kept;
-pub(crate) use output::{Hit, Output, SeveralHit, View};
+pub(crate) use output::{Hit, Kept, Output, SeveralHit, View};
 pub(crate) use reach::Reach;
 pub(crate) use source::RecordSource;
 pub(crate) use totals::Totals;

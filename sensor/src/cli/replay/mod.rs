@@ -1,24 +1,26 @@
 //! `sensor replay`: rules matched on recorded events, in constant memory.
 
+mod alerts;
+mod pairs;
 mod views;
 
-use std::io::{self, BufWriter, Write};
+use std::collections::HashMap;
+use std::io::{self, BufWriter};
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use sensor_ecs::{Document, OpenSchema};
-use sensor_eql::{Correlator, Limits, Match, RuleIndex, RuleSet, Selection};
+use sensor_ecs::{Agent, Document, OpenSchema, Record, field};
+use sensor_eql::{Correlator, Language, Limits, Match, RuleIndex, RuleSet, Selection};
 
-use crate::cli::args::{ReplayArgs, ReplayFormat};
+use crate::cli::args::{ReplayArgs, ReplayFormat, RuleLanguage};
 use crate::cli::events::Events;
 use crate::cli::rules::{Choice, Rules};
-use crate::cli::say::{count, note};
+use crate::cli::say::{count, note, stdout};
+use crate::config::{self, Loaded};
+use alerts::Alerts;
+pub(in crate::cli) use pairs::Pairs;
 pub(in crate::cli) use views::further_views;
-
-/// What remembering an event costs beside its name.
-const NAME_BYTES_EXTRA: usize = 64;
 
 /// Matches rules on the events of a file, and prints each match.
 ///
@@ -27,22 +29,49 @@ const NAME_BYTES_EXTRA: usize = 64;
 /// When rules or events cannot be read. Lines that are no events are reported and counted.
 pub(in crate::cli) fn replay(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
     let (events, user) = args.paths()?;
+    let mut loaded = config::load(args.config.config.as_deref())?;
+    if !user.is_empty() {
+        user.clone_into(&mut loaded.config.rules.paths);
+    }
+    let settings = &loaded.config.rules;
     let schema = OpenSchema::new();
-    let rules = Rules::load(user, Choice::UserOrShipped, &schema)?;
-    rules.vet(user, args.strict)?;
+    let mut rules = Rules::load(&settings.paths, Choice::UserOrShipped, &schema)?;
+    rules.vet(&settings.paths, args.strict || settings.strict)?;
+    if let Some(language) = args.language {
+        rules.set.retain(|rule| language.is(&rule.rule.language), &schema);
+    }
     let mut events = Events::open(events)?;
-    let mut out = BufWriter::new(io::stdout().lock());
-    let ReplayFormat::Pairs = args.format;
-    let mut replay = Replay::new(&schema, &rules.set);
-    let ended = replay.all(&mut events, &mut out).and_then(|()| out.flush().map_err(End::Output));
-    replay.say_lost();
-    note(format_args!("{}, {} not an event", replay.totals, count(events.bad_lines(), "line")));
+    let out = BufWriter::new(stdout().context("standard output")?);
+    let (ended, summary) = match args.format {
+        ReplayFormat::Pairs => {
+            let mut replay = Replay::new(&schema, &rules.set, Pairs { out });
+            let ended = replay.all(&mut events);
+            (ended, replay.say())
+        }
+        ReplayFormat::Alerts => {
+            let exceptions = rules.configure(&loaded, &schema)?;
+            let alerts = Alerts::new(out, agent(&loaded), exceptions);
+            let mut replay = Replay::new(&schema, &rules.set, alerts);
+            let ended = replay.all(&mut events);
+            (ended, format!("{}, {}", replay.say(), replay.taker.summary(&rules.set)))
+        }
+    };
+    note(format_args!("{summary}, {} not an event", count(events.bad_lines(), "line")));
     match ended {
         Ok(()) => Ok(ExitCode::SUCCESS),
         // Whoever read the matches has seen enough.
         Err(End::Output(cause)) if cause.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
         Err(End::Output(cause)) => Err(cause).context("standard output"),
         Err(End::Input(cause)) => Err(cause).with_context(|| format!("events {}", events.name())),
+    }
+}
+
+/// Alerts of a replay are nobody's on this host.
+fn agent(loaded: &Loaded) -> Agent {
+    Agent {
+        id: b"replay".as_slice().into(),
+        version: env!("CARGO_PKG_VERSION").as_bytes().into(),
+        namespace: loaded.config.agent.namespace.as_bytes().into(),
     }
 }
 
@@ -53,6 +82,15 @@ impl ReplayArgs {
             (Some(events), _) => Ok((events, &self.rules)),
             (None, Some((last, others))) if !others.is_empty() => Ok((last, others)),
             (None, _) => bail!("which events? sensor replay EVENTS.ndjson --rules PATH..."),
+        }
+    }
+}
+
+impl RuleLanguage {
+    fn is(self, language: &Language) -> bool {
+        match self {
+            Self::Eql => *language == Language::Eql,
+            Self::Kuery => *language == Language::Kuery,
         }
     }
 }
@@ -80,118 +118,164 @@ enum End {
     Output(io::Error),
 }
 
-/// What a match remembers of an event: its id, ready to be printed.
-type EventName = Arc<[u8]>;
+/// An event as it is written.
+#[derive(Clone, Copy)]
+pub(in crate::cli) struct Line<'l> {
+    pub(in crate::cli) number: u64,
+    pub(in crate::cli) text: &'l [u8],
+}
+
+/// What is made of matches.
+pub(in crate::cli) trait Taker {
+    /// What is remembered of an event that may become part of a match.
+    type Event: Clone;
+
+    /// Remembers an event, and says what that costs in bytes; `record` is the event as the rule saw it.
+    fn keep(&self, line: Line<'_>, document: &Document, record: &impl Record) -> (Self::Event, usize);
+
+    /// A match.
+    fn found(&mut self, rules: &RuleSet, found: &Match<'_, Self::Event>) -> io::Result<()>;
+
+    /// After the last.
+    fn end(&mut self, rules: &RuleSet) -> io::Result<()>;
+}
 
 /// Rules with their state.
-pub(in crate::cli) struct Replay<'r> {
+pub(in crate::cli) struct Replay<'r, T: Taker> {
     schema: &'r OpenSchema,
     rules: &'r RuleSet,
-    correlator: Correlator<EventName>,
-    /// Every rule, whatever data stream it reads.
-    every: Selection,
+    correlator: Correlator<T::Event>,
+    streams: Streams,
     totals: Totals,
     /// Rules that the event in hand has satisfied.
     matched: Vec<RuleIndex>,
+    pub(in crate::cli) taker: T,
 }
 
-impl<'r> Replay<'r> {
-    pub(in crate::cli) fn new(schema: &'r OpenSchema, rules: &'r RuleSet) -> Self {
+impl<'r, T: Taker> Replay<'r, T> {
+    pub(in crate::cli) fn new(schema: &'r OpenSchema, rules: &'r RuleSet, taker: T) -> Self {
         let correlator = Correlator::new(rules, Limits::default());
-        let every = rules.select(|_| true);
-        Self { schema, rules, correlator, every, totals: Totals::default(), matched: Vec::new() }
+        let streams = Streams::new(rules);
+        Self { schema, rules, correlator, streams, totals: Totals::default(), matched: Vec::new(), taker }
     }
 
-    fn all(&mut self, events: &mut Events<'_>, out: &mut impl Write) -> Result<(), End> {
+    fn all(&mut self, events: &mut Events<'_>) -> Result<(), End> {
         let mut document = Document::new();
         while let Some(number) = events.next(&mut document, self.schema).map_err(End::Input)? {
-            self.event(number, &document, out).map_err(End::Output)?;
+            let line = Line { number, text: events.text() };
+            self.event(line, &document).map_err(End::Output)?;
         }
-        self.finish(out).map_err(End::Output)
+        self.finish().map_err(End::Output)
     }
 
-    /// Takes the next event, and writes what it completes.
-    pub(in crate::cli) fn event(
-        &mut self,
-        number: u64,
-        document: &Document,
-        out: &mut impl Write,
-    ) -> io::Result<()> {
+    /// Takes the next event, and hands on what it completes.
+    pub(in crate::cli) fn event(&mut self, line: Line<'_>, document: &Document) -> io::Result<()> {
         self.totals.events += 1;
         self.totals.malformed += document.malformed() as u64;
-        let Self { rules, correlator, every, totals, matched, .. } = self;
-        let name = event_name(number, document.id());
-        let mut result = Ok(());
-        matched.clear();
-        let weight = name.len() + NAME_BYTES_EXTRA;
-        correlator.push(rules, document, &name, weight, &mut |found| {
-            matched.push(found.rule);
-            totals.matches += 1;
-            if result.is_ok() {
-                result = write_match(rules, &found, out);
+        self.matched.clear();
+        self.look(line, document, document, false)?;
+        for view in further_views(document) {
+            self.look(line, document, &view, true)?;
+        }
+        Ok(())
+    }
+
+    fn look(
+        &mut self,
+        line: Line<'_>,
+        document: &Document,
+        record: &impl Record,
+        again: bool,
+    ) -> io::Result<()> {
+        let Self { rules, correlator, streams, totals, matched, taker, .. } = self;
+        let selection = streams.read_by(rules, document);
+        let first = matched.len();
+        rules.matches_selected(record, selection, &mut |rule| {
+            if !matched.contains(&rule) {
+                matched.push(rule);
             }
         });
-        for view in further_views(document) {
-            rules.matches(&view, &mut |rule| {
-                if !matched.contains(&rule) {
-                    matched.push(rule);
-                    totals.matches += 1;
-                    if result.is_ok() {
-                        result = write_match(rules, &Match { rule, events: &[Some(name.clone())] }, out);
-                    }
-                }
-            });
-            correlator.push_again(&view, every, &mut || (name.clone(), weight), &mut |found| {
-                totals.matches += 1;
-                if result.is_ok() {
-                    result = write_match(rules, &found, out);
-                }
-            });
+        let mut result = Ok(());
+        for rule in matched.get(first..).unwrap_or_default() {
+            let (event, _) = taker.keep(line, document, record);
+            totals.matches += 1;
+            result = result.and_then(|()| taker.found(rules, &Match { rule: *rule, events: &[Some(event)] }));
+        }
+        // What keeps an event and what takes a match are the same: matches wait until the event is through.
+        let mut found: Vec<(RuleIndex, Vec<Option<T::Event>>)> = Vec::new();
+        let mut keep = || taker.keep(line, document, record);
+        let mut take = |hit: Match<'_, T::Event>| found.push((hit.rule, hit.events.to_vec()));
+        if again {
+            correlator.push_again(record, selection, &mut keep, &mut take);
+        } else {
+            correlator.push_stateful(record, selection, &mut keep, &mut take);
+        }
+        for (rule, events) in &found {
+            totals.matches += 1;
+            result = result.and_then(|()| taker.found(rules, &Match { rule: *rule, events }));
         }
         result
     }
 
     /// What was still waiting for an event to be missing, when the events end.
-    pub(in crate::cli) fn finish(&mut self, out: &mut impl Write) -> io::Result<()> {
-        let Self { rules, correlator, totals, .. } = self;
+    pub(in crate::cli) fn finish(&mut self) -> io::Result<()> {
+        let Self { rules, correlator, totals, taker, .. } = self;
         let mut result = Ok(());
         correlator.finish(&mut |found| {
             totals.matches += 1;
             if result.is_ok() {
-                result = write_match(rules, &found, out);
+                result = taker.found(rules, &found);
             }
         });
-        result
+        result.and_then(|()| taker.end(rules))
     }
 
-    fn say_lost(&self) {
+    /// What was seen, in a line; says which rules lost something.
+    fn say(&self) -> String {
         for (index, stats) in self.correlator.stats() {
             let lost = stats.evicted + stats.combinations_cut;
             if let Some(rule) = self.rules.get(index).filter(|_| lost > 0) {
                 note(format_args!("{}: {lost} partial matches did not fit in memory", rule.rule.id));
             }
         }
+        self.totals.to_string()
     }
 }
 
-/// The event's id, in which nothing may end the line or the column; an event without one is named by its line.
-fn event_name(number: u64, id: Option<&[u8]>) -> EventName {
-    match id {
-        None => format!("line {number}").into_bytes().into(),
-        Some(id) if id.iter().any(u8::is_ascii_control) => id.escape_ascii().to_string().into_bytes().into(),
-        Some(id) => id.into(),
-    }
+/// Which rules read the data stream of an event. One that does not name its data stream is read by all.
+struct Streams {
+    every: Selection,
+    by_name: HashMap<Vec<u8>, Selection>,
+    name: Vec<u8>,
 }
 
-/// The rule's id, a tab, and the ids of the events in the order of the rule's stages.
-fn write_match(rules: &RuleSet, found: &Match<'_, EventName>, out: &mut impl Write) -> io::Result<()> {
-    let Some(rule) = rules.get(found.rule) else { return Ok(()) };
-    out.write_all(rule.rule.id.as_bytes())?;
-    for (position, name) in found.events.iter().flatten().enumerate() {
-        out.write_all(if position == 0 { b"\t" } else { b"," })?;
-        out.write_all(name)?;
+/// Data streams that are remembered; there are few in any real recording.
+const STREAMS_MAX: usize = 256;
+
+impl Streams {
+    fn new(rules: &RuleSet) -> Self {
+        Self { every: rules.select(|_| true), by_name: HashMap::new(), name: Vec::new() }
     }
-    out.write_all(b"\n")
+
+    fn read_by(&mut self, rules: &RuleSet, document: &Document) -> &Selection {
+        let part = |id| document.value(id).as_keyword();
+        let Some(dataset) = part(field::DATA_STREAM_DATASET) else { return &self.every };
+        let kind = part(field::DATA_STREAM_TYPE).unwrap_or(b"logs");
+        let namespace = part(field::DATA_STREAM_NAMESPACE).unwrap_or(b"default");
+        self.name.clear();
+        for piece in [kind, b"-", dataset, b"-", namespace] {
+            self.name.extend_from_slice(piece);
+        }
+        if !self.by_name.contains_key(&self.name) {
+            if self.by_name.len() >= STREAMS_MAX {
+                self.by_name.clear();
+            }
+            let name = String::from_utf8_lossy(&self.name).into_owned();
+            let selection = rules.select(|rule| rule.rule.reads(&name));
+            self.by_name.insert(self.name.clone(), selection);
+        }
+        self.by_name.get(&self.name).unwrap_or(&self.every)
+    }
 }
 
 #[cfg(test)]
@@ -213,15 +297,19 @@ query = 'file where file.path : "/etc/*" and destination.port == 443'
 "#;
 
     fn replayed(input: &str) -> (String, String) {
+        replayed_with(RULE, input)
+    }
+
+    fn replayed_with(rule: &str, input: &str) -> (String, String) {
         let schema = OpenSchema::new();
-        let source = RuleSource { origin: Origin::User, path: "r.toml".to_owned(), text: RULE.to_owned() };
+        let source = RuleSource { origin: Origin::User, path: "r.toml".to_owned(), text: rule.to_owned() };
         let rules = RuleSet::load([source], &schema);
         assert_eq!(rules.rules().len(), 1, "{:?}", rules.errors());
-        let mut replay = Replay::new(&schema, &rules);
+        let mut replay = Replay::new(&schema, &rules, Pairs { out: Vec::new() });
         let mut events = Events::new(input.as_bytes(), "events".to_owned());
-        let mut out = Vec::new();
-        assert!(replay.all(&mut events, &mut out).is_ok());
-        (String::from_utf8(out).unwrap(), format!("{}, {} bad", replay.totals, events.bad_lines()))
+        assert!(replay.all(&mut events).is_ok());
+        let totals = format!("{}, {} bad", replay.totals, events.bad_lines());
+        (String::from_utf8(replay.taker.out).unwrap(), totals)
     }
 
     #[test]
@@ -244,6 +332,26 @@ query = 'file where file.path : "/etc/*" and destination.port == 443'
         let rule = "11111111-1111-1111-1111-111111111111";
         assert_eq!(out, format!("{rule}\ta\n{rule}\tb\\tc\n{rule}\tline 6\n"));
         assert_eq!(totals, "4 events, 3 matched, 1 bad");
+    }
+
+    #[test]
+    fn an_event_is_seen_by_the_rules_that_read_its_data_stream() {
+        let event = |stream: &str| {
+            format!(
+                r#"{{"event":{{"category":"file","id":"{stream}"}},"file.path":"/etc/x","destination":{{"port":443}},"data_stream":{{"dataset":"{stream}"}}}}"#
+            )
+        };
+        let input = [event("endpoint.events.file"), event("endpoint.events.process")].join("\n");
+        assert_eq!(replayed(&input).0.lines().count(), 2, "a rule without index patterns reads everything");
+        let rule = RULE.replace("risk_score", "index = [\"logs-endpoint.events.file*\"]\nrisk_score");
+        let (out, _) = replayed_with(&rule, &input);
+        assert_eq!(out, "11111111-1111-1111-1111-111111111111\tendpoint.events.file\n");
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_the_first_event() {
+        let input = "\u{feff}{\"event\":{\"category\":\"file\"},\"file.path\":\"/etc/x\",\"destination\":{\"port\":443}}";
+        assert_eq!(replayed(input).1, "1 event, 1 matched, 0 bad");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use sensor_eql::{Language, LoadedRule, Span, parse, parse_kql};
 use super::{Choice, Rules};
 use crate::cli::args::RulesExplainArgs;
 use crate::cli::events::Events;
-use crate::cli::replay::{Replay, further_views};
+use crate::cli::replay::{Line, Pairs, Replay, further_views};
 use crate::cli::say::{note, print};
 use crate::config;
 
@@ -43,8 +43,7 @@ pub(in crate::cli) fn explain(args: &RulesExplainArgs) -> anyhow::Result<ExitCod
     };
     rules.set.retain(|other| other.rule.id == rule.rule.id, &schema);
     let mut events = Events::open(&args.events)?;
-    let mut replay = Replay::new(&schema, &rules.set);
-    let mut matches = Vec::new();
+    let mut replay = Replay::new(&schema, &rules.set, Pairs { out: Vec::new() });
     let mut document = Document::new();
     let mut shown = 0_u64;
     while let Some(number) =
@@ -59,10 +58,10 @@ pub(in crate::cli) fn explain(args: &RulesExplainArgs) -> anyhow::Result<ExitCod
         } else if shown == EVENTS_SHOWN_MAX + 1 {
             note(format_args!("further events are only matched"));
         }
-        replay.event(number, &document, &mut matches).context("matches")?;
+        replay.event(Line { number, text: &[] }, &document).context("matches")?;
     }
-    replay.finish(&mut matches).context("matches")?;
-    print(&verdict(&rule, &String::from_utf8_lossy(&matches))).context("standard output")?;
+    replay.finish().context("matches")?;
+    print(&verdict(&rule, &String::from_utf8_lossy(&replay.taker.out))).context("standard output")?;
     Ok(ExitCode::SUCCESS)
 }
 

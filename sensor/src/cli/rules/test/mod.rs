@@ -15,7 +15,7 @@ use super::explain::{tally, trees};
 use super::{Choice, Rules};
 use crate::cli::args::RulesTestArgs;
 use crate::cli::events::Events;
-use crate::cli::replay::Replay;
+use crate::cli::replay::{Line, Pairs, Replay};
 use crate::cli::say::{count, note, print};
 
 /// Matches and events of a failed test that are shown.
@@ -127,24 +127,23 @@ fn expected(matches: u64) -> String {
 
 /// What the rule matched, as replay prints it, and how many events there were.
 fn replayed(mut events: Events<'_>, alone: &RuleSet, schema: &OpenSchema) -> anyhow::Result<(String, u64)> {
-    let mut replay = Replay::new(schema, alone);
-    let mut matches = Vec::new();
+    let mut replay = Replay::new(schema, alone, Pairs { out: Vec::new() });
     let mut document = Document::new();
     let mut read = 0;
     while let Some(number) =
         events.next(&mut document, schema).with_context(|| format!("events {}", events.name()))?
     {
         read += 1;
-        replay.event(number, &document, &mut matches)?;
+        replay.event(Line { number, text: &[] }, &document)?;
     }
-    replay.finish(&mut matches)?;
+    replay.finish()?;
     anyhow::ensure!(
         events.bad_lines() == 0,
         "{}: {} not an event",
         events.name(),
         count(events.bad_lines(), "line")
     );
-    Ok((String::from_utf8_lossy(&matches).into_owned(), read))
+    Ok((String::from_utf8_lossy(&replay.taker.out).into_owned(), read))
 }
 
 /// The trees of the first few events whose id is wanted.
