@@ -9,6 +9,7 @@ pub mod config;
 mod decode;
 mod enrich;
 mod kernel;
+mod memory;
 mod pipeline;
 pub mod sink;
 

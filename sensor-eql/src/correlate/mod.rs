@@ -44,6 +44,8 @@ pub struct Stats {
     pub late: u64,
     /// Combinations of key values left out because one event had too many.
     pub combinations_cut: u64,
+    /// Matches that are complete but for an event that must stay missing a while longer.
+    pub waiting: usize,
 }
 
 /// Gives the event in hand, to be held. What nothing holds is never made.

@@ -276,6 +276,7 @@ impl<T: Clone> SequenceState<T> {
         stats.evicted += self.evicted;
         stats.combinations_cut = self.cut;
         stats.bytes += self.waiting_bytes;
+        stats.waiting = self.waiting.len();
         stats
     }
 }

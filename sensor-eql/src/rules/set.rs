@@ -177,7 +177,8 @@ impl RuleSet {
         Some(Candidate { loaded: LoadedRule { rule, origin, path, compiled }, id_at })
     }
 
-    pub(crate) fn indexed(&self) -> impl Iterator<Item = (RuleIndex, &LoadedRule)> {
+    /// The rules that run, with their positions.
+    pub fn indexed(&self) -> impl Iterator<Item = (RuleIndex, &LoadedRule)> {
         (0_u32..).map(RuleIndex).zip(&self.rules)
     }
 

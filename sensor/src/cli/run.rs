@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use sensor_eql::RuleSet;
+use sensor_eql::diag::printable;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::RunArgs;
@@ -14,6 +15,7 @@ use crate::alert::Emitter;
 use crate::config::{self, Config, Loaded};
 use crate::enrich::{Enricher, Sources, TABLE_BYTES_MAX, agent, boot_ns_now};
 use crate::kernel::{Capabilities, Kernel, KernelOptions};
+use crate::memory::{self, Keeper, Remembered, Start};
 use crate::pipeline::{self, Engine, Exceptions, Reach};
 use crate::sink::Totals;
 
@@ -86,7 +88,9 @@ async fn record(
     let sources = Sources::default();
     let enricher =
         Enricher::new(&sources, agent, TABLE_BYTES_MAX).context("the kernel gives no random bytes")?;
-    let engine = Engine::new(enricher, rules, exceptions, emitter, since_ns);
+    let (memories, keeper) = remembered(config, &rules)?;
+    let mut engine = Engine::new(enricher, rules, exceptions, emitter, since_ns);
+    engine.remember(memories, keeper);
     let ready = |engine: &Engine<Emitter>| {
         note(format_args!(
             "sensor: ready: {}, {}, {} processes{}{missing}",
@@ -109,6 +113,36 @@ async fn record(
         note(format_args!("missing    {missing}"));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What rules on new terms remember, with what a person should know of it, and what keeps it.
+fn remembered(config: &Config, rules: &RuleSet) -> anyhow::Result<(Vec<Remembered>, Option<Keeper>)> {
+    let directory = &config.agent.state_directory;
+    let now = jiff::Timestamp::now();
+    let now_ns = i64::try_from(now.as_nanosecond()).unwrap_or(i64::MAX);
+    let (mut warm, mut cold) = (Vec::new(), 0);
+    for (rule, start) in memory::load(directory, rules, now_ns) {
+        match start {
+            Start::Warm(memory) => warm.push(memory),
+            Start::Cold(why) => {
+                cold += 1;
+                if let Some(why) = why {
+                    note(format_args!("sensor: rule {}: what it remembered {why}", printable(&rule)));
+                }
+            }
+        }
+    }
+    if cold + warm.len() > 0 {
+        let terms: usize = warm.iter().map(|memory| memory.seen.len()).sum();
+        note(format_args!(
+            "sensor: {} on new terms: {} remember {terms} terms, {cold} learn silently until their window is full",
+            count((cold + warm.len()) as u64, "rule"),
+            warm.len()
+        ));
+    }
+    let report = |text: &str| note(format_args!("sensor: {text}"));
+    let keeper = Keeper::start(directory, rules, report).context("a thread cannot be started")?;
+    Ok((warm, keeper))
 }
 
 /// A sensor whose every rule is blind would look healthy and see nothing; unless events are wanted for themselves.
@@ -157,6 +191,7 @@ fn log_to_stderr() {
 struct Stop {
     interrupt: Signal,
     terminate: Signal,
+    hangup: Signal,
     name: &'static str,
 }
 
@@ -165,6 +200,7 @@ impl Stop {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
             name: "request",
         })
     }
@@ -173,6 +209,7 @@ impl Stop {
         self.name = tokio::select! {
             _ = self.interrupt.recv() => "SIGINT",
             _ = self.terminate.recv() => "SIGTERM",
+            _ = self.hangup.recv() => "SIGHUP",
         };
     }
 

@@ -9,6 +9,7 @@ use sensor_eql::RuleSet;
 
 use crate::decode::{Wire, decode};
 use crate::enrich::{Enricher, ProcFacts, boot_ns_now};
+use crate::memory::{Keeper, Remembered};
 
 use super::exceptions::Exceptions;
 use super::matcher::Matcher;
@@ -20,6 +21,9 @@ use super::totals::Totals;
 const HELD_BYTES_MAX: usize = 64 << 20;
 /// How old a record may be when it is read although none waits longer: it is made before it is sent.
 const UNDER_WAY_NS: i64 = 1_000_000_000;
+
+/// How often what rules remember is written: what a crash can cost.
+const KEEP_EACH_NS: u64 = 300_000_000_000;
 
 /// Where a run stands.
 #[derive(Debug)]
@@ -38,6 +42,9 @@ pub(crate) struct Engine<O> {
     phase: Phase,
     own_pid: u32,
     pub(super) since_ns: u64,
+    /// Writes what rules remember; absent when none does.
+    keeper: Option<Keeper>,
+    kept_boot_ns: u64,
 }
 
 impl<O: Output> Engine<O> {
@@ -57,7 +64,24 @@ impl<O: Output> Engine<O> {
             phase: Phase::Scanning { held: Vec::new(), held_bytes: 0 },
             own_pid: std::process::id(),
             since_ns,
+            keeper: None,
+            kept_boot_ns: since_ns,
         }
+    }
+
+    /// Gives rules on new terms back what they had seen, before the first record, and has what they will have seen
+    /// kept.
+    pub(crate) fn remember(&mut self, memories: Vec<Remembered>, keeper: Option<Keeper>) {
+        let Matcher { rules, several, .. } = &mut self.matcher;
+        if let Some(several) = several {
+            memories.into_iter().for_each(|memory| several.remember(rules, memory));
+        }
+        self.keeper = keeper;
+    }
+
+    fn remembered(&mut self) -> Vec<Remembered> {
+        let Matcher { rules, several, .. } = &mut self.matcher;
+        several.as_mut().map_or_else(Vec::new, |several| several.remembered(rules))
     }
 
     /// Whether more records can be taken.
@@ -111,6 +135,13 @@ impl<O: Output> Engine<O> {
         self.enricher.tick(boot_ns);
         let seen_until_ns = self.enricher.wall_ns(boot_ns).saturating_sub(UNDER_WAY_NS);
         self.matcher.tick((!behind).then_some(seen_until_ns));
+        if self.keeper.is_some() && boot_ns.saturating_sub(self.kept_boot_ns) >= KEEP_EACH_NS {
+            self.kept_boot_ns = boot_ns;
+            let memories = self.remembered();
+            if let Some(keeper) = &self.keeper {
+                keeper.keep(memories);
+            }
+        }
     }
 
     /// Ends the run.
@@ -120,6 +151,11 @@ impl<O: Output> Engine<O> {
         }
         // What may still be missing after the end is nothing that we know of: it is not said to be.
         self.matcher.finish(self.enricher.wall_ns(boot_ns_now()));
+        if let Some(keeper) = self.keeper.take()
+            && !keeper.finish(self.remembered())
+        {
+            tracing::warn!("what rules remember could not be kept in time: they may learn some of it anew");
+        }
         let Matcher { mut totals, output, .. } = self.matcher;
         totals.lost = lost;
         totals.enrich = self.enricher.stats();

@@ -7,6 +7,7 @@ use sensor_ecs::Record;
 use sensor_eql::{Correlator, Kind, Limits, Match, RuleIndex, RuleSet, Selection};
 
 use super::output::Kept;
+use crate::memory::Remembered;
 
 /// Bytes that all rules together may keep; each has its share.
 const STATE_BYTES_MAX: usize = 128 << 20;
@@ -47,16 +48,22 @@ pub(crate) struct SeveralTotals {
     pub(crate) expired: u64,
     /// Events that came after later ones; counted for each rule that they concerned.
     pub(crate) late: u64,
+    /// Matches that waited for an event to stay missing when the run ended.
+    pub(crate) waiting: usize,
 }
 
 impl fmt::Display for SeveralTotals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { rules, keys, bytes, evicted, cut, expired, late } = self;
+        let Self { rules, keys, bytes, evicted, cut, expired, late, waiting } = self;
         write!(
             f,
             "rules on several events {rules}, keys held {keys}, bytes {bytes}, expired {expired}, \
              evicted {evicted}, combinations left out {cut}, late events {late}"
-        )
+        )?;
+        match waiting {
+            0 => Ok(()),
+            open => write!(f, ", undecided at the end {open}"),
+        }
     }
 }
 
@@ -106,6 +113,30 @@ impl Several {
         self.correlator.advance(now_ns, &mut |hit| add(&hit, found));
     }
 
+    /// What rules on new terms have seen up to now.
+    pub(super) fn remembered(&mut self, rules: &RuleSet) -> Vec<Remembered> {
+        let until_ns = self.event_ns;
+        let remembering = rules.indexed().filter_map(|(index, loaded)| {
+            let history_ns = loaded.rule.new_terms.as_ref()?.history_ns;
+            let stream = self.correlator.stream_mut(index)?;
+            let since_ns = stream.learning_until()?.saturating_sub(history_ns);
+            Some(Remembered { rule: loaded.rule.id.clone(), since_ns, until_ns, seen: stream.seen() })
+        });
+        remembering.collect()
+    }
+
+    /// Gives a rule back what it had seen.
+    pub(super) fn remember(&mut self, rules: &RuleSet, memory: Remembered) {
+        let found = rules.indexed().find(|(_, loaded)| loaded.rule.id == memory.rule);
+        if let Some(stream) = found.and_then(|(index, _)| self.correlator.stream_mut(index)) {
+            let Remembered { since_ns, until_ns, mut seen, .. } = memory;
+            self.event_ns = self.event_ns.max(until_ns);
+            // Beyond the bounds, the oldest is what goes.
+            seen.sort_by_key(|(_, time_ns)| *time_ns);
+            stream.seed(since_ns, seen);
+        }
+    }
+
     /// What the state came to; says which rules lost something.
     pub(super) fn totals(&self, rules: &RuleSet) -> SeveralTotals {
         let mut totals = SeveralTotals { rules: self.rules, ..SeveralTotals::default() };
@@ -116,6 +147,7 @@ impl Several {
             totals.cut += stats.combinations_cut;
             totals.expired += stats.expired;
             totals.late += stats.late;
+            totals.waiting += stats.waiting;
             let lost = stats.evicted + stats.combinations_cut;
             if let Some(loaded) = rules.get(index).filter(|_| lost > 0) {
                 tracing::warn!("{}: {lost} partial matches did not fit in memory", loaded.rule.id);

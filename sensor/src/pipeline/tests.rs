@@ -1,6 +1,7 @@
 //! Recorded bytes to alerts, with the rule that ships, on no kernel at all.
 
 mod exceptions;
+mod memory;
 mod several;
 
 use std::cell::Cell;

@@ -160,15 +160,6 @@ pub(crate) fn load_for_run(loaded: &Loaded) -> anyhow::Result<(RuleSet, Exceptio
     rules.vet(&settings.paths, settings.strict)?;
     let exceptions = rules.configure(loaded, &Ecs)?;
     note(format_args!("sensor: {}", rules.summary()));
-    let histories = rules.set.rules().iter().filter_map(|rule| rule.rule.new_terms.as_ref());
-    let (learning, longest) = histories.fold((0, 0), |(n, ns), terms| (n + 1, terms.history_ns.max(ns)));
-    if learning > 0 {
-        note(format_args!(
-            "sensor: {} on new terms: silent while learning what is not new, for {} h at most after each start",
-            count(learning, "rule"),
-            longest / HOUR_NS
-        ));
-    }
     Ok((rules.set, exceptions))
 }
 
@@ -178,8 +169,6 @@ fn is_replacement(warning: &Located) -> bool {
 
 /// The data streams that live events go to.
 const STREAMS: [&str; 2] = ["logs-endpoint.events.file-default", "logs-endpoint.events.process-default"];
-
-const HOUR_NS: i64 = 3_600_000_000_000;
 
 /// The schema of live events that remembers what a rule asks for.
 #[derive(Default)]
