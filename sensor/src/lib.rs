@@ -1,7 +1,7 @@
 //! The sensor: kernel records to documents, documents to alerts, and the commands around them.
 //!
 //! `kernel` -> `decode` -> `enrich` -> `pipeline` -> `alert` -> `sink`: a module names only what is upstream of it,
-//! and `cli` puts them together.
+//! and `cli` puts them together. `selftest` stands beside `pipeline`.
 
 pub mod alert;
 pub mod cli;
@@ -11,6 +11,7 @@ mod enrich;
 mod kernel;
 mod memory;
 mod pipeline;
+mod selftest;
 pub mod sink;
 
 /// For fuzz targets, which live outside of the workspace.

@@ -96,6 +96,10 @@ pub struct RunArgs {
     /// How programs are attached to the kernel. What cannot be had this way is named at the start and left out.
     #[arg(long, value_name = "MODE", default_value = "auto")]
     pub attach: Attach,
+    /// Start without creating a file, renaming it and running a program first, to see whether the kernel side tells of
+    /// them as it should.
+    #[arg(long)]
+    pub no_self_test: bool,
     /// Let the kernel programs report their own troubles on standard error, at most ten a second on a CPU.
     #[arg(long)]
     pub kernel_diagnostics: bool,

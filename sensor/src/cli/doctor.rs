@@ -7,6 +7,7 @@ use std::{
 
 use super::DoctorArgs;
 use crate::kernel::{Capability, HOOKS, HostFacts, Kernel, KernelOptions, Missing, Mode};
+use crate::selftest;
 
 /// Prints one line per fact and per hook; the exit status is the verdict.
 ///
@@ -48,6 +49,7 @@ pub fn doctor(args: DoctorArgs) -> anyhow::Result<ExitCode> {
                 return Ok(ExitCode::FAILURE);
             }
         };
+    let self_test = selftest::run(&mut kernel);
     kernel.detach();
     match kernel.absent_members() {
         [] => writeln!(out, "structures    every member found")?,
@@ -73,6 +75,14 @@ pub fn doctor(args: DoctorArgs) -> anyhow::Result<ExitCode> {
         let Missing { operation, reason } = missing;
         writeln!(out, "{:<13} {:<24} NOT SEEN: {reason}", operation.kind.name(), operation.name)?;
         writeln!(out, "{:<38} {}", "", operation.without)?;
+    }
+    match &self_test {
+        Ok(_) => writeln!(out, "self-test     passed")?,
+        Err(error) => {
+            writeln!(out, "self-test     FAILED: {error}")?;
+            writeln!(out, "\nThe sensor cannot work here: its records would be wrong.")?;
+            return Ok(ExitCode::FAILURE);
+        }
     }
     let (seen, missing) = (capabilities.available.len(), capabilities.missing.len());
     if missing == 0 {

@@ -17,6 +17,7 @@ use crate::enrich::{Enricher, Sources, TABLE_BYTES_MAX, agent, boot_ns_now};
 use crate::kernel::{Capabilities, Kernel, KernelOptions};
 use crate::memory::{self, Keeper, Remembered, Start};
 use crate::pipeline::{self, Engine, Exceptions, Reach};
+use crate::selftest;
 use crate::sink::Totals;
 
 /// Runs the sensor until it is stopped.
@@ -73,6 +74,7 @@ async fn record(
     }
     let events = config.outputs.events.place(args.output.clone());
     check_reach(kernel.capabilities(), &rules, config, events.is_some())?;
+    let meanwhile = if args.no_self_test { Vec::new() } else { selftest::run(&mut kernel)? };
     let hooks = kernel.hooks().iter().filter(|status| status.is_used && status.mode.is_some()).count();
     let missing = kernel.capabilities().missing_names();
 
@@ -91,6 +93,7 @@ async fn record(
     let (memories, keeper) = remembered(config, &rules)?;
     let mut engine = Engine::new(enricher, rules, exceptions, emitter, since_ns);
     engine.remember(memories, keeper);
+    meanwhile.iter().for_each(|record| engine.record(record));
     let ready = |engine: &Engine<Emitter>| {
         note(format_args!(
             "sensor: ready: {}, {}, {} processes{}{missing}",

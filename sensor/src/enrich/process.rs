@@ -423,14 +423,12 @@ impl Enricher {
         }
     }
 
-    /// The end of a process; it stays in the table for its late records and its children. `None` if it is known:
-    /// older kernels can tell of one end twice.
+    /// The end of a process; it stays in the table for its late records and its children. Nothing for one that is
+    /// known: older kernels can tell of it twice.
     pub(super) fn exit(&mut self, exit: &ExitRecord) -> Option<Key> {
-        let boot_ns = exit.header.boot_ns;
-        let task = &exit.header.task;
-        let has_ended =
-            |entry: &Entry| entry.process.end_ns.is_some() && entry.start_ns == Some(task.start_boottime_ns);
-        if self.table.get(Key::new(task.tgid, task.start_boottime_ns)).is_some_and(has_ended) {
+        let (task, boot_ns) = (&exit.header.task, exit.header.boot_ns);
+        let known = self.table.get(Key::new(task.tgid, task.start_boottime_ns));
+        if known.is_some_and(|old| old.has_ended() && old.start_ns == Some(task.start_boottime_ns)) {
             return None;
         }
         let key = self.locate(task, boot_ns);
