@@ -1,6 +1,11 @@
 //! Exec, fork and exit on this host's own kernel: what can be seen where file events may be refused.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests count as tests")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests count as tests"
+)]
 
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt as _;
