@@ -33,4 +33,4 @@ pub use process::{
     Tty, capabilities,
 };
 pub use schema::{ECS_VERSION, Ecs};
-pub use value::{Field, FieldId, FieldType, Record, Scalar, Schema, Value};
+pub use value::{Field, FieldId, FieldType, Lifetime, Record, Scalar, Schema, Value};

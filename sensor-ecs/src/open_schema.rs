@@ -6,7 +6,7 @@ use std::sync::{PoisonError, RwLock};
 
 use crate::fields::{TABLE, find, row};
 use crate::schema::Ecs;
-use crate::value::{Field, FieldId, FieldType, Schema};
+use crate::value::{Field, FieldId, FieldType, Lifetime, Schema};
 
 /// Names beyond the field table, noted when a rule asks for them.
 ///
@@ -74,6 +74,10 @@ impl Schema for OpenSchema {
         let others = self.others.read().unwrap_or_else(PoisonError::into_inner);
         let known = TABLE.iter().map(|row| Cow::Borrowed(row.name));
         known.chain(others.names.iter().map(|name| Cow::Owned(name.clone()))).collect()
+    }
+
+    fn lifetime(&self, id: FieldId) -> Lifetime {
+        Ecs.lifetime(id)
     }
 
     fn category(&self) -> FieldId {

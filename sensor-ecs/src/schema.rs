@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::fields::{TABLE, field, find, row};
-use crate::value::{Field, FieldId, Schema};
+use crate::value::{Field, FieldId, Lifetime, Schema};
 
 /// Written to `ecs.version`: the first release in which every field used here is generally available.
 pub const ECS_VERSION: &str = "8.16.0";
@@ -33,6 +33,10 @@ impl Schema for Ecs {
         TABLE.iter().map(|row| Cow::Borrowed(row.name)).collect()
     }
 
+    fn lifetime(&self, id: FieldId) -> Lifetime {
+        row(id).map_or(Lifetime::Event, |row| lifetime_of(row.name))
+    }
+
     fn category(&self) -> FieldId {
         field::EVENT_CATEGORY
     }
@@ -43,5 +47,19 @@ impl Schema for Ecs {
 
     fn tiebreaker(&self) -> Option<FieldId> {
         Some(field::EVENT_SEQUENCE)
+    }
+}
+
+/// A kind of event is an [`Action`](crate::Action).
+fn lifetime_of(name: &str) -> Lifetime {
+    const CONSTANT: [&str; 6] =
+        ["event.action", "event.category", "event.dataset", "event.kind", "event.module", "event.type"];
+    match name.split('.').next().unwrap_or(name) {
+        "agent" | "data_stream" | "ecs" | "elastic" | "host" | "message" => Lifetime::Constant,
+        "event" if CONSTANT.contains(&name) => Lifetime::Constant,
+        // The image before an exec is of that exec.
+        "process" if name.starts_with("process.previous.") => Lifetime::Event,
+        "process" | "user" | "group" | "container" | "orchestrator" => Lifetime::Process,
+        _ => Lifetime::Event,
     }
 }

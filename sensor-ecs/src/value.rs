@@ -118,6 +118,17 @@ pub trait Record {
     fn value(&self, field: FieldId) -> Value<'_>;
 }
 
+/// How long a field keeps its value from event to event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lifetime {
+    /// Another event may have another one.
+    Event,
+    /// The same in all events of one kind that a process causes while nothing about it changes.
+    Process,
+    /// The same in all events of one kind on one host.
+    Constant,
+}
+
 /// The names that a rule may use. ECS is one; a test suite may bring its own.
 pub trait Schema {
     /// Resolves a dotted field name, or `None` if the schema does not know it.
@@ -126,6 +137,10 @@ pub trait Schema {
     fn name(&self, id: FieldId) -> Option<Cow<'_, str>>;
     /// Every known name, for "did you mean".
     fn names(&self) -> Vec<Cow<'_, str>>;
+    /// How long the field keeps its value; the shortest time if that is not certain.
+    fn lifetime(&self, _id: FieldId) -> Lifetime {
+        Lifetime::Event
+    }
     /// The field that `file where`, `process where` test: `event.category` in ECS.
     fn category(&self) -> FieldId;
     /// The time that orders events: `@timestamp` in ECS.

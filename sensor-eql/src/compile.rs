@@ -6,10 +6,9 @@ use sensor_ecs::{FieldId, Record, Schema};
 
 use crate::ast::{Expr, Pipe, Query};
 use crate::diag::{Diagnostic, Diagnostics, Severity};
-use crate::ir::{Pred, Test};
+use crate::ir::Pred;
 use crate::lower::Lower;
 use crate::rules::{Language, Rule};
-use crate::value::Out;
 
 /// A category and a condition.
 #[derive(Clone, Debug)]
@@ -289,23 +288,5 @@ impl Plan {
             Plan::Threshold(p) => (Some(&p.filter), &[][..], None),
         };
         one.into_iter().chain(many.iter().chain(until).map(|s| &s.filter))
-    }
-}
-
-/// The texts that `field` must have one of for `pred` to hold, if that is plain from its conjunction.
-pub(crate) fn required_texts(pred: &Pred, field: FieldId) -> Option<Vec<Vec<u8>>> {
-    match pred {
-        Pred::And(items) => items.iter().find_map(|p| required_texts(p, field)),
-        Pred::Field(f, Test::OneOf(set)) if *f == field && !set.fold && set.texts.len() == set.all.len() => {
-            Some(set.texts.iter().map(|t| t.to_vec()).collect())
-        }
-        Pred::Field(f, Test::Compare(crate::ast::CompareOp::Eq, Out::Text(text))) if *f == field => {
-            Some(vec![text.to_vec()])
-        }
-        Pred::Or(items) => {
-            let all: Option<Vec<_>> = items.iter().map(|p| required_texts(p, field)).collect();
-            all.map(|lists| lists.into_iter().flatten().collect())
-        }
-        _ => None,
     }
 }

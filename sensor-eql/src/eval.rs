@@ -63,15 +63,15 @@ fn in_ranges(ranges: &[Cidr], text: &[u8]) -> bool {
 impl OneOf {
     fn contains(&self, value: Value<'_>) -> bool {
         if let Value::Keyword(text) = value {
-            if self.contains_text(text) {
+            if self.texts.contain(text) {
                 return true;
             }
-            if self.texts.len() == self.all.len() {
+            if self.only_texts {
                 return false;
             }
         }
         let value = Out::from_value(value);
-        self.all.iter().any(|literal| equals(&value, literal, self.fold))
+        self.all.iter().any(|literal| equals(&value, literal, self.texts.ignore_case()))
     }
 }
 

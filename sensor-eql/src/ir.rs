@@ -9,6 +9,7 @@ use crate::func::Func;
 use crate::like::Patterns;
 use crate::net::Cidr;
 use crate::regex::LuceneRegex;
+use crate::texts::Texts;
 use crate::value::Out;
 
 /// A condition. Two-valued: each leaf is true or false, also on a record without its field.
@@ -46,27 +47,16 @@ pub(crate) enum Test {
 #[derive(Clone, Debug)]
 pub(crate) struct OneOf {
     pub(crate) all: Box<[Out<'static>]>,
-    /// The text literals, sorted by length and bytes; lower case if `fold`.
-    pub(crate) texts: Box<[Box<[u8]>]>,
-    pub(crate) fold: bool,
+    /// Those of them that are text.
+    pub(crate) texts: Texts,
+    /// All of them are.
+    pub(crate) only_texts: bool,
 }
 
 impl OneOf {
     pub(crate) fn new(all: Vec<Out<'static>>, fold: bool) -> Self {
-        let lower = |t: &[u8]| if fold { t.to_ascii_lowercase() } else { t.to_vec() };
-        let mut texts: Vec<Box<[u8]>> =
-            all.iter().filter_map(|o| o.text().map(|t| lower(t).into())).collect();
-        texts.sort_by(|a, b| a.len().cmp(&b.len()).then_with(|| a.cmp(b)));
-        texts.dedup();
-        Self { all: all.into(), texts: texts.into(), fold }
-    }
-
-    pub(crate) fn contains_text(&self, text: &[u8]) -> bool {
-        let folded = |b: &u8| if self.fold { b.to_ascii_lowercase() } else { *b };
-        let found = self.texts.binary_search_by(|have| {
-            have.len().cmp(&text.len()).then_with(|| have.iter().copied().cmp(text.iter().map(folded)))
-        });
-        found.is_ok()
+        let texts = Texts::new(all.iter().filter_map(Out::text), fold);
+        Self { texts, only_texts: all.iter().all(|o| o.text().is_some()), all: all.into() }
     }
 }
 
@@ -95,7 +85,7 @@ pub(crate) enum Node {
         list: Box<[Node]>,
         fold: bool,
     },
-    Like(Box<Node>, Patterns),
+    Like(Box<Node>, Box<Patterns>),
     Regex(Box<Node>, LuceneRegex),
     Cidr(Box<Node>, Box<[Cidr]>),
     Concat(Box<[Node]>),

@@ -14,12 +14,15 @@ mod lex;
 mod like;
 mod lint;
 mod lower;
+mod matcher;
 mod net;
 mod parse;
 pub mod reference;
 mod regex;
 mod rules;
+mod texts;
 mod time;
+mod trie;
 mod value;
 mod wild;
 
@@ -27,6 +30,7 @@ pub use compile::{Compiled, Condition, Kind, compile, compile_condition};
 pub use correlate::{Correlator, Limits, Match, Stats, Stream};
 pub use diag::{Diagnostic, Diagnostics, Severity, Span};
 pub use kql::parse_kql;
+pub use matcher::{Concerned, Hits, Known, Memory, ProcessVersion};
 pub use parse::{parse, parse_condition};
 pub use rules::{
     Language, ListedRule, LoadedRule, NewTerms, Origin, Reason, Rule, RuleFile, RuleIndex, RuleSet,

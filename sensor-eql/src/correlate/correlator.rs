@@ -4,7 +4,8 @@ use sensor_ecs::Record;
 
 use super::{Held, Hold, Limits, Stats, Stream};
 use crate::compile::Kind;
-use crate::rules::{Index, LoadedRule, RuleIndex, RuleSet, Selection};
+use crate::matcher::{Hits, Known, Memory};
+use crate::rules::{LoadedRule, RuleIndex, RuleSet, Selection};
 
 /// A match of one rule.
 #[derive(Clone, Copy, Debug)]
@@ -18,37 +19,36 @@ pub struct Match<'m, T> {
 /// Runs every rule of a set; single events are matched without state.
 #[derive(Clone, Debug)]
 pub struct Correlator<T> {
-    streams: Vec<(RuleIndex, Stream<T>)>,
-    /// Which streams an event can concern; positions in `streams`, not in the set.
-    index: Index,
+    /// In the order of the rules.
+    streams: Vec<RuleStream<T>>,
     /// Streams in which a match can wait for time to pass.
     can_wait: Vec<usize>,
-    /// For each stream, the number of the last event that concerned it.
-    taken: Vec<u64>,
+    memory: Memory,
     events: u64,
+}
+
+#[derive(Clone, Debug)]
+struct RuleStream<T> {
+    rule: RuleIndex,
+    stream: Stream<T>,
+    /// The number of the last event that concerned it.
+    taken: u64,
 }
 
 impl<T: Clone> Correlator<T> {
     /// Starts all rules of `rules`, each with its own state within `limits`.
     #[must_use]
     pub fn new(rules: &RuleSet, limits: Limits) -> Self {
-        let stateful: Vec<(RuleIndex, &LoadedRule)> =
-            rules.indexed().filter(|(_, rule)| rule.compiled.kind() != Kind::Event).collect();
-        let streams = stateful
-            .iter()
-            .map(|(index, rule)| (*index, Stream::new(&rule.compiled, Some(rule.rule.look_back_ns), limits)))
-            .collect::<Vec<(RuleIndex, Stream<T>)>>();
-        let filters = (0_u32..)
-            .map(RuleIndex)
-            .zip(&stateful)
-            .flat_map(|(position, (_, rule))| rule.compiled.filters().map(move |filter| (position, filter)));
-        let category =
-            stateful.iter().flat_map(|(_, r)| r.compiled.filters()).map(|f| f.category_field).next();
-        let index = category.map_or_else(Index::default, |category| Index::build(filters, category));
+        let stream =
+            |loaded: &LoadedRule| Stream::new(&loaded.compiled, Some(loaded.rule.look_back_ns), limits);
+        let streams: Vec<RuleStream<T>> = rules
+            .indexed()
+            .filter(|(_, loaded)| loaded.compiled.kind() != Kind::Event)
+            .map(|(rule, loaded)| RuleStream { rule, stream: stream(loaded), taken: 0 })
+            .collect();
         let can_wait =
-            streams.iter().enumerate().filter(|(_, (_, s))| s.can_wait()).map(|(i, _)| i).collect();
-        let taken = vec![0; streams.len()];
-        Self { streams, index, can_wait, taken, events: 0 }
+            streams.iter().enumerate().filter(|(_, s)| s.stream.can_wait()).map(|(i, _)| i).collect();
+        Self { streams, can_wait, memory: rules.memory(0), events: 0 }
     }
 
     /// Takes the next event; see [`Stream::push`]. `rules` must be the set that this was made from.
@@ -60,28 +60,35 @@ impl<T: Clone> Correlator<T> {
         weight: usize,
         out: &mut impl FnMut(Match<'_, T>),
     ) {
-        rules.matches(record, &mut |rule| out(Match { rule, events: &[Some(event.clone())] }));
+        let mut memory = std::mem::replace(&mut self.memory, Memory::none());
+        let hits = rules.look(record, Known::default(), &mut memory);
+        for rule in hits.matched() {
+            out(Match { rule: *rule, events: &[Some(event.clone())] });
+        }
         self.events += 1;
-        self.push_to_streams(record, None, &mut || Held { event: event.clone(), weight }, out);
+        self.push_to_streams(hits, record, None, &mut || Held { event: event.clone(), weight }, out);
+        self.memory = memory;
     }
 
-    /// Takes the next event for the rules with state only, and only for those selected. `keep` makes what is to be
-    /// kept of it, with its weight, if any rule keeps it.
+    /// Takes the next event for the rules with state only, and only for those selected. `hits` is what the event
+    /// satisfies. `keep` makes what is to be kept of it, with its weight, if any rule keeps it.
     pub fn push_stateful(
         &mut self,
+        hits: Hits<'_>,
         record: &impl Record,
         selection: &Selection,
         keep: &mut impl FnMut() -> (T, usize),
         out: &mut impl FnMut(Match<'_, T>),
     ) {
         self.events += 1;
-        self.push_again(record, selection, keep, out);
+        self.push_again(hits, record, selection, keep, out);
     }
 
     /// Takes another look at the event of the call before, for rules that it did not concern so far: no event is
     /// two events, however many names it has.
     pub fn push_again(
         &mut self,
+        hits: Hits<'_>,
         record: &impl Record,
         selection: &Selection,
         keep: &mut impl FnMut() -> (T, usize),
@@ -95,67 +102,66 @@ impl<T: Clone> Correlator<T> {
             };
             kept.get_or_insert_with(make).clone()
         };
-        self.push_to_streams(record, Some(selection), &mut hold, out);
+        self.push_to_streams(hits, record, Some(selection), &mut hold, out);
     }
 
     fn push_to_streams(
         &mut self,
+        hits: Hits<'_>,
         record: &impl Record,
         selection: Option<&Selection>,
         hold: Hold<'_, T>,
         out: &mut impl FnMut(Match<'_, T>),
     ) {
-        let Self { streams, index, can_wait, taken, events, .. } = self;
+        let Self { streams, can_wait, events, .. } = self;
         if *events == 1 {
-            streams.iter_mut().for_each(|(_, stream)| stream.begin(record));
+            streams.iter_mut().for_each(|s| s.stream.begin(record));
         }
         for slot in can_wait.iter() {
-            if let Some((rule, stream)) = streams.get_mut(*slot)
+            if let Some(RuleStream { rule, stream, .. }) = streams.get_mut(*slot)
                 && stream.is_waiting()
             {
                 stream.pass_time(record, &mut |events| out(Match { rule: *rule, events }));
             }
         }
-        let mut last = None;
-        index.candidates(record, None, &mut |position| {
-            // Several filters of one rule are several candidates, next to each other.
-            if last.replace(position) == Some(position) {
-                return;
+        for concerned in hits.concerned() {
+            if selection.is_some_and(|selection| !selection.contains(concerned.rule)) {
+                continue;
             }
-            let slot = usize::try_from(position.0).unwrap_or(usize::MAX);
-            let (Some((rule, stream)), Some(taken)) = (streams.get_mut(slot), taken.get_mut(slot)) else {
-                return;
+            let slot = streams.binary_search_by_key(&concerned.rule, |s| s.rule);
+            let Some(RuleStream { rule, stream, taken }) = slot.ok().and_then(|slot| streams.get_mut(slot))
+            else {
+                continue;
             };
-            if *taken == *events || selection.is_some_and(|selection| !selection.contains(*rule)) {
-                return;
-            }
-            if stream.push_held(record, hold, &mut |events| out(Match { rule: *rule, events })) {
+            if *taken != *events {
                 *taken = *events;
+                let mut out = |events: &[Option<T>]| out(Match { rule: *rule, events });
+                stream.push_concerning(record, concerned.filters, hold, &mut out);
             }
-        });
+        }
     }
 
     /// See [`Stream::advance`].
     pub fn advance(&mut self, now_ns: i64, out: &mut impl FnMut(Match<'_, T>)) {
-        for (rule, stream) in &mut self.streams {
+        for RuleStream { rule, stream, .. } in &mut self.streams {
             stream.advance(now_ns, &mut |events| out(Match { rule: *rule, events }));
         }
     }
 
     /// See [`Stream::finish`].
     pub fn finish(&mut self, out: &mut impl FnMut(Match<'_, T>)) {
-        for (rule, stream) in &mut self.streams {
+        for RuleStream { rule, stream, .. } in &mut self.streams {
             stream.finish(&mut |events| out(Match { rule: *rule, events }));
         }
     }
 
     /// The stream of one rule that has state, to keep or seed what it has seen.
     pub fn stream_mut(&mut self, rule: RuleIndex) -> Option<&mut Stream<T>> {
-        self.streams.iter_mut().find(|(index, _)| *index == rule).map(|(_, stream)| stream)
+        self.streams.iter_mut().find(|s| s.rule == rule).map(|s| &mut s.stream)
     }
 
     /// The state of each rule that has any.
     pub fn stats(&self) -> impl Iterator<Item = (RuleIndex, Stats)> {
-        self.streams.iter().map(|(rule, stream)| (*rule, stream.stats()))
+        self.streams.iter().map(|s| (s.rule, s.stream.stats()))
     }
 }

@@ -47,9 +47,6 @@ impl NewTermsState {
     ) {
         let learning_until = self.begin(at.time, plan.history);
         self.table.expire(at.time.saturating_sub(plan.history));
-        if !plan.filter.matches(record) {
-            return;
-        }
         let (keys, cut) = combinations(record, &plan.keys);
         self.cut += cut;
         let mut new = false;
@@ -135,9 +132,6 @@ impl<T: Clone> ThresholdState<T> {
     ) {
         let oldest = at.time.saturating_sub(self.span);
         self.table.expire(oldest);
-        if !plan.filter.matches(record) {
-            return;
-        }
         let (keys, cut) = combinations(record, &plan.keys);
         self.cut += cut;
         let values: Vec<Vec<KeyPart>> = plan

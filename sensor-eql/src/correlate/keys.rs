@@ -115,10 +115,14 @@ const COMBINATIONS_MAX: usize = 64;
 /// The key combinations of one event, and how many were left out. Multi-valued fields give the product of their
 /// distinct values; a null excludes the event unless the key is optional.
 pub(super) fn combinations(record: &impl Record, keys: &[Key]) -> (Vec<Vec<KeyPart>>, u64) {
+    let read = |key: &Key| key.field.map_or(Value::Absent, |f| record.value(f));
+    if !keys.iter().any(|key| matches!(read(key), Value::List([_, _, ..]))) {
+        return (single(keys, read).into_iter().collect(), 0);
+    }
     let mut all: Vec<Vec<KeyPart>> = vec![Vec::with_capacity(keys.len())];
     let mut cut = 0;
     for key in keys {
-        let value = key.field.map_or(Value::Absent, |f| record.value(f));
+        let value = read(key);
         let parts = match value {
             Value::List(items) => distinct(items),
             single => vec![KeyPart::of(single)],
@@ -142,6 +146,22 @@ pub(super) fn combinations(record: &impl Record, keys: &[Key]) -> (Vec<Vec<KeyPa
         all = next;
     }
     (all, cut)
+}
+
+/// The one combination where no field has several values.
+fn single<'r>(keys: &[Key], read: impl Fn(&Key) -> Value<'r>) -> Option<Vec<KeyPart>> {
+    let mut parts = Vec::with_capacity(keys.len());
+    for key in keys {
+        let part = KeyPart::of(match read(key) {
+            Value::List([one]) => one.as_value(),
+            value => value,
+        });
+        if part == KeyPart::Null && !key.optional {
+            return None;
+        }
+        parts.push(part);
+    }
+    Some(parts)
 }
 
 fn distinct(items: &[Scalar]) -> Vec<KeyPart> {

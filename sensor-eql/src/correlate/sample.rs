@@ -5,7 +5,8 @@ use sensor_ecs::Record;
 use super::keys::{Ordinal, combinations};
 use super::table::{State, Table};
 use super::{Held, Hold, Limits, Stats};
-use crate::compile::SamplePlan;
+use crate::compile::{SamplePlan, Stage};
+use crate::matcher::Filters;
 
 /// State of one key.
 #[derive(Clone, Debug)]
@@ -108,15 +109,14 @@ impl<T: Clone> SampleState<T> {
         &mut self,
         plan: &SamplePlan,
         record: &impl Record,
+        satisfied: Filters,
         at: Ordinal,
         hold: Hold<'_, T>,
         out: &mut impl FnMut(&[Option<T>]),
     ) {
         self.advance(at.time);
-        let fits: Vec<bool> = plan.members.iter().map(|m| m.filter.matches(record)).collect();
-        if !fits.iter().any(|f| *f) {
-            return;
-        }
+        let is_fit = |(m, member): (usize, &Stage)| satisfied.contains(m, || member.filter.matches(record));
+        let fits: Vec<bool> = plan.members.iter().enumerate().map(is_fit).collect();
         // Members may read different keys; the event is a candidate per distinct combination.
         let mut by_key: Vec<(Vec<super::keys::KeyPart>, Vec<bool>)> = Vec::new();
         for (m, member) in plan.members.iter().enumerate() {

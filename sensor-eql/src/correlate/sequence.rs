@@ -11,6 +11,7 @@ use super::keys::{KeyPart, Ordinal, combinations};
 use super::table::{State, Table};
 use super::{Held, Hold, Limits, Stats};
 use crate::compile::{Place, SequencePlan, Stage};
+use crate::matcher::Filters;
 
 /// A sequence under way: its positive stages so far.
 #[derive(Clone, Debug)]
@@ -71,7 +72,6 @@ pub(super) struct SequenceState<T> {
     limits: Limits,
     /// Longest time from first to last event.
     span: Option<i64>,
-    matched: Vec<bool>,
     evicted: u64,
     cut: u64,
 }
@@ -84,7 +84,6 @@ impl<T: Clone> SequenceState<T> {
             waiting_bytes: 0,
             limits,
             span: plan.maxspan.or(look_back),
-            matched: Vec::new(),
             evicted: 0,
             cut: 0,
         }
@@ -94,40 +93,36 @@ impl<T: Clone> SequenceState<T> {
         &mut self,
         plan: &SequencePlan,
         record: &impl Record,
+        satisfied: Filters,
         at: Ordinal,
         hold: Hold<'_, T>,
         out: &mut impl FnMut(&[Option<T>]),
     ) {
         self.advance(plan, at.time, out);
-        self.matched.clear();
-        self.matched.extend(plan.terms.iter().map(|t| t.filter.matches(record)));
-        if self.matched.iter().any(|m| *m) {
-            for position in (0..plan.positives.len()).rev() {
-                let Some((term, _)) = self.matched_term(plan, plan.positives.get(position)) else { continue };
-                for key in self.keys(record, term) {
-                    self.fill(plan, position, key, at, hold, out);
-                }
+        for (position, term) in plan.positives.iter().enumerate().rev() {
+            // A stage in the middle of nothing changes nothing.
+            if position > 0 && self.table.is_empty() {
+                continue;
             }
-            for missing in &plan.missing {
-                let Some((term, _)) = self.matched_term(plan, Some(&missing.term)) else { continue };
-                for key in self.keys(record, term) {
-                    self.unwanted(missing.place, key, at);
-                }
+            let Some(term) = satisfied_term(plan, *term, record, satisfied) else { continue };
+            for key in self.keys(record, term) {
+                self.fill(plan, position, key, at, hold, out);
+            }
+        }
+        for missing in &plan.missing {
+            let Some(term) = satisfied_term(plan, missing.term, record, satisfied) else { continue };
+            for key in self.keys(record, term) {
+                self.unwanted(missing.place, key, at);
             }
         }
         if let Some(until) = &plan.until
-            && until.filter.matches(record)
+            && !self.table.is_empty()
+            && satisfied.contains(plan.terms.len(), || until.filter.matches(record))
         {
             for key in self.keys(record, until) {
                 self.table.change(&key, |slots| slots.pending.clear());
             }
         }
-    }
-
-    fn matched_term<'p>(&self, plan: &'p SequencePlan, term: Option<&usize>) -> Option<(&'p Stage, usize)> {
-        let index = *term?;
-        let matched = self.matched.get(index).copied().unwrap_or(false);
-        plan.terms.get(index).filter(|_| matched).map(|t| (t, index))
     }
 
     fn keys(&mut self, record: &impl Record, term: &Stage) -> Vec<Vec<KeyPart>> {
@@ -279,6 +274,16 @@ impl<T: Clone> SequenceState<T> {
         stats.waiting = self.waiting.len();
         stats
     }
+}
+
+/// The term if the event satisfies it.
+fn satisfied_term<'p>(
+    plan: &'p SequencePlan,
+    term: usize,
+    record: &impl Record,
+    satisfied: Filters,
+) -> Option<&'p Stage> {
+    plan.terms.get(term).filter(|stage| satisfied.contains(term, || stage.filter.matches(record)))
 }
 
 fn take_before<T>(slots: &mut Slots<T>, position: usize, at: Ordinal) -> Option<Pending<T>> {

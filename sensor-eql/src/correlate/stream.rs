@@ -12,6 +12,7 @@ use super::sequence::SequenceState;
 use super::{Held, Hold, Limits, Stats};
 use crate::ast::Pipe;
 use crate::compile::{Compiled, OrderFields, Place, Plan};
+use crate::matcher::Filters;
 
 /// A query with its state. `T` is what the caller wants back for each event of a match: an id, or a shared event.
 #[derive(Clone, Debug)]
@@ -90,42 +91,51 @@ impl<T: Clone> Stream<T> {
         self.push_held(record, &mut || Held { event: event.clone(), weight }, out);
     }
 
-    /// Like [`Self::push`] with an event that is made when it is needed; says whether it concerns the query.
-    pub(super) fn push_held(
-        &mut self,
-        record: &impl Record,
-        hold: Hold<'_, T>,
-        out: &mut impl FnMut(&[Option<T>]),
-    ) -> bool {
-        self.arrivals += 1;
-        if self.arrivals == 1 {
+    /// Like [`Self::push`] with an event that is made when it is needed.
+    fn push_held(&mut self, record: &impl Record, hold: Hold<'_, T>, out: &mut impl FnMut(&[Option<T>])) {
+        if self.arrivals == 0 {
             self.begin(record);
         }
         // Most events concern no stage: they cost the filters and nothing else.
-        if !self.plan.filters().any(|filter| filter.matches(record)) {
-            if self.is_waiting() {
-                self.pass_time(record, out);
+        let mut satisfied = Filters::default();
+        for (number, filter) in self.plan.filters().enumerate() {
+            if filter.matches(record) {
+                satisfied.insert(number);
             }
-            return false;
         }
+        if satisfied != Filters::default() {
+            self.push_concerning(record, satisfied, hold, out);
+            return;
+        }
+        self.arrivals += 1;
+        if self.is_waiting() {
+            self.pass_time(record, out);
+        }
+    }
+
+    /// Takes an event that satisfies some filters of the query, by their order in the plan.
+    pub(super) fn push_concerning(
+        &mut self,
+        record: &impl Record,
+        satisfied: Filters,
+        hold: Hold<'_, T>,
+        out: &mut impl FnMut(&[Option<T>]),
+    ) {
+        self.arrivals += 1;
         let plan = Arc::clone(&self.plan);
         let mut pipes = std::mem::take(&mut self.pipes);
         let mut piped = |found: &[Option<T>]| pass(&mut pipes, found, out);
         match plan.as_ref() {
-            Plan::Event { filter, .. } => {
-                if filter.matches(record) {
-                    piped(&[Some(hold().event)]);
-                }
-            }
+            Plan::Event { .. } => piped(&[Some(hold().event)]),
             Plan::Sequence(_) | Plan::Sample(_) | Plan::NewTerms(_) | Plan::Threshold(_) => {
                 if let Some(at) = Ordinal::of(record, self.order, self.arrivals) {
                     self.note_time(at.time);
                     match (&mut self.state, plan.as_ref()) {
                         (Form::Sequence(state), Plan::Sequence(plan)) => {
-                            state.push(plan, record, at, hold, &mut piped);
+                            state.push(plan, record, satisfied, at, hold, &mut piped);
                         }
                         (Form::Sample(state), Plan::Sample(plan)) => {
-                            state.push(plan, record, at, hold, &mut piped)
+                            state.push(plan, record, satisfied, at, hold, &mut piped)
                         }
                         (Form::NewTerms(state), Plan::NewTerms(plan)) => {
                             state.push(plan, record, at, hold, &mut piped);
@@ -139,7 +149,6 @@ impl<T: Clone> Stream<T> {
             }
         }
         self.pipes = pipes;
-        true
     }
 
     /// Counts late events. When they keep coming, the clock was set back: what lies in its future is forgotten.

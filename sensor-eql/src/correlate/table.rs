@@ -50,6 +50,10 @@ impl<S: State> Table<S> {
         }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     pub(super) fn peek(&self, key: &[KeyPart]) -> Option<&S> {
         self.entries.get(key).map(|e| &e.state)
     }

@@ -389,7 +389,7 @@ impl<'s> Lower<'s> {
                     self.single(Test::Cidr(ranges))
                 }
                 Node::Like(inner, patterns) if matches!(*inner, Node::Field(_)) => {
-                    self.single(Test::Like(patterns))
+                    self.single(Test::Like(*patterns))
                 }
                 node => self.finish_script(node, e.span),
             };

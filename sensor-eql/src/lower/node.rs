@@ -63,7 +63,7 @@ impl Lower<'_> {
                 let node = match syntax {
                     PatternSyntax::Wildcard | PatternSyntax::Star => {
                         let patterns = wildcards(patterns, *syntax, *insensitive).collect();
-                        Node::Like(Box::new(node), Patterns::new(patterns))
+                        Node::Like(Box::new(node), Box::new(Patterns::new(patterns)))
                     }
                     PatternSyntax::Regex => match self.regexes(patterns, *syntax, *insensitive) {
                         Some(regex) => Node::Regex(Box::new(node), regex),
@@ -189,7 +189,7 @@ impl Lower<'_> {
             }
             Func::Wildcard => {
                 let patterns = texts().map(|(t, _)| Wildcard::new(t, fold)).collect();
-                first(nodes, |value| Node::Like(value, Patterns::new(patterns)))
+                first(nodes, |value| Node::Like(value, Box::new(Patterns::new(patterns))))
             }
             Func::Concat => Node::Concat(nodes.into()),
             func => Node::Call { func, fold, args: nodes.into() },

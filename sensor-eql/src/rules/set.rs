@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use sensor_ecs::{Record, Schema};
 
 use super::file::{Language, Reason, Rule, parse_rule_file};
-use super::index::Index;
-use crate::compile::{Compiled, Plan, compile_rule};
+use crate::compile::{Compiled, Kind, compile_rule};
 use crate::diag::{Diagnostic, Located, SourceFile, Span};
 use crate::kql::parse_kql;
+use crate::matcher::{Hits, Known, Matcher, Memory, Owner};
 use crate::parse::parse;
 
 /// Where a rule file comes from; the user's wins over one of the same id that is shipped.
@@ -95,7 +95,7 @@ pub struct RuleSet {
     listed: Vec<ListedRule>,
     errors: Vec<Located>,
     warnings: Vec<Located>,
-    index: Index,
+    matcher: Matcher,
 }
 
 /// A rule that compiled, with what a duplicate warning needs.
@@ -125,22 +125,23 @@ impl RuleSet {
             }
         }
         set.rules = order.into_iter().map(|c| c.loaded).collect();
-        set.build_index(schema);
+        set.build_matcher(schema);
         set
     }
 
     /// Leaves out the rules for which `wanted` does not hold. Positions change.
     pub fn retain(&mut self, wanted: impl FnMut(&LoadedRule) -> bool, schema: &dyn Schema) {
         self.rules.retain(wanted);
-        self.build_index(schema);
+        self.build_matcher(schema);
     }
 
-    fn build_index(&mut self, schema: &dyn Schema) {
-        let events = self.indexed().filter_map(|(index, rule)| match rule.compiled.plan.as_ref() {
-            Plan::Event { filter, .. } => Some((index, filter)),
-            _ => None,
+    fn build_matcher(&mut self, schema: &dyn Schema) {
+        let filters = self.indexed().flat_map(|(rule, loaded)| {
+            let stateful = loaded.compiled.kind() != Kind::Event;
+            let filters = loaded.compiled.filters().enumerate();
+            filters.map(move |(number, filter)| (Owner { rule, filter: number, stateful }, filter))
         });
-        self.index = Index::build(events, schema.category());
+        self.matcher = Matcher::build(filters, schema);
     }
 
     fn load_one(&mut self, file: RuleSource, schema: &dyn Schema) -> Option<Candidate> {
@@ -224,29 +225,22 @@ impl RuleSet {
         Selection { words: words.into() }
     }
 
-    /// Like [`Self::matches`], of the selected rules only.
-    pub fn matches_selected(
-        &self,
-        record: &impl Record,
-        selection: &Selection,
-        out: &mut impl FnMut(RuleIndex),
-    ) {
-        self.index.candidates(record, Some(&selection.words), &mut |index| self.verify(record, index, out));
+    /// What [`Self::look`] is to remember: of so many processes, a power of two.
+    #[must_use]
+    pub fn memory(&self, processes: usize) -> Memory {
+        self.matcher.memory(processes)
+    }
+
+    /// What `record` satisfies. `memory` is one that this set has made; `known` is what earlier events have in common
+    /// with this one.
+    pub fn look<'m>(&self, record: &impl Record, known: Known, memory: &'m mut Memory) -> Hits<'m> {
+        self.matcher.look(record, known, memory)
     }
 
     /// Calls `out` for every single-event rule that `record` satisfies, in order. Sequences and samples need a
     /// [`crate::Correlator`].
     pub fn matches(&self, record: &impl Record, out: &mut impl FnMut(RuleIndex)) {
-        self.index.candidates(record, None, &mut |index| self.verify(record, index, out));
-    }
-
-    fn verify(&self, record: &impl Record, index: RuleIndex, out: &mut impl FnMut(RuleIndex)) {
-        if let Some(LoadedRule { compiled, .. }) = self.rules.get(index.slot())
-            && let Plan::Event { filter, .. } = compiled.plan.as_ref()
-            && filter.matches(record)
-        {
-            out(index);
-        }
+        self.matcher.single(record, out);
     }
 }
 

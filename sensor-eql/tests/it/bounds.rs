@@ -1,6 +1,8 @@
 //! State is bounded, forgets by event time, and says what it lost.
 
-use sensor_eql::{Correlator, Limits, Origin, RuleSet, RuleSource, Stats, Stream, compile, parse, reference};
+use sensor_eql::{
+    Correlator, Known, Limits, Match, Origin, RuleSet, RuleSource, Stats, Stream, compile, parse, reference,
+};
 
 use crate::support::{JsonRecord, JsonSchema};
 
@@ -143,6 +145,7 @@ fn another_look_at_an_event_makes_no_second_event() {
         }))
     };
     let mut correlator = Correlator::new(&set, Limits::default());
+    let mut memory = set.memory(0);
     let (mut made, mut found) = (0, Vec::new());
     for (time, first, second, selection) in
         [(1, 0, 1, &all), (2, 2, 3, &none), (3, 1, 2, &all), (4, 0, 0, &all), (5, 5, 6, &all)]
@@ -151,12 +154,12 @@ fn another_look_at_an_event_makes_no_second_event() {
             made += 1;
             (time, 1)
         };
-        correlator.push_stateful(&look(time, first), selection, &mut keep, &mut |hit| {
-            found.push(hit.events.to_vec())
-        });
-        correlator.push_again(&look(time, second), selection, &mut keep, &mut |hit| {
-            found.push(hit.events.to_vec())
-        });
+        let mut add = |hit: Match<'_, i64>| found.push(hit.events.to_vec());
+        let (first, second) = (look(time, first), look(time, second));
+        let hits = set.look(&first, Known::default(), &mut memory);
+        correlator.push_stateful(hits, &first, selection, &mut keep, &mut add);
+        let hits = set.look(&second, Known::default(), &mut memory);
+        correlator.push_again(hits, &second, selection, &mut keep, &mut add);
     }
     // The second look of 1 begins what the first look of 3 ends and begins anew.
     assert_eq!(found, [[Some(1), Some(3)], [Some(3), Some(5)]]);

@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 
 use proptest::prelude::*;
-use sensor_ecs::{FieldType, Scalar, Schema};
+use sensor_ecs::{FieldType, Lifetime, Scalar, Schema};
 use sensor_eql::ast::Query;
-use sensor_eql::{Origin, RuleIndex, RuleSet, RuleSource, compile, parse, reference};
+use sensor_eql::{Known, Origin, ProcessVersion, RuleIndex, RuleSet, RuleSource, compile, parse, reference};
 
 use crate::support::{JsonRecord, JsonSchema, Stored};
 
@@ -195,14 +195,7 @@ proptest! {
         records in prop::collection::vec(record(), 1..6),
     ) {
         let schema = schema();
-        let files = sources.iter().enumerate().map(|(i, source)| RuleSource {
-            origin: Origin::User,
-            path: i.to_string(),
-            text: format!(
-                "[rule]\nname = \"n\"\nrule_id = \"{i}\"\ntype = \"eql\"\nseverity = \"low\"\nquery = '''{source}'''\n"
-            ),
-        });
-        let set = RuleSet::load(files, &schema);
+        let set = rule_set(&sources, &schema);
         for record in &records {
             let mut have = Vec::new();
             set.matches(record, &mut |rule| have.push(rule));
@@ -211,6 +204,89 @@ proptest! {
                 .map(|(index, _)| index)
                 .collect();
             prop_assert_eq!(have, want);
+        }
+    }
+}
+
+fn rule_set(sources: &[String], schema: &JsonSchema) -> RuleSet {
+    let files = sources.iter().enumerate().map(|(i, source)| RuleSource {
+        origin: Origin::User,
+        path: i.to_string(),
+        text: format!(
+            "[rule]\nname = \"n\"\nrule_id = \"{i}\"\ntype = \"eql\"\nseverity = \"low\"\nquery = '''{source}'''\n"
+        ),
+    });
+    RuleSet::load(files, schema)
+}
+
+/// What comes next: an event of one kind by one process, or another state of a process.
+#[derive(Clone, Debug)]
+enum Step {
+    Event { kind: usize, process: usize, own: Box<JsonRecord>, is_process_known: bool },
+    Change { process: usize, to: Box<JsonRecord> },
+}
+
+const KINDS: usize = 3;
+const PROCESSES: usize = 4;
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (0..KINDS, 0..PROCESSES, record(), prop::bool::weighted(0.9)).prop_map(
+            |(kind, process, own, is_process_known)| Step::Event { kind, process, own: own.into(), is_process_known }
+        ),
+        1 => (0..PROCESSES, record()).prop_map(|(process, to)| Step::Change { process, to: to.into() }),
+    ]
+}
+
+/// Each field from the part that has its lifetime.
+fn assembled(schema: &JsonSchema, kind: &JsonRecord, process: &JsonRecord, own: &JsonRecord) -> JsonRecord {
+    let mut all = JsonRecord::default();
+    for name in schema.names() {
+        let id = schema.lookup(&name).unwrap().id;
+        let part = match schema.lifetime(id) {
+            Lifetime::Constant => kind,
+            Lifetime::Process => process,
+            Lifetime::Event => own,
+        };
+        if let Some(value) = part.stored(id) {
+            all.set(id, value.clone());
+        }
+    }
+    all
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_remembered_of_processes_changes_nothing(
+        sources in prop::collection::vec(query(), 1..40),
+        kinds in prop::collection::vec(record(), KINDS),
+        processes in prop::collection::vec(record(), PROCESSES),
+        steps in prop::collection::vec(step(), 1..60),
+        places in 0_usize..8,
+    ) {
+        let schema = schema();
+        let set = rule_set(&sources, &schema);
+        let mut memory = set.memory(places);
+        let mut processes: Vec<(JsonRecord, u64)> = processes.into_iter().map(|p| (p, 0)).collect();
+        for step in steps {
+            match step {
+                Step::Change { process, to } => processes[process] = (*to, processes[process].1 + 1),
+                Step::Event { kind, process, own, is_process_known } => {
+                    let (state, version) = &processes[process];
+                    let record = assembled(&schema, &kinds[kind], state, &own);
+                    let version = ProcessVersion { process: process as u64, version: *version };
+                    let known =
+                        Known { kind: u8::try_from(kind).ok(), process: is_process_known.then_some(version) };
+                    let have = set.look(&record, known, &mut memory).matched().to_vec();
+                    let want: Vec<RuleIndex> = (0_u32..).map(RuleIndex).zip(set.rules())
+                        .filter(|(_, rule)| by_reference(&rule.rule.query, &schema, &record))
+                        .map(|(index, _)| index)
+                        .collect();
+                    prop_assert_eq!(have, want);
+                }
+            }
         }
     }
 }

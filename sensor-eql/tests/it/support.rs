@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
-use sensor_ecs::{Field, FieldId, FieldType, Record, Scalar, Schema, Value};
+use sensor_ecs::{Ecs, Field, FieldId, FieldType, Lifetime, Record, Scalar, Schema, Value};
 
 /// Field names with types; unknown names are added when asked for, if `open`.
 pub(crate) struct JsonSchema {
@@ -153,6 +153,13 @@ impl Schema for JsonSchema {
         self.names.borrow().list.iter().map(|(n, _)| Cow::Owned(n.clone())).collect()
     }
 
+    fn lifetime(&self, id: FieldId) -> Lifetime {
+        // As ECS has it, of whatever number the field is here.
+        self.name(id)
+            .and_then(|name| Ecs.lookup(&name))
+            .map_or(Lifetime::Event, |field| Ecs.lifetime(field.id))
+    }
+
     fn category(&self) -> FieldId {
         self.category
     }
@@ -182,6 +189,10 @@ impl JsonRecord {
             self.0.resize(slot + 1, None);
         }
         self.0[slot] = Some(value);
+    }
+
+    pub(crate) fn stored(&self, id: FieldId) -> Option<&Stored> {
+        self.0.get(usize::from(id.0))?.as_ref()
     }
 
     pub(crate) fn get(&self, schema: &JsonSchema, name: &str) -> Option<Scalar> {

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use sensor_common::wire::FileOp;
 use sensor_ecs::{
-    Action, Digits, Event, EventId, EventMeta, FileFields, FileType, Image, Outcome, PathView, Process,
-    ProcessView,
+    Action, Digits, Event, EventId, EventMeta, FileFields, FileType, Image, Outcome, PathView, ProcessView,
 };
+use sensor_eql::ProcessVersion;
 
 use crate::decode::{File, Wire, WirePath};
 
 use super::Enricher;
-use super::table::Key;
+use super::table::{Entry, Key, Relations};
 
 /// An event, and what the matcher must know beside it.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +20,8 @@ pub(crate) struct Enriched<'a> {
     pub(crate) event: Event<'a>,
     /// The acting process's image is absent because we lost it: its absence proves nothing.
     pub(crate) image_lost: bool,
+    /// The acting process as it is now, if further events may come of it like that.
+    pub(crate) process: Option<ProcessVersion>,
 }
 
 impl<'a> Enriched<'a> {
@@ -142,6 +144,7 @@ impl Enricher {
                 actor: None,
             },
             image_lost: self.is_image_lost(key),
+            process: None,
         }
     }
 
@@ -174,16 +177,19 @@ impl Enricher {
             header_bytes: None,
             entropy: None,
         };
+        let relations = self.table.relations(key);
         Enriched {
             event: Event {
                 meta,
                 host: &self.host,
                 agent: &self.agent,
                 file: Some(fields),
-                process: self.view(key, None),
+                process: relations.map(|relations| view(relations, None)),
                 actor: None,
             },
-            image_lost: self.is_image_lost(key),
+            image_lost: relations.is_none_or(|relations| relations.own.image_lost),
+            process: relations
+                .map(|relations| ProcessVersion { process: key.number(), version: relations.version() }),
         }
     }
 
@@ -204,24 +210,20 @@ impl Enricher {
     }
 
     fn view<'a>(&'a self, key: Key, previous: Option<&'a Arc<Image>>) -> Option<ProcessView<'a>> {
-        let entry = self.table.get(key)?;
-        let process = |key: Option<Key>| -> Option<&'a Process> { Some(&self.table.get(key?)?.process) };
-        let leader =
-            |leader: Option<Key>| if leader == Some(key) { Some(&entry.process) } else { process(leader) };
-        let entry_leader_parent = entry
-            .links
-            .entry
-            .and_then(|leader| self.table.get(leader))
-            .and_then(|leader| process(leader.links.parent));
-        Some(ProcessView {
-            process: &entry.process,
-            parent: process(entry.links.parent),
-            group_leader: leader(entry.links.group),
-            session_leader: leader(entry.links.session),
-            entry_leader: leader(entry.links.entry),
-            entry_leader_parent,
-            ancestry: &entry.ancestry,
-            previous: previous.map(|image| &**image),
-        })
+        self.table.relations(key).map(|relations| view(relations, previous))
+    }
+}
+
+fn view<'a>(relations: Relations<'a>, previous: Option<&'a Arc<Image>>) -> ProcessView<'a> {
+    let process = |entry: Option<&'a Entry>| entry.map(|entry| &entry.process);
+    ProcessView {
+        process: &relations.own.process,
+        parent: process(relations.parent),
+        group_leader: process(relations.group),
+        session_leader: process(relations.session),
+        entry_leader: process(relations.entry),
+        entry_leader_parent: process(relations.above_entry),
+        ancestry: &relations.own.ancestry,
+        previous: previous.map(|image| &**image),
     }
 }

@@ -67,7 +67,7 @@ impl Enricher {
     /// The process that did it, described as it was when it did.
     pub(super) fn locate(&mut self, task: &TaskFacts, boot_ns: u64) -> Key {
         let key = Key::new(task.tgid, task.start_boottime_ns);
-        match self.table.get_mut(key) {
+        match self.table.get_hidden_mut(key) {
             None => self.discover(key, Some(task), boot_ns),
             Some(entry) => match compare(entry, task) {
                 Agreement::Same => {

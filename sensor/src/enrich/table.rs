@@ -33,6 +33,11 @@ impl Key {
         Self { pid, start_ticks: start_boottime_ns / TICK_NS }
     }
 
+    /// Another one for each process: no pid has more than 22 bits, and the rest is for centuries.
+    pub(crate) const fn number(self) -> u64 {
+        self.start_ticks << 22 | self.pid as u64
+    }
+
     /// When the process started, on the boot clock.
     pub(crate) const fn start_ns(self) -> u64 {
         self.start_ticks.saturating_mul(TICK_NS)
@@ -99,6 +104,8 @@ pub(crate) struct Entry {
     /// When it last spoke, on the boot clock.
     pub(crate) seen_ns: u64,
     refs: u32,
+    /// Number of the last change that an event can show.
+    changed: u64,
 }
 
 impl Entry {
@@ -118,6 +125,7 @@ impl Entry {
             ended_ns: None,
             seen_ns: 0,
             refs: 0,
+            changed: 0,
         }
     }
 
@@ -159,6 +167,29 @@ impl Hasher for KeyHasher {
 
 type Hashed<K, V> = HashMap<K, V, BuildHasherDefault<KeyHasher>>;
 
+/// A process and its relations, as far as the table has them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Relations<'t> {
+    pub(crate) own: &'t Entry,
+    pub(crate) parent: Option<&'t Entry>,
+    pub(crate) group: Option<&'t Entry>,
+    pub(crate) session: Option<&'t Entry>,
+    pub(crate) entry: Option<&'t Entry>,
+    pub(crate) above_entry: Option<&'t Entry>,
+}
+
+impl Relations<'_> {
+    /// A number that changes with anything that the fields of this process are read from.
+    ///
+    /// The number of the last change to any of them, which only grows, and which of them are there: what is dropped
+    /// and comes again is a change of its own.
+    pub(crate) fn version(&self) -> u64 {
+        let related = [self.parent, self.group, self.session, self.entry, self.above_entry];
+        let changed = related.iter().flatten().fold(self.own.changed, |last, entry| last.max(entry.changed));
+        related.iter().fold(changed, |number, entry| number << 1 | u64::from(entry.is_some()))
+    }
+}
+
 /// The table.
 #[derive(Debug)]
 pub(crate) struct Table {
@@ -170,6 +201,8 @@ pub(crate) struct Table {
     bytes: usize,
     bytes_max: usize,
     evicted: u64,
+    /// Changes so far that events can show.
+    changes: u64,
 }
 
 impl Table {
@@ -181,6 +214,7 @@ impl Table {
             bytes: 0,
             bytes_max,
             evicted: 0,
+            changes: 0,
         }
     }
 
@@ -188,8 +222,32 @@ impl Table {
         self.entries.get(&key)
     }
 
+    /// To change something that events show.
     pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut Entry> {
+        let entry = self.entries.get_mut(&key)?;
+        self.changes += 1;
+        entry.changed = self.changes;
+        Some(entry)
+    }
+
+    /// To change something that no event shows: when it was seen, and what proves that it is who it is.
+    pub(crate) fn get_hidden_mut(&mut self, key: Key) -> Option<&mut Entry> {
         self.entries.get_mut(&key)
+    }
+
+    /// A process and whom its events name.
+    pub(crate) fn relations(&self, key: Key) -> Option<Relations<'_>> {
+        let own = self.get(key)?;
+        let related = |other: Option<Key>| if other == Some(key) { Some(own) } else { self.get(other?) };
+        let entry = related(own.links.entry);
+        Some(Relations {
+            own,
+            parent: related(own.links.parent),
+            group: related(own.links.group),
+            session: related(own.links.session),
+            entry,
+            above_entry: related(entry.and_then(|entry| entry.links.parent)),
+        })
     }
 
     pub(crate) fn contains(&self, key: Key) -> bool {
@@ -213,6 +271,8 @@ impl Table {
     /// Adds a process, in place of one that was there under the same key.
     pub(crate) fn insert(&mut self, key: Key, mut entry: Entry, seen_ns: u64) {
         let links = std::mem::take(&mut entry.links);
+        self.changes += 1;
+        entry.changed = self.changes;
         entry.seen_ns = seen_ns;
         entry.refs = self.entries.get(&key).map_or(0, |old| old.refs);
         self.drop_entry(key);
@@ -237,10 +297,10 @@ impl Table {
 
     /// Gives a process another image; the old one is handed back.
     pub(crate) fn set_image(&mut self, key: Key, image: Arc<Image>) -> Option<Arc<Image>> {
-        let entry = self.entries.get_mut(&key)?;
+        let entry = self.get_mut(key)?;
         let old = std::mem::replace(&mut entry.process.image, image);
-        self.bytes += image_bytes_if_sole(&entry.process.image);
-        self.bytes = self.bytes.saturating_sub(image_bytes_if_sole(&old));
+        let new_bytes = image_bytes_if_sole(&entry.process.image);
+        self.bytes = (self.bytes + new_bytes).saturating_sub(image_bytes_if_sole(&old));
         if self.bytes > self.bytes_max {
             self.make_room(key);
         }
@@ -254,6 +314,8 @@ impl Table {
         if old == links {
             return;
         }
+        self.changes += 1;
+        entry.changed = self.changes;
         for target in links.targets().filter(|target| *target != key) {
             if let Some(entry) = self.entries.get_mut(&target) {
                 entry.refs += 1;
@@ -278,7 +340,7 @@ impl Table {
 
     /// Changes the ancestry of a process; children that it forks from now on have another one too.
     pub(crate) fn set_ancestry(&mut self, key: Key, ancestry: Arc<[Scalar]>) {
-        let Some(entry) = self.entries.get_mut(&key) else { return };
+        let Some(entry) = self.get_mut(key) else { return };
         entry.ancestry = ancestry;
         if let Some(below) = entry.ancestry_below.take() {
             self.bytes = self.bytes.saturating_sub(list_bytes(&below));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use sensor_ecs::{Action, Event, FieldId, Record, Value, field};
-use sensor_eql::{RuleIndex, RuleSet, Selection};
+use sensor_eql::{Hits, Known, Memory, RuleIndex, RuleSet, Selection};
 
 use crate::enrich::Enriched;
 
@@ -13,6 +13,9 @@ use super::output::{Hit, Kept, Output, SeveralHit, View};
 use super::several::{Found, Several};
 use super::totals::Totals;
 
+/// Processes of which is remembered what the rules make of them; those of some hundred bytes per 500 rules.
+const PROCESSES_REMEMBERED: usize = 2048;
+
 /// The rules with their state, and where their hits go.
 #[derive(Debug)]
 pub(super) struct Matcher<O> {
@@ -20,6 +23,7 @@ pub(super) struct Matcher<O> {
     /// Rules that read the data stream of file events, and of process events.
     on_files: Selection,
     on_processes: Selection,
+    memory: Memory,
     pub(super) output: O,
     pub(super) totals: Totals,
     caps: Caps,
@@ -46,6 +50,7 @@ impl<O: Output> Matcher<O> {
             on_files: reading(Action::Creation),
             on_processes: reading(Action::Exec),
             several: Several::new(&rules),
+            memory: rules.memory(PROCESSES_REMEMBERED),
             rules,
             output,
             totals: Totals::default(),
@@ -90,18 +95,30 @@ impl<O: Output> Matcher<O> {
         self.raise_found(|kept| (kept.sequence == event.meta.sequence).then(|| in_view(kept.view)));
     }
 
-    /// Finds the rules that match and have not matched yet: one alert, however many names a file has.
+    /// Takes a look at the event under one of its names, and another one if its process is not what it seems.
     fn look(&mut self, enriched: &Enriched<'_>, event: &Event<'_>, view: View) {
-        let Self { rules, matched, several, output, found, on_files, on_processes, exceptions, .. } = self;
-        let selection = if event.meta.action.is_file() { on_files } else { on_processes };
-        let mut add = |index: RuleIndex| {
-            if !matched.iter().any(|(known, _)| *known == index) {
-                matched.push((index, view));
-            }
-        };
-        rules.matches_selected(event, selection, &mut add);
+        let kind = Some(event.meta.action as u8);
+        // Other rights than the process's own are those of this event.
+        let process = enriched.process.filter(|_| event.actor.is_none());
+        let look = Look { event, image_lost: enriched.image_lost, view };
+        self.look_at(event, look, Known { kind, process }, view == View::Task);
         if enriched.image_lost {
-            rules.matches_selected(&Unproven(event), selection, &mut add);
+            self.look_at(&Unproven(event), look, Known { kind, process: None }, false);
+        }
+    }
+
+    /// Finds the rules that match and have not matched yet: one alert, however many names a file has.
+    fn look_at(&mut self, record: &impl Record, look: Look<'_>, known: Known, is_first: bool) {
+        let Look { event, image_lost, view } = look;
+        let Self {
+            rules, memory, matched, several, output, found, on_files, on_processes, exceptions, ..
+        } = self;
+        let selection = if event.meta.action.is_file() { on_files } else { on_processes };
+        let hits: Hits<'_> = rules.look(record, known, memory);
+        for index in hits.matched().iter().filter(|index| selection.contains(**index)) {
+            if !matched.iter().any(|(known, _)| known == index) {
+                matched.push((*index, view));
+            }
         }
         let Some(several) = several else { return };
         let keep = || Kept {
@@ -110,14 +127,12 @@ impl<O: Output> Matcher<O> {
             time_ns: event.meta.time_ns,
             sequence: event.meta.sequence,
             view,
-            satisfied: exceptions.satisfied(event, enriched.image_lost.then_some(&Unproven(event))),
+            satisfied: exceptions.satisfied(event, image_lost.then_some(&Unproven(event))),
         };
-        match view {
-            View::Task => several.event(event, event.meta.time_ns, selection, keep, found),
-            View::Host => several.look_again(event, selection, keep, found),
-        }
-        if enriched.image_lost {
-            several.look_again(&Unproven(event), selection, keep, found);
+        if is_first {
+            several.event(hits, record, event.meta.time_ns, selection, keep, found);
+        } else {
+            several.look_again(hits, record, selection, keep, found);
         }
     }
 
@@ -195,6 +210,14 @@ fn tell<O: Output>(rules: &RuleSet, output: &mut O, held_back: HeldBack) {
     if let Some(rule) = rules.get(held_back.rule) {
         output.held_back(rule, held_back.count, held_back.last_ns);
     }
+}
+
+/// An event under one of its names.
+#[derive(Clone, Copy)]
+struct Look<'e> {
+    event: &'e Event<'e>,
+    image_lost: bool,
+    view: View,
 }
 
 /// An event whose process has an executable that we do not know. Rules that fall silent when there is none must not do

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use sensor_ecs::Record;
-use sensor_eql::{Correlator, Kind, Limits, Match, RuleIndex, RuleSet, Selection};
+use sensor_eql::{Correlator, Hits, Kind, Limits, Match, RuleIndex, RuleSet, Selection};
 
 use super::output::Kept;
 use crate::memory::Remembered;
@@ -84,6 +84,7 @@ impl Several {
     /// Takes the next event, as its document shows it.
     pub(super) fn event(
         &mut self,
+        hits: Hits<'_>,
         record: &impl Record,
         time_ns: i64,
         selection: &Selection,
@@ -92,18 +93,20 @@ impl Several {
     ) {
         self.event_ns = time_ns;
         self.correlator
-            .push_stateful(record, selection, &mut || weighed(keep()), &mut |hit| add(&hit, found));
+            .push_stateful(hits, record, selection, &mut || weighed(keep()), &mut |hit| add(&hit, found));
     }
 
     /// Takes another look at the same event, for rules that it did not concern so far.
     pub(super) fn look_again(
         &mut self,
+        hits: Hits<'_>,
         record: &impl Record,
         selection: &Selection,
         keep: impl Fn() -> Kept,
         found: &mut Vec<Found>,
     ) {
-        self.correlator.push_again(record, selection, &mut || weighed(keep()), &mut |hit| add(&hit, found));
+        self.correlator
+            .push_again(hits, record, selection, &mut || weighed(keep()), &mut |hit| add(&hit, found));
     }
 
     /// Lets time pass without events: up to `now_ns`, or, while records wait and so nobody knows what is still

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use sensor_ecs::{Agent, Document, OpenSchema, Record, field};
-use sensor_eql::{Correlator, Language, Limits, Match, RuleIndex, RuleSet, Selection};
+use sensor_eql::{Correlator, Known, Language, Limits, Match, Memory, RuleIndex, RuleSet, Selection};
 
 use crate::cli::args::{ReplayArgs, ReplayFormat, RuleLanguage};
 use crate::cli::events::Events;
@@ -146,6 +146,7 @@ pub(in crate::cli) struct Replay<'r, T: Taker> {
     rules: &'r RuleSet,
     correlator: Correlator<T::Event>,
     streams: Streams,
+    memory: Memory,
     totals: Totals,
     /// Rules that the event in hand has satisfied.
     matched: Vec<RuleIndex>,
@@ -156,7 +157,18 @@ impl<'r, T: Taker> Replay<'r, T> {
     pub(in crate::cli) fn new(schema: &'r OpenSchema, rules: &'r RuleSet, taker: T) -> Self {
         let correlator = Correlator::new(rules, Limits::default());
         let streams = Streams::new(rules);
-        Self { schema, rules, correlator, streams, totals: Totals::default(), matched: Vec::new(), taker }
+        // Documents may be of any host and any time, so that nothing is known of their processes.
+        let memory = rules.memory(0);
+        Self {
+            schema,
+            rules,
+            correlator,
+            streams,
+            memory,
+            totals: Totals::default(),
+            matched: Vec::new(),
+            taker,
+        }
     }
 
     fn all(&mut self, events: &mut Events<'_>) -> Result<(), End> {
@@ -187,14 +199,15 @@ impl<'r, T: Taker> Replay<'r, T> {
         record: &impl Record,
         again: bool,
     ) -> io::Result<()> {
-        let Self { rules, correlator, streams, totals, matched, taker, .. } = self;
+        let Self { rules, correlator, streams, memory, totals, matched, taker, .. } = self;
         let selection = streams.read_by(rules, document);
         let first = matched.len();
-        rules.matches_selected(record, selection, &mut |rule| {
-            if !matched.contains(&rule) {
-                matched.push(rule);
+        let hits = rules.look(record, Known::default(), memory);
+        for rule in hits.matched().iter().filter(|rule| selection.contains(**rule)) {
+            if !matched.contains(rule) {
+                matched.push(*rule);
             }
-        });
+        }
         let mut result = Ok(());
         for rule in matched.get(first..).unwrap_or_default() {
             let (event, _) = taker.keep(line, document, record);
@@ -206,9 +219,9 @@ impl<'r, T: Taker> Replay<'r, T> {
         let mut keep = || taker.keep(line, document, record);
         let mut take = |hit: Match<'_, T::Event>| found.push((hit.rule, hit.events.to_vec()));
         if again {
-            correlator.push_again(record, selection, &mut keep, &mut take);
+            correlator.push_again(hits, record, selection, &mut keep, &mut take);
         } else {
-            correlator.push_stateful(record, selection, &mut keep, &mut take);
+            correlator.push_stateful(hits, record, selection, &mut keep, &mut take);
         }
         for (rule, events) in &found {
             totals.matches += 1;

@@ -69,7 +69,7 @@ fn a_reused_pid_is_another_process() {
 #[test]
 fn missed_ends_are_noticed() {
     let mut table = table_of(&[5, 6]);
-    table.get_mut(key(6)).unwrap().seen_ns = 90 * SECOND;
+    table.get_hidden_mut(key(6)).unwrap().seen_ns = 90 * SECOND;
     table.sweep(&[1, 2], 100 * SECOND, 60 * SECOND);
     assert!(table.get(key(5)).unwrap().has_ended() && !table.get(key(6)).unwrap().has_ended());
     table.insert(Key { pid: 6, start_ticks: 900 }, entry(6, Links::default()), 100 * SECOND);
@@ -84,7 +84,7 @@ fn under_pressure_the_dead_go_first_and_then_the_silent() {
         table.insert(key(pid), entry(pid, Links::default()), u64::from(pid));
     }
     table.end(key(9), 17);
-    table.get_mut(key(1)).unwrap().seen_ns = 100;
+    table.get_hidden_mut(key(1)).unwrap().seen_ns = 100;
     for pid in 17..=18 {
         table.insert(key(pid), entry(pid, Links::default()), u64::from(pid));
     }

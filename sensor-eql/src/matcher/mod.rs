@@ -1,0 +1,295 @@
+//! All filters of a set of rules at once.
+//!
+//! The conjuncts of each filter are divided by how long the fields that they read keep their values: constant for a
+//! kind of event, for a state of a process, for one event only. What the constant ones leave is found once per kind,
+//! what those on the process leave once per process; an event of a known process pays only for what is its own.
+
+mod clause;
+mod memory;
+mod narrow;
+mod set;
+
+use sensor_ecs::{FieldId, Lifetime, Record, Schema};
+
+pub use memory::{Known, Memory, ProcessVersion};
+
+use crate::ast::CompareOp;
+use crate::compile::Filter;
+use crate::ir::{Pred, Test};
+use crate::rules::RuleIndex;
+use crate::value::Out;
+use narrow::Narrow;
+use set::{FILTERS_MAX, Set};
+
+/// Alternatives that are taken apart; each becomes a filter of its own.
+const BRANCHES_MAX: usize = 16;
+
+/// What an event has satisfied.
+#[derive(Clone, Copy, Debug)]
+pub struct Hits<'m> {
+    matched: &'m [RuleIndex],
+    concerned: &'m [Concerned],
+}
+
+impl<'m> Hits<'m> {
+    /// Rules on single events that match, in order.
+    #[must_use]
+    pub fn matched(self) -> &'m [RuleIndex] {
+        self.matched
+    }
+
+    /// Rules with state, some part of which the event satisfies, in order.
+    #[must_use]
+    pub fn concerned(self) -> &'m [Concerned] {
+        self.concerned
+    }
+}
+
+/// Whose a filter is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Owner {
+    pub(crate) rule: RuleIndex,
+    /// Which of the rule's filters.
+    pub(crate) filter: usize,
+    /// The rule keeps state, so that an event alone is no match.
+    pub(crate) stateful: bool,
+}
+
+/// Some filters of one rule, by number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Filters(u64);
+
+impl Filters {
+    /// The last bit stands for all filters from 63: whoever finds it set must look at them himself.
+    pub(crate) fn insert(&mut self, filter: usize) {
+        self.0 |= 1 << filter.min(63);
+    }
+
+    pub(crate) fn contains(self, filter: usize, holds: impl FnOnce() -> bool) -> bool {
+        self.0 >> filter.min(63) & 1 == 1 && (filter < 63 || holds())
+    }
+}
+
+/// A rule with state that an event concerns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Concerned {
+    /// The rule.
+    pub rule: RuleIndex,
+    /// Its filters that the event satisfies.
+    pub(crate) filters: Filters,
+}
+
+/// Every filter of a set of rules.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Matcher {
+    segments: Box<[Segment]>,
+    filters: usize,
+}
+
+/// So many filters as one [`Set`] holds.
+#[derive(Clone, Debug)]
+struct Segment {
+    owners: Box<[Owner]>,
+    all: Set,
+    single: Set,
+    constant: Level,
+    process: Level,
+    event: Level,
+}
+
+/// The conjuncts of one lifetime.
+#[derive(Clone, Debug)]
+struct Level {
+    /// By position; `None` where a filter has no such conjunct.
+    conditions: Box<[Option<Pred>]>,
+    /// Filters that have one.
+    tested: Set,
+    narrow: Narrow,
+}
+
+impl Matcher {
+    /// Those of one rule stand together.
+    pub(crate) fn build<'f>(filters: impl Iterator<Item = (Owner, &'f Filter)>, schema: &dyn Schema) -> Self {
+        let all: Vec<(Owner, Vec<Pred>)> = filters
+            .flat_map(|(owner, filter)| {
+                branches(conjuncts(filter), schema).into_iter().map(move |b| (owner, b))
+            })
+            .collect();
+        let segments = all.chunks(FILTERS_MAX).map(|filters| Segment::build(filters, schema)).collect();
+        Self { segments, filters: all.len() }
+    }
+
+    pub(crate) fn memory(&self, processes: usize) -> Memory {
+        Memory::new(self.segments.len(), self.filters, processes)
+    }
+
+    pub(crate) fn look<'m>(&self, record: &impl Record, known: Known, memory: &'m mut Memory) -> Hits<'m> {
+        memory.matched.clear();
+        memory.concerned.clear();
+        let place = memory.place(known);
+        for (number, segment) in self.segments.iter().enumerate() {
+            let left = match place {
+                Some(place) if place.is_filled => memory.left(place, number),
+                _ => {
+                    let constant =
+                        memory.constant(known.kind, number, || segment.constant.pass(record, segment.all));
+                    let left = segment.process.pass(record, constant);
+                    if let Some(place) = place {
+                        memory.set_left(place, number, left);
+                    }
+                    left
+                }
+            };
+            segment.event.pass(record, left).each(|position| {
+                let Some(owner) = segment.owners.get(position) else { return };
+                // The filters of a rule stand together.
+                if owner.stateful {
+                    match memory.concerned.last_mut().filter(|last| last.rule == owner.rule) {
+                        Some(last) => last.filters.insert(owner.filter),
+                        None => {
+                            let mut filters = Filters::default();
+                            filters.insert(owner.filter);
+                            memory.concerned.push(Concerned { rule: owner.rule, filters });
+                        }
+                    }
+                } else if memory.matched.last() != Some(&owner.rule) {
+                    memory.matched.push(owner.rule);
+                }
+            });
+        }
+        Hits { matched: &memory.matched, concerned: &memory.concerned }
+    }
+
+    /// Rules on single events, without any memory.
+    pub(crate) fn single(&self, record: &impl Record, out: &mut impl FnMut(RuleIndex)) {
+        let mut last = None;
+        for segment in &self.segments {
+            let constant = segment.constant.pass(record, segment.single);
+            let left = segment.process.pass(record, constant);
+            segment.event.pass(record, left).each(|position| {
+                if let Some(owner) = segment.owners.get(position)
+                    && last.replace(owner.rule) != Some(owner.rule)
+                {
+                    out(owner.rule);
+                }
+            });
+        }
+    }
+}
+
+impl Segment {
+    fn build(filters: &[(Owner, Vec<Pred>)], schema: &dyn Schema) -> Self {
+        let mut levels = [Vec::new(), Vec::new(), Vec::new()];
+        for (_, filter) in filters {
+            let mut parts = [Vec::new(), Vec::new(), Vec::new()];
+            for conjunct in filter {
+                let level = match lifetime(conjunct, schema) {
+                    Lifetime::Constant => 0,
+                    Lifetime::Process => 1,
+                    Lifetime::Event => 2,
+                };
+                if let Some(part) = parts.get_mut(level) {
+                    part.push(conjunct.clone());
+                }
+            }
+            for (level, part) in levels.iter_mut().zip(parts) {
+                level.push((!part.is_empty()).then(|| Pred::and(part)));
+            }
+        }
+        let [constant, process, event] = levels.map(Level::build);
+        let owners: Box<[Owner]> = filters.iter().map(|(owner, _)| *owner).collect();
+        let all = (0..owners.len()).collect();
+        let single = (0..).zip(&owners).filter(|(_, owner)| !owner.stateful).map(|(i, _)| i).collect();
+        Self { owners, all, single, constant, process, event }
+    }
+}
+
+impl Level {
+    fn build(conditions: Vec<Option<Pred>>) -> Self {
+        let present = || (0..).zip(&conditions).filter_map(|(i, c)| Some((i, c.as_ref()?)));
+        let (tested, narrow) = (present().map(|(i, _)| i).collect(), Narrow::build(present()));
+        Self { tested, narrow, conditions: conditions.into() }
+    }
+
+    /// Those of `from` whose conjuncts hold.
+    fn pass(&self, record: &impl Record, from: Set) -> Set {
+        let mut candidates = from & self.tested;
+        if candidates.is_empty() {
+            return from;
+        }
+        self.narrow.narrow(record, &mut candidates);
+        let mut passed = candidates;
+        candidates.each(|position| {
+            if let Some(Some(condition)) = self.conditions.get(position)
+                && !condition.holds(record)
+            {
+                passed.remove(position);
+            }
+        });
+        (from - self.tested) | passed
+    }
+}
+
+/// Category and condition as one conjunction.
+fn conjuncts(filter: &Filter) -> Vec<Pred> {
+    let category = filter.category.as_ref().map(|name| {
+        Pred::Field(filter.category_field, Test::Compare(CompareOp::Eq, Out::Text(name.to_vec().into())))
+    });
+    let mut all: Vec<Pred> = category.into_iter().collect();
+    split(&filter.condition, false, &mut all);
+    all
+}
+
+/// The conjuncts of a condition, or of its negation: as many as there are, for each finds its own level.
+fn split(pred: &Pred, negated: bool, into: &mut Vec<Pred>) {
+    match (pred, negated) {
+        (Pred::Const(value), _) if *value != negated => {}
+        (Pred::And(items), false) | (Pred::Or(items), true) => {
+            items.iter().for_each(|item| split(item, negated, into));
+        }
+        (Pred::Not(inner), _) => split(inner, !negated, into),
+        (other, false) => into.push(other.clone()),
+        (other, true) => into.push(Pred::not(other.clone())),
+    }
+}
+
+/// A conjunction as several, of which one must hold, if that takes an alternative apart whose conjuncts belong to
+/// different levels.
+fn branches(conjuncts: Vec<Pred>, schema: &dyn Schema) -> Vec<Vec<Pred>> {
+    let is_mixed = |pred: &Pred| match pred {
+        Pred::Or(items) => {
+            let of_all = lifetime(pred, schema);
+            let has_longer = |item: &Pred| {
+                matches!(item, Pred::And(parts)
+                if parts.iter().any(|part| lifetime(part, schema) > of_all))
+            };
+            items.len() <= BRANCHES_MAX && items.iter().any(has_longer)
+        }
+        _ => false,
+    };
+    let Some(at) = conjuncts.iter().position(is_mixed) else { return vec![conjuncts] };
+    let Some(Pred::Or(items)) = conjuncts.get(at) else { return vec![conjuncts] };
+    let branch = |item: &Pred| {
+        let others = conjuncts.iter().enumerate().filter(|(i, _)| *i != at).map(|(_, other)| other.clone());
+        let mut branch: Vec<Pred> = others.collect();
+        split(item, false, &mut branch);
+        branch
+    };
+    items.iter().map(branch).collect()
+}
+
+/// The shortest lifetime of all fields that it reads.
+fn lifetime(pred: &Pred, schema: &dyn Schema) -> Lifetime {
+    let shortest = |fields: &mut dyn Iterator<Item = FieldId>| {
+        fields.map(|field| schema.lifetime(field)).min().unwrap_or(Lifetime::Constant)
+    };
+    match pred {
+        Pred::Const(_) => Lifetime::Constant,
+        Pred::And(items) | Pred::Or(items) => {
+            items.iter().map(|item| lifetime(item, schema)).min().unwrap_or(Lifetime::Constant)
+        }
+        Pred::Not(inner) => lifetime(inner, schema),
+        Pred::Field(field, _) => shortest(&mut std::iter::once(*field)),
+        Pred::Script(script) => shortest(&mut script.fields.iter().copied()),
+    }
+}

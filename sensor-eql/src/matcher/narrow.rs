@@ -1,0 +1,270 @@
+//! Which filters an event can possibly satisfy, found without looking at the filters one by one.
+//!
+//! Of each filter a few clauses are indexed. A field's texts are looked up once for all clauses that demand something
+//! of it; a filter of which some clause found none of its alternatives is dropped as soon as the last field of that
+//! clause was looked at.
+
+use std::collections::{HashMap, HashSet};
+
+use aho_corasick::Input;
+use aho_corasick::automaton::{Automaton, OverlappingState};
+use aho_corasick::dfa::DFA;
+use sensor_ecs::{FieldId, Record, Value};
+
+use super::clause::{Clause, Demand, breadth, clause, says_little};
+use super::set::{FILTERS_MAX, Set};
+use crate::ir::Pred;
+use crate::trie::{Id, Trie, Wanted};
+
+/// Most clauses of a filter that are indexed.
+const CLAUSES_MAX: usize = 3;
+/// So few filters are rather looked at one by one.
+const FEW: u32 = 2;
+/// Texts of one automaton, which takes memory by their length.
+const INSIDE_BYTES_MAX: usize = 64 << 10;
+
+// An id names a clause of a filter.
+const _: () = assert!(CLAUSES_MAX * FILTERS_MAX <= Id::MAX as usize);
+
+/// The indexed clauses of a segment's filters.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Narrow {
+    fields: Box<[Field]>,
+}
+
+#[derive(Clone, Debug)]
+struct Field {
+    field: FieldId,
+    /// Filters with a clause that demands something of this field, by the clause's number.
+    wanted: [Set; CLAUSES_MAX],
+    wanted_by: Set,
+    /// Filters whose clause has its last field here.
+    decided: [Set; CLAUSES_MAX],
+    /// Exact texts and beginnings.
+    heads: Trie,
+    /// Endings, reversed.
+    tails: Trie,
+    /// Texts that must occur somewhere.
+    inside: Option<Inside>,
+}
+
+/// An automaton over texts that must occur somewhere in a value.
+#[derive(Clone, Debug)]
+struct Inside {
+    automaton: DFA,
+    /// For each text, the clauses that want it.
+    ids: Box<[Box<[Id]>]>,
+}
+
+/// Clauses that found an alternative.
+#[derive(Default)]
+struct Found([Set; CLAUSES_MAX]);
+
+impl Found {
+    fn add(&mut self, id: Id) {
+        let (number, position) = (usize::from(id) / FILTERS_MAX, usize::from(id) % FILTERS_MAX);
+        if let Some(set) = self.0.get_mut(number) {
+            set.insert(position);
+        }
+    }
+}
+
+impl Narrow {
+    /// Indexes conditions by their positions in the segment.
+    pub(super) fn build<'p>(conditions: impl Iterator<Item = (usize, &'p Pred)>) -> Self {
+        let mut filters: Vec<(usize, Vec<Clause>)> =
+            conditions.map(|(position, condition)| (position, clauses(condition))).collect();
+        let mut popular: HashMap<&(FieldId, Demand), usize> = HashMap::new();
+        for (_, clauses) in &filters {
+            for alternative in clauses.iter().flatten().collect::<HashSet<_>>() {
+                *popular.entry(alternative).or_default() += 1;
+            }
+        }
+        // What most want, such as an operating system, tells no filter from another.
+        let common = filters.len() / 2;
+        let tells: Vec<Vec<bool>> = filters
+            .iter()
+            .map(|(_, clauses)| {
+                let tells = |clause: &Clause| {
+                    clause.iter().all(|a| popular.get(a).is_none_or(|n| *n <= common.max(1)))
+                };
+                clauses.iter().map(tells).collect()
+            })
+            .collect();
+        for ((_, clauses), tells) in filters.iter_mut().zip(tells) {
+            let mut kept: Vec<Clause> =
+                clauses.drain(..).zip(tells).filter_map(|(clause, tells)| tells.then_some(clause)).collect();
+            kept.sort_by_key(breadth);
+            // That a value must be there is worth a look only if nothing else is demanded.
+            let useful = kept.iter().position(says_little).unwrap_or(kept.len());
+            kept.truncate(useful.max(1));
+            kept.truncate(CLAUSES_MAX);
+            *clauses = kept;
+        }
+        Self { fields: fields(&filters) }
+    }
+
+    /// Takes away from `candidates` what the record cannot satisfy.
+    pub(super) fn narrow(&self, record: &impl Record, candidates: &mut Set) {
+        let mut found = Found::default();
+        for field in &self.fields {
+            if !field.wanted_by.meets(*candidates) {
+                continue;
+            }
+            field.look(record.value(field.field), &mut found);
+            for (decided, found) in field.decided.iter().zip(&found.0) {
+                *candidates = *candidates - (*decided - *found);
+            }
+            if candidates.len() <= FEW {
+                return;
+            }
+        }
+    }
+}
+
+/// The clauses that a condition implies, one for each of its conjuncts that has one.
+fn clauses(condition: &Pred) -> Vec<Clause> {
+    match condition {
+        Pred::And(items) => items.iter().filter_map(clause).collect(),
+        single => clause(single).into_iter().collect(),
+    }
+}
+
+/// A field being indexed.
+#[derive(Default)]
+struct Building {
+    wanted: [Set; CLAUSES_MAX],
+    heads: Vec<Wanted>,
+    tails: Vec<Wanted>,
+    inside: HashMap<Vec<u8>, Vec<Id>>,
+}
+
+fn fields(filters: &[(usize, Vec<Clause>)]) -> Box<[Field]> {
+    let mut building: HashMap<FieldId, Building> = HashMap::new();
+    for (position, clauses) in filters {
+        for (number, clause) in clauses.iter().enumerate() {
+            let Ok(id) = Id::try_from(number * FILTERS_MAX + position) else { continue };
+            for (field, demand) in clause {
+                let field = building.entry(*field).or_default();
+                if let Some(wanted) = field.wanted.get_mut(number) {
+                    wanted.insert(*position);
+                }
+                field.demand(demand.clone(), id);
+            }
+        }
+    }
+    let mut order: Vec<(FieldId, Building)> = building.into_iter().collect();
+    // What tells most comes first.
+    order.sort_by_key(|(id, field)| {
+        let all = field.wanted.iter().fold(Set::default(), |all, set| all | *set);
+        (std::cmp::Reverse(all.len()), *id)
+    });
+    let mut later = [Set::default(); CLAUSES_MAX];
+    let mut fields: Vec<Field> = Vec::with_capacity(order.len());
+    for (id, field) in order.into_iter().rev() {
+        let mut decided = field.wanted;
+        for (decided, later) in decided.iter_mut().zip(&mut later) {
+            let wanted = *decided;
+            *decided = wanted - *later;
+            *later |= wanted;
+        }
+        fields.push(field.done(id, decided));
+    }
+    fields.reverse();
+    fields.into()
+}
+
+impl Building {
+    fn demand(&mut self, demand: Demand, id: Id) {
+        match demand {
+            Demand::Exact(text) => self.heads.push(Wanted { text, open: false, id }),
+            Demand::Head(text) => self.heads.push(Wanted { text, open: true, id }),
+            Demand::Tail(mut text) => {
+                text.reverse();
+                self.tails.push(Wanted { text, open: true, id });
+            }
+            Demand::Inside(text) => {
+                let ids = self.inside.entry(text).or_default();
+                if ids.last() != Some(&id) {
+                    ids.push(id);
+                }
+            }
+        }
+    }
+
+    fn done(mut self, field: FieldId, decided: [Set; CLAUSES_MAX]) -> Field {
+        let inside = match Inside::build(&self.inside) {
+            Some(inside) => Some(inside),
+            None => {
+                // Too much for an automaton: whoever wants it counts as found.
+                let all = self.inside.values().flatten();
+                self.heads.extend(all.map(|id| Wanted { text: Vec::new(), open: true, id: *id }));
+                None
+            }
+        };
+        let wanted_by = self.wanted.iter().fold(Set::default(), |all, set| all | *set);
+        let (heads, tails) = (Trie::build(self.heads), Trie::build(self.tails));
+        Field { field, wanted: self.wanted, wanted_by, decided, heads, tails, inside }
+    }
+}
+
+impl Field {
+    fn look(&self, value: Value<'_>, found: &mut Found) {
+        match value {
+            Value::Absent => {}
+            Value::Keyword(text) => self.look_up(text, found),
+            Value::List(items) => {
+                for item in items {
+                    match item.as_value() {
+                        Value::Keyword(text) => self.look_up(text, found),
+                        other => self.look(other, found),
+                    }
+                }
+            }
+            // Numbers and the like may equal a text after conversion.
+            Value::Long(_) | Value::Double(_) | Value::Boolean(_) | Value::Date(_) => {
+                for (found, wanted) in found.0.iter_mut().zip(&self.wanted) {
+                    *found |= *wanted;
+                }
+            }
+        }
+    }
+
+    fn look_up(&self, text: &[u8], found: &mut Found) {
+        let mut add = |id| found.add(id);
+        self.heads.find(text, &mut add);
+        self.tails.find_reversed(text, &mut add);
+        if let Some(inside) = &self.inside {
+            inside.find(text, &mut add);
+        }
+    }
+}
+
+impl Inside {
+    /// `None` if there is nothing to look for, or too much.
+    fn build(pieces: &HashMap<Vec<u8>, Vec<Id>>) -> Option<Self> {
+        if pieces.is_empty() || pieces.keys().map(Vec::len).sum::<usize>() > INSIDE_BYTES_MAX {
+            return None;
+        }
+        let (texts, ids): (Vec<&Vec<u8>>, Vec<Box<[Id]>>) =
+            pieces.iter().map(|(text, ids)| (text, ids.clone().into_boxed_slice())).unzip();
+        let automaton = DFA::builder().ascii_case_insensitive(true).build(texts).ok()?;
+        Some(Self { automaton, ids: ids.into() })
+    }
+
+    fn find(&self, text: &[u8], add: &mut impl FnMut(Id)) {
+        let input = Input::new(text);
+        let mut state = OverlappingState::start();
+        loop {
+            // An unanchored search of an automaton built for it cannot fail.
+            if self.automaton.try_find_overlapping(&input, &mut state).is_err() {
+                self.ids.iter().flatten().for_each(|id| add(*id));
+                return;
+            }
+            let Some(hit) = state.get_match() else { return };
+            if let Some(ids) = self.ids.get(hit.pattern().as_usize()) {
+                ids.iter().for_each(|id| add(*id));
+            }
+        }
+    }
+}
