@@ -86,6 +86,28 @@ fn write_character(character: char, out: &mut Vec<u8>) -> bool {
     false
 }
 
+/// The bytes as text, escaped where needed, which an owned result tells: for other edges than JSON.
+#[must_use]
+pub fn escape(bytes: &[u8]) -> Cow<'_, str> {
+    if let Ok(text) = std::str::from_utf8(bytes)
+        && !text.chars().any(is_escape)
+    {
+        return Cow::Borrowed(text);
+    }
+    let mut out = Vec::with_capacity(bytes.len() + 16);
+    for chunk in bytes.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            if is_escape(character) {
+                character.encode_utf8(&mut [0; 4]).bytes().for_each(|byte| write_byte(byte, &mut out));
+            } else {
+                write_utf8(character, &mut out);
+            }
+        }
+        chunk.invalid().iter().for_each(|byte| write_byte(*byte, &mut out));
+    }
+    Cow::Owned(String::from_utf8_lossy(&out).into_owned())
+}
+
 /// Undoes the escape in the text of a document that says it was escaped.
 #[must_use]
 pub fn unescape(text: &str) -> Cow<'_, [u8]> {
@@ -164,7 +186,10 @@ mod tests {
             let text: String = serde_json::from_str(&json).unwrap();
             if escaped {
                 prop_assert_eq!(&*unescape(&text), &bytes[..]);
+                let text = escape(&bytes);
+                prop_assert_eq!(&*unescape(&text), &bytes[..]);
             } else {
+                prop_assert!(matches!(escape(&bytes), Cow::Borrowed(_)));
                 prop_assert_eq!(text.as_bytes(), &bytes[..]);
             }
         }

@@ -62,6 +62,12 @@ pub(crate) fn parse_date(text: &str) -> Option<i64> {
     i64::try_from(ns).ok()
 }
 
+/// Reads a date as text: RFC 3339 with or without its last parts, or milliseconds since 1970.
+#[must_use]
+pub fn parse(text: &str) -> Option<i64> {
+    parse_date(text)
+}
+
 /// Reads the form that [`rfc3339`] writes, which is nearly every date there is.
 fn parse_ours(text: &[u8; 30]) -> Option<i64> {
     let number = |start: usize, digits: usize| {

@@ -17,6 +17,7 @@ mod lower;
 mod matcher;
 mod net;
 mod parse;
+pub mod pattern;
 pub mod reference;
 mod regex;
 mod rules;

@@ -48,7 +48,7 @@ const LISTS: [&str; 22] = [
 ];
 
 /// Names that documents of network, authentication, log and alert data streams carry beside the field table.
-const OTHERS: [(&str, FieldType); 95] = {
+const OTHERS: [(&str, FieldType); 101] = {
     use FieldType::{Boolean, Date, Ip, Keyword, Long};
     [
         ("agent.name", Keyword),
@@ -91,6 +91,8 @@ const OTHERS: [(&str, FieldType); 95] = {
         ("file.hash.md5", Keyword),
         ("file.hash.sha1", Keyword),
         ("file.mime_type", Keyword),
+        ("http.request.method", Keyword),
+        ("http.response.status_code", Long),
         ("log.file.path", Keyword),
         ("log.level", Keyword),
         ("log.syslog.priority", Long),
@@ -142,10 +144,14 @@ const OTHERS: [(&str, FieldType); 95] = {
         ("threat.tactic.name", Keyword),
         ("threat.technique.id", Keyword),
         ("threat.technique.name", Keyword),
+        ("url.domain", Keyword),
+        ("url.original", Keyword),
+        ("url.path", Keyword),
         ("user.domain", Keyword),
         ("user.effective.name", Keyword),
         ("user.email", Keyword),
         ("user.target.name", Keyword),
+        ("user_agent.original", Keyword),
     ]
 };
 

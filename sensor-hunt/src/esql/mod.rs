@@ -1,14 +1,38 @@
 //! ES|QL over the event store, with Elasticsearch's semantics.
+//!
+//! ```text
+//! text ─▶ lex ─▶ parse ─▶ bind ─▶ plan ─▶ exec (scan on several threads, then the rest) ─▶ outcome
+//! ```
 
+mod aggregate;
+mod ast;
+mod bind;
+mod bound;
+mod dissect;
+mod eval;
+mod exec;
+mod functions;
+mod grok;
+mod hll;
+mod index;
+mod lex;
+mod notes;
 mod outcome;
+mod parse;
+mod replace;
+mod value;
+mod vector;
 
 pub use outcome::{Cell, Column, Limits, Outcome, Progress, RunError, Scanned, Settings, Type, date_text};
-use sensor_eql::{Diagnostic, Diagnostics, Span};
+use sensor_eql::Diagnostics;
 use sensor_store::Store;
 
 /// A query whose names and types were checked.
 #[derive(Debug)]
-pub struct Query {}
+pub struct Query {
+    text: String,
+    plan: bound::Plan,
+}
 
 impl Query {
     /// Parses and binds. A first line `sql`, which some published hunts carry, is skipped.
@@ -17,7 +41,14 @@ impl Query {
     ///
     /// Every finding has its place in `text`; show them with `sensor_eql::diag::SourceFile`.
     pub fn parse(text: &str) -> Result<Self, Diagnostics> {
-        Err(Diagnostic::error(Span::new(0, text.len()), "ES|QL cannot be run yet").into())
+        let commands = parse::parse(text)?;
+        Ok(Self { text: text.to_owned(), plan: bind::bind(&commands)? })
+    }
+
+    /// Names and types of the result.
+    #[must_use]
+    pub fn columns(&self) -> Vec<Column> {
+        self.plan.output.iter().map(|(name, ty, _)| Column { name: name.clone(), ty: *ty }).collect()
     }
 
     /// Runs over one or several hosts' stores.
@@ -25,7 +56,12 @@ impl Query {
     /// # Errors
     ///
     /// When a store cannot be read, a bound is met, or it was interrupted.
-    pub fn run(&self, _: &[Store], _: &Settings, _: &Progress) -> Result<Outcome, RunError> {
-        Err(Diagnostics::default()).map_err(RunError::Query)
+    pub fn run(
+        &self,
+        stores: &[Store],
+        settings: &Settings,
+        progress: &Progress,
+    ) -> Result<Outcome, RunError> {
+        exec::run(&self.plan, &self.text, stores, settings, progress)
     }
 }

@@ -22,6 +22,8 @@ pub enum Type {
     Ip,
     /// Milliseconds since 1970.
     Date,
+    /// A span of time, as in `now() - 7 days`; never in a result.
+    Period,
 }
 
 impl Type {
@@ -36,6 +38,7 @@ impl Type {
             Self::Keyword => "keyword",
             Self::Ip => "ip",
             Self::Date => "date",
+            Self::Period => "date_period",
         }
     }
 }

@@ -1,0 +1,418 @@
+//! Groups and what is made of their rows.
+
+use std::cmp::Ordering;
+use std::collections::{HashMap, HashSet};
+
+use super::bound::{Aggregate, Node, Reduce, Slot};
+use super::eval::{Context, evaluate, truths};
+use super::hll::{Distinct, hash_of};
+use super::outcome::{Limits, RunError, Type};
+use super::value::{Key, Val, order};
+use super::vector::{Builder, Data, NONE, Vector, entry};
+
+#[derive(Clone, Debug)]
+enum State {
+    Count(i64),
+    Distinct(Distinct),
+    Values(HashSet<Key>),
+    Extreme(Val<'static>),
+    /// `None` after an overflow.
+    Sum(Option<i64>, bool),
+    SumDouble(f64, bool),
+    Avg(f64, i64),
+}
+
+/// The groups so far.
+#[derive(Debug, Default)]
+pub(super) struct Groups {
+    ids: HashMap<Box<[Key]>, u32>,
+    keys: Vec<Box<[Key]>>,
+    /// Where the group was first seen.
+    seen: Vec<u64>,
+    /// By group, then by aggregate.
+    states: Vec<Vec<State>>,
+    held_bytes: usize,
+}
+
+/// Which group a row belongs to; a row with several values of a key belongs to several.
+pub(super) struct Assigned {
+    rows: Vec<u32>,
+    groups: Vec<u32>,
+}
+
+fn start(aggregate: &Aggregate) -> State {
+    match aggregate.reduce {
+        Reduce::Count => State::Count(0),
+        Reduce::CountDistinct => State::Distinct(Distinct::default()),
+        Reduce::Values => State::Values(HashSet::new()),
+        Reduce::Min | Reduce::Max => State::Extreme(Val::Null),
+        Reduce::Sum if aggregate.ty == Type::Double => State::SumDouble(0.0, false),
+        Reduce::Sum => State::Sum(Some(0), false),
+        Reduce::Avg => State::Avg(0.0, 0),
+    }
+}
+
+/// One step down the keys: which combination of the keys before, and this key's value.
+type Combination = (u32, Val<'static>);
+
+impl Groups {
+    /// Finds the group of each row, making new ones. `at` says where the batch stands in the whole.
+    pub(super) fn assign(
+        &mut self,
+        keys: &[Vector],
+        rows: usize,
+        at: u64,
+        aggregates: &[Aggregate],
+        limits: &Limits,
+    ) -> Result<Assigned, RunError> {
+        let mut places: Vec<u32> = (0..rows as u32).collect();
+        let mut combined: Vec<u32> = vec![0; rows];
+        let mut levels: Vec<Vec<Combination>> = Vec::new();
+        for key in keys {
+            let mut known: HashMap<u64, u32> = HashMap::new();
+            let mut level: Vec<Combination> = Vec::new();
+            let mut codes = Codes::default();
+            let (mut new_places, mut new_combined) = (Vec::new(), Vec::new());
+            for (place, before) in places.iter().zip(&combined) {
+                codes.of(key, *place as usize, &mut |code, value| {
+                    let id = *known.entry(u64::from(*before) << 32 | u64::from(code)).or_insert_with(|| {
+                        level.push((*before, value()));
+                        level.len() as u32 - 1
+                    });
+                    new_places.push(*place);
+                    new_combined.push(id);
+                });
+            }
+            (places, combined) = (new_places, new_combined);
+            levels.push(level);
+        }
+        let combinations = levels.last().map_or(1, Vec::len);
+        let mut ids: Vec<Option<u32>> = vec![None; combinations];
+        let mut groups = Vec::with_capacity(combined.len());
+        for (position, combination) in combined.iter().enumerate() {
+            let Some(place) = ids.get_mut(*combination as usize) else { continue };
+            let id = match *place {
+                Some(id) => id,
+                None => {
+                    let seen = at + position as u64;
+                    let id = self.group(key_of(&levels, *combination), seen, aggregates, limits)?;
+                    *place = Some(id);
+                    id
+                }
+            };
+            groups.push(id);
+        }
+        Ok(Assigned { rows: places, groups })
+    }
+
+    fn group(
+        &mut self,
+        key: Box<[Key]>,
+        seen: u64,
+        aggregates: &[Aggregate],
+        limits: &Limits,
+    ) -> Result<u32, RunError> {
+        if let Some(id) = self.ids.get(&key) {
+            if let Some(first) = self.seen.get_mut(*id as usize) {
+                *first = (*first).min(seen);
+            }
+            return Ok(*id);
+        }
+        let id = self.keys.len() as u32;
+        if self.keys.len() >= limits.groups_max {
+            return Err(RunError::Limit(format!(
+                "`stats` makes more than {} groups; group by fewer columns, or filter first",
+                limits.groups_max
+            )));
+        }
+        let bytes: usize = key.iter().map(|value| value.0.held_bytes()).sum();
+        self.held_bytes += 2 * bytes + 64 * (1 + aggregates.len());
+        self.ids.insert(key.clone(), id);
+        self.keys.push(key);
+        self.seen.push(seen);
+        self.states.push(aggregates.iter().map(start).collect());
+        self.check(limits)?;
+        Ok(id)
+    }
+
+    fn check(&self, limits: &Limits) -> Result<(), RunError> {
+        if self.held_bytes <= limits.held_bytes_max {
+            return Ok(());
+        }
+        let mebibytes = limits.held_bytes_max >> 20;
+        Err(RunError::Limit(format!(
+            "`stats` holds more than {mebibytes} MiB; group by fewer columns, or filter first"
+        )))
+    }
+
+    /// Adds the rows to their groups.
+    pub(super) fn add(
+        &mut self,
+        assigned: &Assigned,
+        aggregates: &[Aggregate],
+        columns: &[Option<Vector>],
+        rows: usize,
+        context: &Context,
+        limits: &Limits,
+    ) -> Result<(), RunError> {
+        for (position, aggregate) in aggregates.iter().enumerate() {
+            let filter = aggregate.filter.as_ref().map(|node| truths(node, columns, rows, context));
+            let input = aggregate.input.as_ref().map(|node: &Node| evaluate(node, columns, rows, context));
+            let hashes = match (&input, aggregate.reduce) {
+                (Some(vector), Reduce::CountDistinct) => hashes_of(vector),
+                _ => None,
+            };
+            for (row, group) in assigned.rows.iter().zip(&assigned.groups) {
+                let row = *row as usize;
+                if filter.as_ref().is_some_and(|all| all.get(row).copied().flatten() != Some(true)) {
+                    continue;
+                }
+                let states = self.states.get_mut(*group as usize);
+                let Some(state) = states.and_then(|states| states.get_mut(position)) else { continue };
+                self.held_bytes += match (&input, &hashes, &mut *state) {
+                    (None, _, State::Count(count)) => {
+                        *count += 1;
+                        0
+                    }
+                    (Some(_), Some(hashes), State::Distinct(set)) => {
+                        hashes.get(row).copied().flatten().map_or(0, |hash| set.add(hash))
+                    }
+                    (Some(vector), _, state) => match vector.get(row) {
+                        Val::List(items) => items.into_iter().map(|item| state.add(item, aggregate)).sum(),
+                        one => state.add(one, aggregate),
+                    },
+                    (None, _, _) => 0,
+                };
+            }
+            self.check(limits)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn merge(
+        &mut self,
+        other: Self,
+        aggregates: &[Aggregate],
+        limits: &Limits,
+    ) -> Result<(), RunError> {
+        for ((key, seen), states) in other.keys.into_iter().zip(other.seen).zip(other.states) {
+            let id = self.group(key, seen, aggregates, limits)?;
+            let Some(ours) = self.states.get_mut(id as usize) else { continue };
+            for ((our, their), aggregate) in ours.iter_mut().zip(states).zip(aggregates) {
+                self.held_bytes += our.merge(their, aggregate);
+            }
+        }
+        self.check(limits)
+    }
+
+    /// The columns of aggregates, then those of the keys, in the order in which the groups were first seen.
+    pub(super) fn finish(
+        mut self,
+        aggregates: &[Aggregate],
+        by: &[(Slot, Node)],
+    ) -> (usize, Vec<(Slot, Vector)>) {
+        if by.is_empty() && self.keys.is_empty() {
+            self.keys.push(Box::new([]));
+            self.seen.push(0);
+            self.states.push(aggregates.iter().map(start).collect());
+        }
+        let mut order: Vec<usize> = (0..self.keys.len()).collect();
+        order.sort_by_key(|at| self.seen.get(*at).copied());
+        let mut columns = Vec::new();
+        for (position, aggregate) in aggregates.iter().enumerate() {
+            let mut builder = Builder::new(aggregate.ty);
+            for at in &order {
+                let state = self.states.get(*at).and_then(|states| states.get(position));
+                builder.push(&state.map_or(Val::Null, |state| state.finish(aggregate)));
+            }
+            columns.push((aggregate.slot, builder.finish()));
+        }
+        for (position, (slot, node)) in by.iter().enumerate() {
+            let mut builder = Builder::new(node.ty);
+            for at in &order {
+                let key = self.keys.get(*at).and_then(|key| key.get(position));
+                builder.push(key.map_or(&Val::Null, |key| &key.0));
+            }
+            columns.push((*slot, builder.finish()));
+        }
+        (order.len(), columns)
+    }
+
+    /// The aggregates of each row's group; null for a row that is in several.
+    pub(super) fn inline(
+        &self,
+        assigned: &Assigned,
+        aggregates: &[Aggregate],
+        rows: usize,
+    ) -> Vec<(Slot, Vector)> {
+        let mut group: Vec<Option<u32>> = vec![None; rows];
+        let mut several = vec![false; rows];
+        for (row, id) in assigned.rows.iter().zip(&assigned.groups) {
+            let row = *row as usize;
+            if let (Some(place), Some(several)) = (group.get_mut(row), several.get_mut(row)) {
+                *several |= place.is_some();
+                *place = Some(*id);
+            }
+        }
+        let made = aggregates.iter().enumerate().map(|(position, aggregate)| {
+            let values: Vec<Val<'static>> = self
+                .states
+                .iter()
+                .map(|states| states.get(position).map_or(Val::Null, |state| state.finish(aggregate)))
+                .collect();
+            let mut builder = Builder::new(aggregate.ty);
+            for (id, several) in group.iter().zip(&several) {
+                let value = id.filter(|_| !several).and_then(|id| values.get(id as usize));
+                builder.push(value.unwrap_or(&Val::Null));
+            }
+            (aggregate.slot, builder.finish())
+        });
+        made.collect()
+    }
+}
+
+/// The values of a combination, outermost first.
+fn key_of(levels: &[Vec<Combination>], combination: u32) -> Box<[Key]> {
+    let mut values = Vec::with_capacity(levels.len());
+    let mut at = combination;
+    for level in levels.iter().rev() {
+        if let Some((before, value)) = level.get(at as usize) {
+            values.push(Key(value.clone()));
+            at = *before;
+        }
+    }
+    values.reverse();
+    values.into_boxed_slice()
+}
+
+/// Small numbers for the values of a column.
+#[derive(Default)]
+struct Codes(HashMap<Key, u32>);
+
+impl Codes {
+    fn of(&mut self, vector: &Vector, row: usize, take: &mut dyn FnMut(u32, &dyn Fn() -> Val<'static>)) {
+        match &vector.data {
+            Data::Text(codes, dictionary) => {
+                let code = codes.get(row).copied().unwrap_or(NONE);
+                let value = || entry(dictionary, code).map_or(Val::Null, |text| Val::text(text.to_owned()));
+                // An entry that is null is the same as none.
+                let code = if entry(dictionary, code).is_some() { code } else { NONE };
+                take(code, &value);
+            }
+            Data::Same(value, _) => take(0, &|| value.clone()),
+            _ => {
+                let value = vector.get(row);
+                let items = if value.is_null() { vec![Val::Null] } else { value.items() };
+                for item in items {
+                    let key = Key(item.into_owned());
+                    let next = self.0.len() as u32;
+                    let code = *self.0.entry(key.clone()).or_insert(next);
+                    take(code, &|| key.0.clone());
+                }
+            }
+        }
+    }
+}
+
+/// The hash of each row's only value, worked out once for each text.
+fn hashes_of(vector: &Vector) -> Option<Vec<Option<u64>>> {
+    let Data::Text(codes, dictionary) = &vector.data else { return None };
+    let mut known: Vec<Option<Option<u64>>> = vec![None; dictionary.len_of()];
+    let hash = |code: u32| entry(dictionary, code).map(|text| hash_of(&Val::text(text)));
+    let all = codes.iter().map(|code| match known.get_mut(*code as usize) {
+        Some(place) => *place.get_or_insert_with(|| hash(*code)),
+        None => None,
+    });
+    Some(all.collect())
+}
+
+trait LenOf {
+    fn len_of(&self) -> usize;
+}
+
+impl LenOf for arrow_array::StringArray {
+    fn len_of(&self) -> usize {
+        arrow_array::Array::len(self)
+    }
+}
+
+impl State {
+    /// Returns by how many bytes it grew.
+    fn add(&mut self, value: Val<'_>, aggregate: &Aggregate) -> usize {
+        if value.is_null() {
+            return 0;
+        }
+        match self {
+            Self::Count(count) => *count += 1,
+            Self::Distinct(set) => return set.add(hash_of(&value)),
+            Self::Values(set) => {
+                let bytes = value.held_bytes() + 16;
+                return if set.insert(Key(value.into_owned())) { bytes } else { 0 };
+            }
+            Self::Extreme(best) => {
+                let wanted = if aggregate.reduce == Reduce::Min { Ordering::Less } else { Ordering::Greater };
+                if best.is_null() || order(&value, best, aggregate.ty) == Some(wanted) {
+                    *best = value.into_owned();
+                }
+            }
+            Self::Sum(sum, some) => {
+                *sum = sum.and_then(|sum| sum.checked_add(value.as_long()?));
+                *some = true;
+            }
+            Self::SumDouble(sum, some) => {
+                *sum += value.as_double().unwrap_or(0.0);
+                *some = true;
+            }
+            Self::Avg(sum, count) => {
+                *sum += value.as_double().unwrap_or(0.0);
+                *count += 1;
+            }
+        }
+        0
+    }
+
+    fn merge(&mut self, other: Self, aggregate: &Aggregate) -> usize {
+        match (self, other) {
+            (Self::Count(ours), Self::Count(theirs)) => *ours += theirs,
+            (Self::Distinct(ours), Self::Distinct(theirs)) => ours.merge(theirs),
+            (Self::Values(ours), Self::Values(theirs)) => {
+                let bytes: usize = theirs.iter().map(|key| key.0.held_bytes() + 16).sum();
+                ours.extend(theirs);
+                return bytes;
+            }
+            (ours @ Self::Extreme(_), Self::Extreme(theirs)) => return ours.add(theirs, aggregate),
+            (Self::Sum(ours, some), Self::Sum(theirs, theirs_some)) => {
+                *ours = ours.and_then(|ours| ours.checked_add(theirs?));
+                *some |= theirs_some;
+            }
+            (Self::SumDouble(ours, some), Self::SumDouble(theirs, theirs_some)) => {
+                *ours += theirs;
+                *some |= theirs_some;
+            }
+            (Self::Avg(ours, count), Self::Avg(theirs, their_count)) => {
+                *ours += theirs;
+                *count += their_count;
+            }
+            _ => {}
+        }
+        0
+    }
+
+    fn finish(&self, aggregate: &Aggregate) -> Val<'static> {
+        match self {
+            Self::Count(count) => Val::Long(*count),
+            Self::Distinct(set) => Val::Long(set.count()),
+            Self::Values(set) => {
+                // Elasticsearch promises no order; the same question gets the same answer here.
+                let mut all: Vec<Val<'static>> = set.iter().map(|key| key.0.clone()).collect();
+                all.sort_by(|a, b| order(a, b, aggregate.ty).unwrap_or(Ordering::Equal));
+                Val::from_items(all)
+            }
+            Self::Extreme(value) => value.clone(),
+            Self::Sum(Some(sum), true) => Val::Long(*sum),
+            Self::SumDouble(sum, true) => Val::Double(*sum),
+            Self::Avg(sum, count) if *count > 0 => Val::Double(sum / *count as f64),
+            Self::Sum(..) | Self::SumDouble(..) | Self::Avg(..) => Val::Null,
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Conversions between types, by function and by `::`.
+
+use super::{Env, Evaluated, next};
+use crate::esql::outcome::{Type, date_text};
+use crate::esql::value::{Val, canonical_ip};
+
+/// Reads a date: `strict_date_optional_time`, in UTC unless it says otherwise.
+pub(in crate::esql) fn date_of(text: &str) -> Option<i64> {
+    sensor_ecs::time::parse(text).map(|ns| ns.div_euclid(1_000_000))
+}
+
+pub(in crate::esql) fn boolean_of(text: &str) -> bool {
+    text.eq_ignore_ascii_case("true")
+}
+
+/// One value to a type; why not, if it cannot be.
+pub(in crate::esql) fn convert<'a>(value: Val<'a>, ty: Type) -> Evaluated<'a> {
+    Ok(match (ty, value) {
+        (_, Val::Null) => Val::Null,
+        (Type::Keyword, value) => Val::text(match value {
+            Val::Text(text) => return Ok(Val::Text(text)),
+            Val::Boolean(value) => value.to_string(),
+            Val::Long(value) => value.to_string(),
+            Val::Double(value) => format!("{value:?}"),
+            Val::Date(ms) => date_text(ms),
+            Val::Null | Val::Period(..) | Val::List(_) => return Ok(Val::Null),
+        }),
+        (Type::Long, Val::Text(text)) => {
+            let text = text.trim();
+            let floating = || text.parse::<f64>().ok().and_then(whole);
+            Val::Long(text.parse::<i64>().ok().or_else(floating).ok_or("Cannot parse number")?)
+        }
+        (Type::Long, Val::Double(number)) => Val::Long(whole(number).ok_or("out of [long] range")?),
+        (Type::Long, Val::Boolean(value)) => Val::Long(i64::from(value)),
+        (Type::Long, Val::Long(value) | Val::Date(value)) => Val::Long(value),
+        (Type::Double, Val::Text(text)) => {
+            let number = text.trim().parse::<f64>().ok().filter(|number| number.is_finite());
+            Val::Double(number.ok_or("Cannot parse number")?)
+        }
+        (Type::Double, Val::Long(value) | Val::Date(value)) => Val::Double(value as f64),
+        (Type::Double, Val::Double(value)) => Val::Double(value),
+        (Type::Double, Val::Boolean(value)) => Val::Double(if value { 1.0 } else { 0.0 }),
+        (Type::Boolean, Val::Text(text)) => Val::Boolean(boolean_of(text.trim())),
+        (Type::Boolean, Val::Long(value)) => Val::Boolean(value != 0),
+        (Type::Boolean, Val::Double(value)) => Val::Boolean(value != 0.0),
+        (Type::Boolean, Val::Boolean(value)) => Val::Boolean(value),
+        (Type::Date, Val::Text(text)) => Val::Date(date_of(text.trim()).ok_or("failed to parse date field")?),
+        (Type::Date, Val::Long(value) | Val::Date(value)) => Val::Date(value),
+        (Type::Date, Val::Double(value)) => Val::Date(whole(value).ok_or("out of [long] range")?),
+        (Type::Ip, Val::Text(text)) => Val::text(canonical_ip(&text).ok_or("is not an IP string literal.")?),
+        _ => return Err("cannot be converted"),
+    })
+}
+
+/// Rounded half away from zero, as Elasticsearch does.
+fn whole(number: f64) -> Option<i64> {
+    (number.abs() < 9.2e18).then(|| number.round() as i64)
+}
+
+pub(super) fn to<'a>(env: Env, args: Vec<Val<'a>>) -> Evaluated<'a> {
+    convert(next(&mut args.into_iter()), env.ty)
+}
+
+pub(super) fn to_integer<'a>(_: Env, args: Vec<Val<'a>>) -> Evaluated<'a> {
+    match convert(next(&mut args.into_iter()), Type::Long)? {
+        Val::Long(value) if i32::try_from(value).is_err() => Err("out of [integer] range"),
+        value => Ok(value),
+    }
+}

@@ -1,0 +1,137 @@
+//! Functions of dates, in UTC.
+
+use super::{Env, Evaluated, next};
+use crate::esql::ast::Unit;
+use crate::esql::parse::unit;
+use crate::esql::value::Val;
+
+const DAY: i64 = 86_400_000;
+
+/// Year, month and day of a day counted from 1970-01-01.
+fn civil(day: i64) -> (i64, i64, i64) {
+    let text = sensor_ecs::time::rfc3339(day.saturating_mul(DAY).saturating_mul(1_000_000));
+    let number = |range: std::ops::Range<usize>| {
+        let digits = text.get(range).unwrap_or_default();
+        digits.iter().fold(0, |number, digit| number * 10 + i64::from(digit.wrapping_sub(b'0')))
+    };
+    (number(0..4), number(5..7), number(8..10))
+}
+
+fn day_of(year: i64, month: i64, day: i64) -> Option<i64> {
+    let text = format!("{year:04}-{month:02}-{day:02}");
+    super::date_of(&text).map(|ms| ms.div_euclid(DAY))
+}
+
+/// The beginning of the span that the time is in.
+fn truncate(period: (i64, i64), ms: i64) -> Option<i64> {
+    let (span, months) = period;
+    if months > 0 {
+        let (year, month, _) = civil(ms.div_euclid(DAY));
+        let since = (year - 1970) * 12 + month - 1;
+        let first = since.div_euclid(months) * months;
+        return day_of(1970 + first.div_euclid(12), first.rem_euclid(12) + 1, 1)?.checked_mul(DAY);
+    }
+    if span <= 0 {
+        return None;
+    }
+    // Weeks begin on a Monday; 1970 began on a Thursday.
+    let shift = if span % (7 * DAY) == 0 { 3 * DAY } else { 0 };
+    Some((ms + shift).div_euclid(span) * span - shift)
+}
+
+fn truncated<'a>(period: Val<'_>, date: Val<'_>) -> Evaluated<'a> {
+    let (Val::Period(span, months), Val::Date(ms)) = (period, date) else { return Ok(Val::Null) };
+    truncate((span, months), ms).map(Val::Date).ok_or("the span of time must be greater than 0")
+}
+
+pub(super) fn date_trunc<'a>(_: Env, args: Vec<Val<'a>>) -> Evaluated<'a> {
+    let mut args = args.into_iter();
+    let (period, date) = (next(&mut args), next(&mut args));
+    truncated(period, date)
+}
+
+pub(super) fn bucket<'a>(_: Env, args: Vec<Val<'a>>) -> Evaluated<'a> {
+    let mut args = args.into_iter();
+    let (date, period) = (next(&mut args), next(&mut args));
+    truncated(period, date)
+}
+
+pub(super) fn date_diff<'a>(_: Env, args: Vec<Val<'a>>) -> Evaluated<'a> {
+    let mut args = args.into_iter();
+    let (word, start, end) = (next(&mut args), next(&mut args), next(&mut args));
+    let (Some(word), Some(start), Some(end)) = (word.as_text(), start.as_long(), end.as_long()) else {
+        return Ok(Val::Null);
+    };
+    let word = word.to_ascii_lowercase();
+    let unit = match word.as_str() {
+        "mi" | "n" => unit("minute"),
+        "dd" => unit("day"),
+        "hh" => unit("hour"),
+        "ss" => unit("second"),
+        "mm" => unit("month"),
+        "qq" => unit("quarter"),
+        "yy" | "yyyy" => unit("year"),
+        "wk" | "ww" => unit("week"),
+        other => unit(other),
+    };
+    let count = match unit.ok_or("is not a valid unit")? {
+        Unit::Millis(span) => end.saturating_sub(start) / span,
+        Unit::Months(span) => whole_months(start, end) / span,
+    };
+    Ok(Val::Long(count))
+}
+
+fn whole_months(start: i64, end: i64) -> i64 {
+    let since = |ms: i64| {
+        let (year, month, day) = civil(ms.div_euclid(DAY));
+        (year * 12 + month, day * DAY + ms.rem_euclid(DAY))
+    };
+    let ((from, from_rest), (to, to_rest)) = (since(start), since(end));
+    let months = to - from;
+    if months > 0 && to_rest < from_rest {
+        months - 1
+    } else if months < 0 && to_rest > from_rest {
+        months + 1
+    } else {
+        months
+    }
+}
+
+pub(super) fn date_extract<'a>(_: Env, args: Vec<Val<'a>>) -> Evaluated<'a> {
+    let mut args = args.into_iter();
+    let (word, date) = (next(&mut args), next(&mut args));
+    let (Some(word), Some(ms)) = (word.as_text(), date.as_long()) else { return Ok(Val::Null) };
+    let day = ms.div_euclid(DAY);
+    let of_day = ms.rem_euclid(DAY);
+    let (year, month, of_month) = civil(day);
+    Ok(Val::Long(match word.to_ascii_lowercase().as_str() {
+        "year" | "year_of_era" => year,
+        "month_of_year" => month,
+        "day_of_month" => of_month,
+        "day_of_week" => (day + 3).rem_euclid(7) + 1,
+        "day_of_year" => day - day_of(year, 1, 1).unwrap_or(day) + 1,
+        "epoch_day" => day,
+        "hour_of_day" => of_day / 3_600_000,
+        "minute_of_hour" => of_day / 60_000 % 60,
+        "minute_of_day" => of_day / 60_000,
+        "second_of_minute" => of_day / 1_000 % 60,
+        "second_of_day" => of_day / 1_000,
+        "milli_of_second" => of_day % 1_000,
+        "milli_of_day" => of_day,
+        _ => return Err("is not a part of a date that is supported"),
+    }))
+}
+
+/// A date and a span of time.
+pub(in crate::esql) fn shift(ms: i64, span: i64, months: i64) -> Option<i64> {
+    let mut ms = ms;
+    if months != 0 {
+        let (year, month, day) = civil(ms.div_euclid(DAY));
+        let since = year * 12 + month - 1 + months;
+        let (year, month) = (since.div_euclid(12), since.rem_euclid(12) + 1);
+        // The last day of a shorter month.
+        let moved = (0..4).find_map(|less| day_of(year, month, day - less))?;
+        ms = moved.checked_mul(DAY)?.checked_add(ms.rem_euclid(DAY))?;
+    }
+    ms.checked_add(span)
+}

@@ -1,0 +1,265 @@
+//! The functions of ES|QL, one row each.
+
+mod convert;
+mod date;
+mod many;
+mod number;
+mod text;
+
+use sensor_eql::diag::nearest;
+
+use super::outcome::Type;
+use super::value::Val;
+
+pub(super) use convert::{boolean_of, convert, date_of};
+pub(super) use date::shift;
+
+/// What an evaluation may know beside its arguments.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Env {
+    /// The type that was bound for the result.
+    pub(super) ty: Type,
+    /// The type of the first argument.
+    pub(super) of: Type,
+}
+
+/// A value, or why there is none: the result is then null, with a warning.
+pub(super) type Evaluated<'a> = Result<Val<'a>, &'static str>;
+
+type Eval = for<'a> fn(Env, Vec<Val<'a>>) -> Evaluated<'a>;
+
+/// What an argument must be. Null is welcome everywhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Arg {
+    Any,
+    Text,
+    Number,
+    Whole,
+    Date,
+    Period,
+    /// The type of the arguments before it.
+    Same,
+}
+
+/// What comes out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Returns {
+    Is(Type),
+    /// The type that all arguments share.
+    Common,
+    /// The type of the first argument.
+    First,
+}
+
+/// How nulls and several values are met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Meets {
+    /// Null gives null, several values give null and a warning.
+    Single,
+    /// Null gives null, several values of the first argument are converted one by one.
+    Each,
+    /// The function sees them as they are.
+    All,
+}
+
+/// One function.
+#[derive(Debug)]
+pub(super) struct Function {
+    pub(super) name: &'static str,
+    pub(super) args: &'static [Arg],
+    /// How many of the last arguments may be missing.
+    pub(super) optional: usize,
+    /// Whether the last may be repeated.
+    pub(super) repeats: bool,
+    pub(super) returns: Returns,
+    pub(super) meets: Meets,
+    pub(super) eval: Eval,
+}
+
+const fn function(
+    name: &'static str,
+    args: &'static [Arg],
+    returns: Returns,
+    meets: Meets,
+    eval: Eval,
+) -> Function {
+    Function { name, args, optional: 0, repeats: false, returns, meets, eval }
+}
+
+const fn optional(mut function: Function, count: usize) -> Function {
+    function.optional = count;
+    function
+}
+
+const fn repeats(mut function: Function) -> Function {
+    function.repeats = true;
+    function
+}
+
+const KEYWORD: Returns = Returns::Is(Type::Keyword);
+const LONG: Returns = Returns::Is(Type::Long);
+const DOUBLE: Returns = Returns::Is(Type::Double);
+const BOOLEAN: Returns = Returns::Is(Type::Boolean);
+const DATE: Returns = Returns::Is(Type::Date);
+const IP: Returns = Returns::Is(Type::Ip);
+
+use Arg::{Any, Number, Period, Same, Text, Whole};
+use Meets::{All, Each, Single};
+use Returns::{Common, First};
+
+static TABLE: [Function; 66] = [
+    function("abs", &[Number], First, Single, number::abs),
+    function("byte_length", &[Text], LONG, Single, text::byte_length),
+    function("ceil", &[Number], First, Single, number::ceil),
+    repeats(function("coalesce", &[Any, Same], Common, All, many::coalesce)),
+    repeats(function("concat", &[Text, Text], KEYWORD, Single, text::concat)),
+    function("contains", &[Text, Text], BOOLEAN, Single, text::contains),
+    function("date_diff", &[Text, Arg::Date, Arg::Date], LONG, Single, date::date_diff),
+    function("date_extract", &[Text, Arg::Date], LONG, Single, date::date_extract),
+    function("date_trunc", &[Period, Arg::Date], DATE, Single, date::date_trunc),
+    function("ends_with", &[Text, Text], BOOLEAN, Single, text::ends_with),
+    function("floor", &[Number], First, Single, number::floor),
+    repeats(function("greatest", &[Any, Same], Common, Single, many::greatest)),
+    repeats(function("least", &[Any, Same], Common, Single, many::least)),
+    function("left", &[Text, Whole], KEYWORD, Single, text::left),
+    function("length", &[Text], LONG, Single, text::length),
+    optional(function("locate", &[Text, Text, Whole], LONG, Single, text::locate), 1),
+    function("log10", &[Number], DOUBLE, Single, number::log10),
+    function("ltrim", &[Text], KEYWORD, Single, text::ltrim),
+    function("mv_append", &[Any, Same], Common, All, many::mv_append),
+    function("mv_avg", &[Number], DOUBLE, All, many::mv_avg),
+    function("mv_concat", &[Text, Text], KEYWORD, All, many::mv_concat),
+    function("mv_contains", &[Any, Same], BOOLEAN, All, many::mv_contains),
+    function("mv_count", &[Any], LONG, All, many::mv_count),
+    function("mv_dedupe", &[Any], First, All, many::mv_dedupe),
+    function("mv_first", &[Any], First, All, many::mv_first),
+    function("mv_intersection", &[Any, Same], Common, All, many::mv_intersection),
+    function("mv_last", &[Any], First, All, many::mv_last),
+    function("mv_max", &[Any], First, All, many::mv_max),
+    function("mv_min", &[Any], First, All, many::mv_min),
+    optional(function("mv_slice", &[Any, Whole, Whole], First, All, many::mv_slice), 1),
+    optional(function("mv_sort", &[Any, Text], First, All, many::mv_sort), 1),
+    function("mv_sum", &[Number], First, All, many::mv_sum),
+    function("mv_union", &[Any, Same], Common, All, many::mv_union),
+    function("pow", &[Number, Number], DOUBLE, Single, number::pow),
+    function("repeat", &[Text, Whole], KEYWORD, Single, text::repeat),
+    function("reverse", &[Text], KEYWORD, Single, text::reverse),
+    function("right", &[Text, Whole], KEYWORD, Single, text::right),
+    optional(function("round", &[Number, Whole], First, Single, number::round), 1),
+    function("rtrim", &[Text], KEYWORD, Single, text::rtrim),
+    function("space", &[Whole], KEYWORD, Single, text::space),
+    function("split", &[Text, Text], KEYWORD, Single, text::split),
+    function("sqrt", &[Number], DOUBLE, Single, number::sqrt),
+    function("starts_with", &[Text, Text], BOOLEAN, Single, text::starts_with),
+    optional(function("substring", &[Text, Whole, Whole], KEYWORD, Single, text::substring), 1),
+    function("to_bool", &[Any], BOOLEAN, Each, convert::to),
+    function("to_boolean", &[Any], BOOLEAN, Each, convert::to),
+    function("to_date", &[Any], DATE, Each, convert::to),
+    function("to_datetime", &[Any], DATE, Each, convert::to),
+    function("to_dbl", &[Any], DOUBLE, Each, convert::to),
+    function("to_double", &[Any], DOUBLE, Each, convert::to),
+    function("to_dt", &[Any], DATE, Each, convert::to),
+    function("to_int", &[Any], LONG, Each, convert::to_integer),
+    function("to_integer", &[Any], LONG, Each, convert::to_integer),
+    function("to_ip", &[Any], IP, Each, convert::to),
+    function("to_long", &[Any], LONG, Each, convert::to),
+    function("to_lower", &[Text], KEYWORD, Each, text::to_lower),
+    function("to_str", &[Any], KEYWORD, Each, convert::to),
+    function("to_string", &[Any], KEYWORD, Each, convert::to),
+    function("to_upper", &[Text], KEYWORD, Each, text::to_upper),
+    function("trim", &[Text], KEYWORD, Single, text::trim),
+    function("url_decode", &[Text], KEYWORD, Single, text::url_decode),
+    function("url_encode", &[Text], KEYWORD, Single, text::url_encode),
+    // `bucket(field, span)`, which the binder rewrites; they stand here for its two forms.
+    function("bucket_date", &[Arg::Date, Period], DATE, Single, date::bucket),
+    function("bucket_number", &[Number, Number], DOUBLE, Single, number::bucket),
+    function("mv_zip", &[Text, Text, Text], KEYWORD, All, many::mv_zip),
+    function("signum", &[Number], DOUBLE, Single, number::signum),
+];
+
+/// Functions that the binder knows by itself.
+pub(super) const SPECIAL: [&str; 12] = [
+    "now",
+    "case",
+    "cidr_match",
+    "replace",
+    "bucket",
+    "count",
+    "count_distinct",
+    "values",
+    "min",
+    "max",
+    "sum",
+    "avg",
+];
+
+/// Functions of ES|QL that are not run here.
+const UNSUPPORTED: [&str; 40] = [
+    "kql",
+    "qstr",
+    "match",
+    "match_phrase",
+    "knn",
+    "score",
+    "percentile",
+    "median",
+    "median_absolute_deviation",
+    "std_dev",
+    "stddev",
+    "variance",
+    "top",
+    "first",
+    "last",
+    "sample",
+    "rate",
+    "weighted_avg",
+    "st_distance",
+    "date_parse",
+    "date_format",
+    "from_base64",
+    "to_base64",
+    "hash",
+    "md5",
+    "sha1",
+    "sha256",
+    "to_version",
+    "to_ver",
+    "to_unsigned_long",
+    "to_date_nanos",
+    "categorize",
+    "mv_median",
+    "mv_percentile",
+    "mv_pseries_weighted_sum",
+    "ip_prefix",
+    "day_name",
+    "month_name",
+    "term",
+    "multi_match",
+];
+
+/// Finds a function; an error says what is near or that it is not supported.
+pub(super) fn find(name: &str) -> Result<&'static Function, (String, Option<String>)> {
+    if let Some(function) = TABLE.iter().find(|function| function.name == name && !hidden(name)) {
+        return Ok(function);
+    }
+    if UNSUPPORTED.contains(&name) {
+        return Err((format!("the function `{name}` is not supported"), None));
+    }
+    let known = TABLE.iter().map(|function| function.name).filter(|name| !hidden(name)).chain(SPECIAL);
+    let help = nearest(name, known).map(|close| format!("did you mean `{close}`?"));
+    Err((format!("there is no function `{name}`"), help))
+}
+
+/// Finds one that only the binder may name.
+pub(super) fn internal(name: &str) -> Option<&'static Function> {
+    TABLE.iter().find(|function| function.name == name)
+}
+
+fn hidden(name: &str) -> bool {
+    matches!(name, "bucket_date" | "bucket_number")
+}
+
+/// The next argument.
+fn next<'a>(args: &mut std::vec::IntoIter<Val<'a>>) -> Val<'a> {
+    args.next().unwrap_or(Val::Null)
+}

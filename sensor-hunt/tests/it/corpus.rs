@@ -1,0 +1,73 @@
+//! The published Linux hunts and ES|QL rules: each query binds, or what it needs is named.
+
+use std::path::PathBuf;
+
+use sensor_hunt::esql::Query;
+
+fn corpus() -> Option<PathBuf> {
+    let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared");
+    let shared = std::env::var_os("SENSOR_SHARED").map_or_else(|| PathBuf::from(beside), PathBuf::from);
+    let corpus = shared.join("data/corpus");
+    if corpus.is_dir() { Some(corpus) } else { None }
+}
+
+fn queries(folder: &std::path::Path) -> Vec<(String, String)> {
+    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    let mut all = Vec::new();
+    for file in files {
+        let name = file.file_stem().unwrap().to_string_lossy().into_owned();
+        let table: toml::Table = std::fs::read_to_string(&file).unwrap().parse().unwrap();
+        if let Some(hunt) = table.get("hunt") {
+            for (at, query) in hunt["query"].as_array().unwrap().iter().enumerate() {
+                let query = query.as_str().unwrap();
+                let body = query.trim_start().trim_start_matches("sql\n").trim_start();
+                if body.to_ascii_lowercase().starts_with("from ") {
+                    all.push((format!("{name} {at}"), query.to_owned()));
+                }
+            }
+        } else if table["rule"].get("type").and_then(toml::Value::as_str) == Some("esql") {
+            all.push((name, table["rule"]["query"].as_str().unwrap().to_owned()));
+        }
+    }
+    all
+}
+
+#[test]
+fn every_hunt_binds() {
+    let Some(corpus) = corpus() else {
+        println!("skipped: there is no corpus of hunts beside this repository");
+        return;
+    };
+    let all = queries(&corpus.join("hunts"));
+    let failed: Vec<String> = all
+        .iter()
+        .filter_map(|(name, query)| Some(format!("{name}: {}", Query::parse(query).err()?)))
+        .collect();
+    println!("{} of {} ES|QL queries of hunts bind", all.len() - failed.len(), all.len());
+    assert!(failed.is_empty(), "{failed:#?}");
+    assert!(all.len() > 30);
+}
+
+#[test]
+fn every_rule_binds_or_says_what_it_needs() {
+    let Some(corpus) = corpus() else {
+        println!("skipped: there is no corpus of rules beside this repository");
+        return;
+    };
+    let mut bound = 0;
+    let all = queries(&corpus.join("rules"));
+    for (name, query) in &all {
+        match Query::parse(query) {
+            Ok(_) => bound += 1,
+            Err(findings) => {
+                println!("{name}: {findings}");
+                let text = findings.to_string();
+                let named = text.contains("not supported") || text.contains("Unknown column");
+                assert!(named, "{name}: {text}");
+            }
+        }
+    }
+    println!("{bound} of {} ES|QL rules bind", all.len());
+    assert!(all.len() > 20);
+}

@@ -1,0 +1,285 @@
+//! A sealed file: Parquet, written column by column so that memory holds one column at a time.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow_array::ArrayRef;
+use arrow_schema::Schema;
+use bytes::Bytes;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+};
+use parquet::arrow::arrow_writer::{ArrowRowGroupWriterFactory, ArrowWriter, compute_leaves};
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::reader::{ChunkReader, Length};
+use parquet::file::statistics::Statistics;
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::types::ColumnPath;
+
+use crate::error::StoreError;
+use crate::schema::{self, SCHEMA_VERSION};
+use crate::table::{Texts, field, nulls};
+
+/// Rows of a group: what a hunt works on at once, and what has one dictionary.
+pub(crate) const GROUP_ROWS: usize = 131_072;
+/// A dictionary that grows beyond it is given up for the rest of the group.
+const DICTIONARY_BYTES_MAX: usize = 8 << 20;
+const VERSION_KEY: &str = "sensor.schema_version";
+/// Columns whose least and greatest value are kept.
+const MEASURED: [&str; 4] = ["@timestamp", "agent.id", "event.action", "host.id"];
+
+fn properties() -> WriterProperties {
+    let level = ZstdLevel::try_new(3).unwrap_or_default();
+    let mut builder = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(level))
+        .set_statistics_enabled(EnabledStatistics::None)
+        .set_dictionary_page_size_limit(DICTIONARY_BYTES_MAX)
+        .set_data_page_row_count_limit(GROUP_ROWS)
+        .set_data_page_size_limit(1 << 20)
+        .set_write_batch_size(8_192)
+        .set_max_row_group_row_count(Some(GROUP_ROWS))
+        .set_offset_index_disabled(true)
+        .set_created_by(format!("sensor {}", env!("CARGO_PKG_VERSION")))
+        .set_key_value_metadata(Some(vec![KeyValue::new(
+            VERSION_KEY.to_owned(),
+            SCHEMA_VERSION.to_string(),
+        )]));
+    for name in MEASURED {
+        let path = ColumnPath::new(vec![name.to_owned()]);
+        builder = builder.set_column_statistics_enabled(path, EnabledStatistics::Chunk);
+    }
+    // Every value is another one: a dictionary would only stand beside them.
+    builder.set_column_dictionary_enabled(ColumnPath::new(vec!["event.id".to_owned()]), false).build()
+}
+
+/// A file that is being written.
+pub(crate) struct SegmentWriter {
+    path: PathBuf,
+    file: SerializedFileWriter<File>,
+    factory: ArrowRowGroupWriterFactory,
+    schema: Arc<Schema>,
+    columns: Vec<usize>,
+    groups: usize,
+}
+
+impl SegmentWriter {
+    /// Starts a file with these columns.
+    pub(crate) fn create(path: &Path, columns: Vec<usize>) -> Result<Self, StoreError> {
+        let all = schema::columns();
+        let fields = columns.iter().filter_map(|index| all.get(*index)).map(|c| field(c, Texts::Plain));
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        let file = File::create(path).map_err(StoreError::at(path))?;
+        let writer = ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties()));
+        let wrong = |cause| StoreError::new(path, cause);
+        let (file, factory) = writer.and_then(ArrowWriter::into_serialized_writer).map_err(wrong)?;
+        Ok(Self { path: path.to_owned(), file, factory, schema, columns, groups: 0 })
+    }
+
+    /// Writes a group of rows; `arrays` is asked for each column in turn and calls back with its pieces.
+    pub(crate) fn group(
+        &mut self,
+        mut arrays: impl FnMut(
+            usize,
+            &mut dyn FnMut(&ArrayRef) -> Result<(), StoreError>,
+        ) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let path = self.path.clone();
+        let wrong = |cause: ParquetError| StoreError::new(&path, cause);
+        let writers = self.factory.create_column_writers(self.groups).map_err(wrong)?;
+        self.groups += 1;
+        let mut group = self.file.next_row_group().map_err(wrong)?;
+        for ((mut writer, field), column) in writers.into_iter().zip(self.schema.fields()).zip(&self.columns)
+        {
+            arrays(*column, &mut |array| {
+                for leaf in compute_leaves(field, array).map_err(wrong)? {
+                    writer.write(&leaf).map_err(wrong)?;
+                }
+                Ok(())
+            })?;
+            writer.close().and_then(|chunk| chunk.append_to_row_group(&mut group)).map_err(wrong)?;
+        }
+        group.close().map_err(wrong)?;
+        Ok(())
+    }
+
+    /// Ends the file and makes it durable; returns its size.
+    pub(crate) fn finish(mut self) -> Result<u64, StoreError> {
+        self.file.finish().map_err(|cause| StoreError::new(&self.path, cause))?;
+        let file = self.file.inner();
+        file.sync_all().map_err(StoreError::at(&self.path))?;
+        Ok(file.metadata().map_err(StoreError::at(&self.path))?.len())
+    }
+}
+
+/// A file that several threads read: each read says where, so that no position is shared.
+#[derive(Clone, Debug)]
+struct Shared {
+    file: Arc<File>,
+    len: u64,
+}
+
+/// Reads on from a place.
+struct From {
+    file: Arc<File>,
+    at: u64,
+}
+
+impl Read for From {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read_at(buffer, self.at)?;
+        self.at += count as u64;
+        Ok(count)
+    }
+}
+
+impl Length for Shared {
+    fn len(&self) -> u64 {
+        self.len
+    }
+}
+
+impl ChunkReader for Shared {
+    type T = BufReader<From>;
+
+    fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
+        Ok(BufReader::new(From { file: Arc::clone(&self.file), at: start }))
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
+        if start.saturating_add(length as u64) > self.len {
+            return Err(ParquetError::EOF("the file ends too early".to_owned()));
+        }
+        let mut buffer = vec![0; length];
+        self.file.read_exact_at(&mut buffer, start)?;
+        Ok(Bytes::from(buffer))
+    }
+}
+
+/// An open file.
+#[derive(Clone, Debug)]
+pub(crate) struct Segment {
+    path: PathBuf,
+    file: Shared,
+    metadata: ArrowReaderMetadata,
+    /// For each column of the schema, which of the file it is.
+    columns: Arc<Vec<Option<usize>>>,
+}
+
+impl Segment {
+    /// Opens a file; what is damaged or of a newer version is an error.
+    pub(crate) fn open(path: &Path, texts: Texts) -> Result<Self, StoreError> {
+        let wrong = |cause: ParquetError| StoreError::new(path, cause);
+        let file = File::open(path).map_err(StoreError::at(path))?;
+        let len = file.metadata().map_err(StoreError::at(path))?.len();
+        let file = Shared { file: Arc::new(file), len };
+        let options = ArrowReaderOptions::new();
+        let found = ArrowReaderMetadata::load(&file, options.clone()).map_err(wrong)?;
+        let pairs = found.metadata().file_metadata().key_value_metadata();
+        let version = pairs.into_iter().flatten().find(|pair| pair.key == VERSION_KEY);
+        let version = version.and_then(|pair| pair.value.as_ref()?.parse::<u32>().ok());
+        if version.is_none_or(|version| version > SCHEMA_VERSION) {
+            return Err(StoreError::new(
+                path,
+                "the file was written by a newer version, or by another program",
+            ));
+        }
+        let mut columns = vec![None; schema::columns().len()];
+        let mut hinted = Vec::new();
+        for (position, of_file) in found.schema().fields().iter().enumerate() {
+            let known = schema::find(of_file.name());
+            let column = known.and_then(|at| schema::columns().get(at));
+            let Some((at, column)) = known.zip(column) else {
+                hinted.push(of_file.as_ref().clone());
+                continue;
+            };
+            if *of_file.data_type() != *field(column, Texts::Plain).data_type() {
+                return Err(StoreError::new(path, format!("the column {} has another type", column.name)));
+            }
+            if let Some(place) = columns.get_mut(at) {
+                *place = Some(position);
+            }
+            hinted.push(field(column, texts));
+        }
+        let options = options.with_schema(Arc::new(Schema::new(hinted)));
+        let metadata = ArrowReaderMetadata::try_new(Arc::clone(found.metadata()), options).map_err(wrong)?;
+        Ok(Self { path: path.to_owned(), file, metadata, columns: Arc::new(columns) })
+    }
+
+    pub(crate) fn groups(&self) -> usize {
+        self.metadata.metadata().num_row_groups()
+    }
+
+    pub(crate) fn rows(&self, group: usize) -> usize {
+        let groups = self.metadata.metadata().row_groups();
+        groups.get(group).and_then(|group| usize::try_from(group.num_rows()).ok()).unwrap_or(0)
+    }
+
+    pub(crate) fn columns(&self) -> impl Iterator<Item = usize> {
+        self.columns.iter().enumerate().filter_map(|(at, place)| place.map(|_| at))
+    }
+
+    /// Least and greatest time of a group.
+    pub(crate) fn times(&self, group: usize) -> Option<(i64, i64)> {
+        let position = self.columns.get(schema::find("@timestamp")?).copied().flatten()?;
+        let group = self.metadata.metadata().row_groups().get(group)?;
+        // Columns that are lists have one leaf each, so that positions of columns and leaves agree.
+        match group.columns().get(position)?.statistics()? {
+            Statistics::Int64(values) => Some((*values.min_opt()?, *values.max_opt()?)),
+            _ => None,
+        }
+    }
+
+    fn reader(
+        &self,
+        column: usize,
+        groups: Vec<usize>,
+        batch_rows: usize,
+    ) -> Result<Option<ParquetRecordBatchReader>, StoreError> {
+        let Some(position) = self.columns.get(column).copied().flatten() else { return Ok(None) };
+        let wrong = |cause: ParquetError| StoreError::new(&self.path, cause);
+        let builder =
+            ParquetRecordBatchReaderBuilder::new_with_metadata(self.file.clone(), self.metadata.clone());
+        let mask = ProjectionMask::roots(builder.parquet_schema(), [position]);
+        let builder =
+            builder.with_projection(mask).with_row_groups(groups).with_batch_size(batch_rows.max(1));
+        builder.build().map(Some).map_err(wrong)
+    }
+
+    /// A column of a group at once; `None` if the file does not have it.
+    pub(crate) fn array(&self, group: usize, column: usize) -> Result<Option<ArrayRef>, StoreError> {
+        let Some(mut reader) = self.reader(column, vec![group], self.rows(group))? else { return Ok(None) };
+        let wrong = |cause: arrow_schema::ArrowError| StoreError::new(&self.path, cause);
+        match reader.next() {
+            None => Ok(None),
+            Some(batch) => Ok(batch.map_err(wrong)?.columns().first().map(Arc::clone)),
+        }
+    }
+
+    /// A column of the whole file in small pieces. Where the file does not have it, nulls.
+    pub(crate) fn pieces(
+        &self,
+        column: usize,
+        take: &mut dyn FnMut(&ArrayRef) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        const PIECE_ROWS: usize = 8_192;
+        let groups: Vec<usize> = (0..self.groups()).collect();
+        let rows: usize = groups.iter().map(|group| self.rows(*group)).sum();
+        match self.reader(column, groups, PIECE_ROWS)? {
+            Some(reader) => {
+                for batch in reader {
+                    let batch = batch.map_err(|cause| StoreError::new(&self.path, cause))?;
+                    batch.columns().iter().try_for_each(&mut *take)?;
+                }
+                Ok(())
+            }
+            None => take(&nulls(column, rows)),
+        }
+    }
+}

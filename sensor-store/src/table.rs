@@ -1,0 +1,261 @@
+//! Rows turned into columns: what is sealed into a file, and what a reader sees of the log.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow_array::builder::{
+    BooleanBuilder, Float64Builder, Int64Builder, ListBuilder, StringBuilder, StringDictionaryBuilder,
+    TimestampNanosecondBuilder,
+};
+use arrow_array::types::Int32Type;
+use arrow_array::{ArrayRef, builder::ArrayBuilder};
+use arrow_schema::{DataType, Field, TimeUnit};
+use sensor_ecs::FieldType;
+
+use crate::read::Reader;
+use crate::schema::{self, Column};
+
+const DAY_NS: i64 = 86_400_000_000_000;
+
+/// How text is to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Texts {
+    /// As dictionaries, for evaluating once for each text.
+    Dictionary,
+    /// As they are, for writing.
+    Plain,
+}
+
+/// Bytes of rows, one after another.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Rows(pub(crate) Vec<u8>);
+
+/// Where the rows of one partition are.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Partition {
+    pub(crate) dataset: String,
+    /// Days since 1970; 0 where days are not told apart.
+    pub(crate) day: i64,
+    pub(crate) first_ns: i64,
+    pub(crate) last_ns: i64,
+    rows: Vec<(u32, u32)>,
+}
+
+impl Rows {
+    /// The rows by dataset and, if wanted, by day. `None` if the bytes are not rows.
+    pub(crate) fn partitions(&self, by_day: bool) -> Option<Vec<Partition>> {
+        let mut found: BTreeMap<(&[u8], i64), Partition> = BTreeMap::new();
+        let mut reader = Reader { bytes: &self.0, at: 0 };
+        while reader.at < self.0.len() {
+            let len = reader.u32()? as usize;
+            let end = reader.at.checked_add(len)?;
+            let time = i64::from_le_bytes(reader.eight()?);
+            let name_len = usize::from(*reader.take(1)?.first()?);
+            let name = reader.take(name_len)?;
+            let day = if by_day { time.div_euclid(DAY_NS) } else { 0 };
+            let partition = found.entry((name, day)).or_insert_with(|| Partition {
+                dataset: String::from_utf8_lossy(name).into_owned(),
+                day,
+                first_ns: time,
+                last_ns: time,
+                rows: Vec::new(),
+            });
+            partition.first_ns = partition.first_ns.min(time);
+            partition.last_ns = partition.last_ns.max(time);
+            partition.rows.push((u32::try_from(reader.at).ok()?, u32::try_from(end).ok()?));
+            reader.at = end;
+        }
+        Some(found.into_values().collect())
+    }
+}
+
+impl Partition {
+    pub(crate) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// The same in pieces of so many rows.
+    pub(crate) fn chunks(&self, rows: usize) -> Vec<Self> {
+        self.rows
+            .chunks(rows)
+            .map(|chunk| Self { rows: chunk.to_vec(), ..self.clone_without_rows() })
+            .collect()
+    }
+
+    fn clone_without_rows(&self) -> Self {
+        Self { dataset: self.dataset.clone(), rows: Vec::new(), ..*self }
+    }
+}
+
+/// A partition with its values found, column by column.
+#[derive(Clone, Debug)]
+pub(crate) struct Table {
+    bytes: Arc<Rows>,
+    rows: usize,
+    /// For each column: row and place of the value.
+    values: Vec<Vec<(u32, u32)>>,
+}
+
+impl Table {
+    /// Finds the values. `columns` says which column each number of the rows means; `None` for one that is gone.
+    pub(crate) fn new(bytes: Arc<Rows>, partition: &Partition, columns: &[Option<usize>]) -> Option<Self> {
+        let all = schema::columns();
+        let mut values = vec![Vec::new(); all.len()];
+        for (row, (start, end)) in (0_u32..).zip(&partition.rows) {
+            let mut reader = Reader { bytes: bytes.0.get(..*end as usize)?, at: *start as usize };
+            while reader.at < *end as usize {
+                let at = usize::from(reader.u16()?);
+                // A type never changes, so an unknown column cannot be passed over and nothing after it read.
+                let Some(column) = columns.get(at).copied().flatten() else { break };
+                values.get_mut(column)?.push((row, u32::try_from(reader.at).ok()?));
+                reader.skip(all.get(column)?)?;
+            }
+        }
+        Some(Self { bytes, rows: partition.rows.len(), values })
+    }
+
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Whether any row has a value.
+    pub(crate) fn has(&self, column: usize) -> bool {
+        self.values.get(column).is_some_and(|values| !values.is_empty())
+    }
+
+    /// The values of a column; `None` if there are none.
+    pub(crate) fn array(&self, index: usize, texts: Texts) -> Option<ArrayRef> {
+        let column = schema::columns().get(index)?;
+        let values = self.values.get(index).filter(|values| !values.is_empty())?;
+        Some(match (column.ty, texts) {
+            (FieldType::Keyword | FieldType::Ip, Texts::Plain) => self.build(
+                column,
+                values,
+                StringBuilder::new(),
+                |builder, reader| {
+                    builder.append_value(reader.text()?);
+                    Some(())
+                },
+                StringBuilder::append_null,
+            ),
+            (FieldType::Keyword | FieldType::Ip, Texts::Dictionary) => self.build(
+                column,
+                values,
+                StringDictionaryBuilder::<Int32Type>::new(),
+                |builder, reader| builder.append(reader.text()?).ok().map(|_| ()),
+                StringDictionaryBuilder::append_null,
+            ),
+            (FieldType::Long, _) => self.build(
+                column,
+                values,
+                Int64Builder::new(),
+                |builder, reader| {
+                    builder.append_value(i64::from_le_bytes(reader.eight()?));
+                    Some(())
+                },
+                Int64Builder::append_null,
+            ),
+            (FieldType::Double, _) => self.build(
+                column,
+                values,
+                Float64Builder::new(),
+                |builder, reader| {
+                    builder.append_value(f64::from_le_bytes(reader.eight()?));
+                    Some(())
+                },
+                Float64Builder::append_null,
+            ),
+            (FieldType::Boolean, _) => self.build(
+                column,
+                values,
+                BooleanBuilder::new(),
+                |builder, reader| {
+                    builder.append_value(reader.take(1)? == [1]);
+                    Some(())
+                },
+                BooleanBuilder::append_null,
+            ),
+            (FieldType::Date, _) => self.build(
+                column,
+                values,
+                TimestampNanosecondBuilder::new().with_timezone("UTC"),
+                |builder, reader| {
+                    builder.append_value(i64::from_le_bytes(reader.eight()?));
+                    Some(())
+                },
+                TimestampNanosecondBuilder::append_null,
+            ),
+        })
+    }
+
+    fn build<B: ArrayBuilder>(
+        &self,
+        column: &Column,
+        values: &[(u32, u32)],
+        mut builder: B,
+        append: impl Fn(&mut B, &mut Reader<'_>) -> Option<()>,
+        null: impl Fn(&mut B),
+    ) -> ArrayRef {
+        let mut found = values.iter().peekable();
+        let mut place = |row: u32| found.next_if(|(of, _)| *of == row).map(|(_, at)| *at as usize);
+        let rows = self.rows as u32;
+        if !column.list {
+            for row in 0..rows {
+                let at = place(row);
+                let done = at.and_then(|at| append(&mut builder, &mut Reader { bytes: &self.bytes.0, at }));
+                if done.is_none() {
+                    null(&mut builder);
+                }
+            }
+            return builder.finish();
+        }
+        let item = Field::new("item", item_type(column.ty, &builder), true);
+        let mut lists = ListBuilder::new(builder).with_field(item);
+        for row in 0..rows {
+            let Some(at) = place(row) else {
+                lists.append(false);
+                continue;
+            };
+            let mut reader = Reader { bytes: &self.bytes.0, at };
+            for _ in 0..reader.length().unwrap_or(0) {
+                if append(lists.values(), &mut reader).is_none() {
+                    break;
+                }
+            }
+            lists.append(true);
+        }
+        Arc::new(lists.finish())
+    }
+}
+
+fn item_type<B: ArrayBuilder>(ty: FieldType, builder: &B) -> DataType {
+    let dictionary = builder.as_any().is::<StringDictionaryBuilder<Int32Type>>();
+    value_type(ty, if dictionary { Texts::Dictionary } else { Texts::Plain })
+}
+
+/// The type of one value.
+fn value_type(ty: FieldType, texts: Texts) -> DataType {
+    match ty {
+        FieldType::Keyword | FieldType::Ip if texts == Texts::Dictionary => {
+            DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8))
+        }
+        FieldType::Keyword | FieldType::Ip => DataType::Utf8,
+        FieldType::Long => DataType::Int64,
+        FieldType::Double => DataType::Float64,
+        FieldType::Boolean => DataType::Boolean,
+        FieldType::Date => DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into())),
+    }
+}
+
+/// The column as a field of a file.
+pub(crate) fn field(column: &Column, texts: Texts) -> Field {
+    let value = value_type(column.ty, texts);
+    let ty = if column.list { DataType::List(Arc::new(Field::new("item", value, true))) } else { value };
+    Field::new(column.name, ty, true)
+}
+
+/// A column in which no row has a value.
+pub(crate) fn nulls(column: usize, rows: usize) -> ArrayRef {
+    let ty = schema::columns().get(column).map(|column| field(column, Texts::Plain).data_type().clone());
+    arrow_array::new_null_array(&ty.unwrap_or(DataType::Null), rows)
+}
