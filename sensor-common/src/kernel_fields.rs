@@ -156,6 +156,8 @@ kernel_fields! {
     Required mm_exe_file = "mm_struct" ["exe_file"];
     Required mm_arg_start = "mm_struct" ["arg_start"];
     Required mm_arg_end = "mm_struct" ["arg_end"];
+    Required mm_env_start = "mm_struct" ["env_start"];
+    Required mm_env_end = "mm_struct" ["env_end"];
     Required fs_root = "fs_struct" ["root"];
     Required fs_pwd = "fs_struct" ["pwd"];
 

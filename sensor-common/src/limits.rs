@@ -11,6 +11,8 @@ pub const PATH_DEPTH_MAX: usize = PATH_BYTES_MAX / 2;
 pub const PATH_BLOB_BYTES_MAX: usize = PATH_BYTES_MAX + NAME_BYTES_MAX + 1;
 /// Bytes of argv that an exec record carries; longer ones are cut and flagged.
 pub const ARGV_BYTES_MAX: usize = 16 * 1024;
+/// Bytes of the environment that an exec record carries; longer ones are cut and flagged.
+pub const ENVP_BYTES_MAX: usize = 4 * 1024;
 /// Bytes of the path as the caller wrote it (`bprm->filename`).
 pub const FILENAME_BYTES_MAX: usize = PATH_BYTES_MAX;
 /// Deepest cgroup chain that is walked.
@@ -29,7 +31,7 @@ pub const WAKE_NS: u64 = 50_000_000;
 /// Slot classes of the ring: a reservation is constant and cannot shrink, so the smallest that fits is taken.
 pub const SLOT_SMALL_BYTES: usize = 512;
 /// Nearly every exec, and files with long paths.
-pub const SLOT_MEDIUM_BYTES: usize = 3 * 1024;
+pub const SLOT_MEDIUM_BYTES: usize = 4 * 1024;
 /// Two paths at their limit.
 pub const SLOT_LARGE_BYTES: usize = 12 * 1024;
 /// Everything at its limit.
@@ -40,6 +42,11 @@ const _: () = assert!(RING_BYTES_DEFAULT.is_power_of_two());
 const _: () = assert!(SLOT_LARGE_BYTES >= 512 + 2 * PATH_BLOB_BYTES_MAX + NAME_BYTES_MAX);
 const _: () = assert!(
     SLOT_HUGE_BYTES
-        >= 1024 + 2 * PATH_BLOB_BYTES_MAX + 2 * FILENAME_BYTES_MAX + ARGV_BYTES_MAX + CGROUP_BYTES_MAX
+        >= 1024
+            + 2 * PATH_BLOB_BYTES_MAX
+            + 2 * FILENAME_BYTES_MAX
+            + ARGV_BYTES_MAX
+            + CGROUP_BYTES_MAX
+            + ENVP_BYTES_MAX
 );
 const _: () = assert!(SLOT_HUGE_BYTES <= u16::MAX as usize);

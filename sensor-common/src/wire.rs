@@ -22,12 +22,37 @@ pub enum RecordKind {
     Fork = 5,
     /// The last thread of a process ended: [`ExitRecord`].
     Exit = 6,
+    /// A file name was removed: [`FileRecord`].
+    FileDelete = 7,
+    /// A process has other user ids: [`CredentialsRecord`].
+    UidChange = 8,
+    /// A process has other group ids: [`CredentialsRecord`].
+    GidChange = 9,
+    /// A process leads a session of its own now: [`SessionRecord`].
+    SessionChange = 10,
 }
 
 impl RecordKind {
     /// Every kind, in the order of its number; loss counters are indexed by `kind - 1`.
-    pub const ALL: [Self; 6] =
-        [Self::FileCreate, Self::FileRename, Self::Exec, Self::ExecScript, Self::Fork, Self::Exit];
+    pub const ALL: [Self; 10] = [
+        Self::FileCreate,
+        Self::FileRename,
+        Self::Exec,
+        Self::ExecScript,
+        Self::Fork,
+        Self::Exit,
+        Self::FileDelete,
+        Self::UidChange,
+        Self::GidChange,
+        Self::SessionChange,
+    ];
+
+    /// The kinds without which no process table can be kept: never filtered. Every other kind is made only where
+    /// something wants it.
+    #[must_use]
+    pub const fn is_essential(self) -> bool {
+        matches!(self, Self::Exec | Self::ExecScript | Self::Fork | Self::Exit)
+    }
 
     /// The kind with this number.
     #[must_use]
@@ -39,6 +64,10 @@ impl RecordKind {
             4 => Some(Self::ExecScript),
             5 => Some(Self::Fork),
             6 => Some(Self::Exit),
+            7 => Some(Self::FileDelete),
+            8 => Some(Self::UidChange),
+            9 => Some(Self::GidChange),
+            10 => Some(Self::SessionChange),
             _ => None,
         }
     }
@@ -59,6 +88,10 @@ impl RecordKind {
             Self::ExecScript => "exec_script",
             Self::Fork => "fork",
             Self::Exit => "exit",
+            Self::FileDelete => "file_delete",
+            Self::UidChange => "uid_change",
+            Self::GidChange => "gid_change",
+            Self::SessionChange => "session_change",
         }
     }
 }
@@ -77,6 +110,10 @@ pub struct Span {
 ///
 /// The first `root_bytes` of the span lie inside the task's root directory; what follows leads from there to
 /// the root of its mount namespace. A path that is the root itself has no components.
+///
+/// The first `mount_bytes` lie inside the mount that the file was reached through, and `above` holds the components
+/// that lead from that mount's root to the root of the superblock: none, but for a bind mount of a directory. So
+/// `span[..mount_bytes]` and `above` together are the path within the file system, whatever was mounted where.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct PathRef {
@@ -86,6 +123,12 @@ pub struct PathRef {
     pub root_bytes: u16,
     /// [`path_flags`].
     pub flags: u16,
+    /// From the root of the mount to the root of the file system; see [`path_flags::REACHED_FS_ROOT`].
+    pub above: Span,
+    /// How much of the span is below the root of the file's own mount.
+    pub mount_bytes: u16,
+    /// Zero.
+    pub reserved: u16,
 }
 
 /// What is known about a [`PathRef`].
@@ -102,6 +145,8 @@ pub mod path_flags {
     pub const NO_MOUNT: u16 = 1 << 4;
     /// The file had no name left (unlinked) when it was looked at.
     pub const UNLINKED: u16 = 1 << 5;
+    /// The walk saw the root of the file system, so the path within it is whole.
+    pub const REACHED_FS_ROOT: u16 = 1 << 6;
 }
 
 /// The acting process, on every record.
@@ -186,26 +231,36 @@ pub mod record_flags {
     pub const EXE_UNLINKED: u16 = 1 << 3;
     /// The upper levels of the cgroup did not fit; those that name the container may be among them.
     pub const CGROUP_TRUNCATED: u16 = 1 << 4;
+    /// The environment did not fit, or could not be read.
+    pub const ENVP_TRUNCATED: u16 = 1 << 5;
+    /// `bprm->filename` did not fit.
+    pub const FILENAME_TRUNCATED: u16 = 1 << 6;
 }
 
-/// How a file name came to be.
+/// What was done to a file name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u16)]
 pub enum FileOp {
-    /// `open` with `O_CREAT`, `creat`, `mknod` of a regular file.
-    Create = 1,
+    /// `open` with `O_CREAT`, `creat`.
+    Open = 1,
     /// `rename`, plain or with `RENAME_NOREPLACE`.
     Rename = 2,
     /// One side of `RENAME_EXCHANGE`.
     Exchange = 3,
-    /// `mknod` of a fifo, socket or device.
+    /// `mknod`, of any type.
     Mknod = 4,
-    /// Hard link, or `linkat` of an `O_TMPFILE`.
+    /// Hard link of a file that has a name.
     Link = 5,
     /// Symbolic link.
     Symlink = 6,
     /// `mkdir`.
     Mkdir = 7,
+    /// `linkat` of an `O_TMPFILE`: its first name.
+    Tmpfile = 8,
+    /// `unlink`.
+    Unlink = 9,
+    /// `rmdir`.
+    Rmdir = 10,
 }
 
 impl FileOp {
@@ -213,19 +268,22 @@ impl FileOp {
     #[must_use]
     pub const fn from_raw(raw: u16) -> Option<Self> {
         match raw {
-            1 => Some(Self::Create),
+            1 => Some(Self::Open),
             2 => Some(Self::Rename),
             3 => Some(Self::Exchange),
             4 => Some(Self::Mknod),
             5 => Some(Self::Link),
             6 => Some(Self::Symlink),
             7 => Some(Self::Mkdir),
+            8 => Some(Self::Tmpfile),
+            9 => Some(Self::Unlink),
+            10 => Some(Self::Rmdir),
             _ => None,
         }
     }
 }
 
-/// A creation or a rename.
+/// A creation, a rename or a deletion.
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct FileRecord {
@@ -253,9 +311,9 @@ pub struct FileRecord {
     pub op: u16,
     /// Zero.
     pub reserved: u16,
-    /// The path after the operation.
+    /// The path after the operation; of a deletion, the one that is gone.
     pub path: PathRef,
-    /// The path before it; empty for a creation.
+    /// The path before a rename, or the file that a hard link names; empty otherwise.
     pub old_path: PathRef,
     /// Target text of a symbolic link; empty otherwise.
     pub target: Span,
@@ -316,6 +374,10 @@ pub struct ExecRecord {
     pub argv: Span,
     /// cgroup path as components from the leaf upwards, each ended by a NUL.
     pub cgroup: Span,
+    /// The first bytes of the environment, `NAME=value` each ended by a NUL.
+    pub envp: Span,
+    /// Zero.
+    pub reserved: u32,
 }
 
 /// A new process (not a thread). `header.task` is the parent's.
@@ -344,15 +406,37 @@ pub struct ExitRecord {
     pub reserved: u32,
 }
 
+/// A process has other ids. `header.task` holds those that it has from now on.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct CredentialsRecord {
+    /// Common part.
+    pub header: RecordHeader,
+    /// `cap_effective` from now on.
+    pub cap_effective: u64,
+    /// `cap_permitted` from now on.
+    pub cap_permitted: u64,
+}
+
+/// A process has become the leader of a new session: `header.task` says so.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct SessionRecord {
+    /// Common part.
+    pub header: RecordHeader,
+}
+
 const _: () = assert!(size_of::<Span>() == 4);
-const _: () = assert!(size_of::<PathRef>() == 8);
+const _: () = assert!(size_of::<PathRef>() == 16);
 const _: () = assert!(size_of::<TaskFacts>() == 112);
 const _: () = assert!(size_of::<RecordHeader>() == 144);
-const _: () = assert!(size_of::<FileRecord>() == 224);
-const _: () = assert!(size_of::<ScriptRecord>() == 168);
-const _: () = assert!(size_of::<ExecRecord>() == 224);
+const _: () = assert!(size_of::<FileRecord>() == 240);
+const _: () = assert!(size_of::<ScriptRecord>() == 176);
+const _: () = assert!(size_of::<ExecRecord>() == 248);
 const _: () = assert!(size_of::<ForkRecord>() == 264);
 const _: () = assert!(size_of::<ExitRecord>() == 152);
+const _: () = assert!(size_of::<CredentialsRecord>() == 160);
+const _: () = assert!(size_of::<SessionRecord>() == 144);
 
 /// One entry per [`RecordKind`] of the per-CPU counter map.
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]

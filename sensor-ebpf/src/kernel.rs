@@ -17,6 +17,11 @@ pub static DCACHE_PAR_LOOKUP: u32 = DCACHE_PAR_LOOKUP_MACRO;
 #[unsafe(no_mangle)]
 pub static EXIT_SAYS_GROUP_DEAD: u32 = 0;
 
+/// Overridden by the loader with the addresses of the sequence counters that every rename, and every mount, moves;
+/// zero where they are not known.
+#[unsafe(no_mangle)]
+pub static LOCKS: [u64; 2] = [0; 2];
+
 /// A pointer into the kernel. Which structure it points to is in the variable's name.
 pub type Ptr = *const u8;
 

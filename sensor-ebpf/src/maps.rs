@@ -4,7 +4,10 @@ use aya_ebpf::{
     macros::map,
     maps::{LruHashMap, PerCpuArray, RingBuf},
 };
-use sensor_common::{limits::RING_BYTES_DEFAULT, wire::KindCounters};
+use sensor_common::{
+    limits::RING_BYTES_DEFAULT,
+    wire::{KindCounters, RecordKind},
+};
 
 /// One ring for all CPUs keeps their order; the loader may change its size.
 #[map]
@@ -12,9 +15,10 @@ pub static RING: RingBuf = RingBuf::with_byte_size(RING_BYTES_DEFAULT, 0);
 
 /// Sequence numbers and losses by record kind, counted per CPU.
 #[map]
-pub static COUNTERS: PerCpuArray<KindCounters> = PerCpuArray::with_max_entries(6, 0);
+pub static COUNTERS: PerCpuArray<KindCounters> =
+    PerCpuArray::with_max_entries(RecordKind::ALL.len() as u32, 0);
 
-/// A thread that is about to create a name, by thread (`pid_tgid`).
+/// A thread that is about to create or remove a name, by thread (`pid_tgid`).
 ///
 /// Written where the path is known, advanced where the permission was given, consumed where it took effect.
 /// An entry whose operation failed stays until the thread's next attempt or its end; LRU, so that threads that

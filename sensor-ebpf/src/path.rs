@@ -1,24 +1,29 @@
 //! The only walker of dentries: measures a path, then writes its components into a slot.
 //!
 //! A walk goes from the leaf to the root of the mount namespace, across mount points, and notes where it
-//! passed the task's own root. It takes no lock and reads only through helpers that cannot fault. A component
-//! that moves to another directory while it is read is marked; one that moves between two steps is not seen.
+//! passed the task's own root; then, for a file below a bind mount, from the root of that mount to the root of the
+//! file system. It takes no lock and reads only through helpers that cannot fault. What is renamed or mounted
+//! meanwhile is told by the kernel's own sequence counters, where the loader knows their address: the walk is
+//! repeated, and marked when it never ran undisturbed. Without them only a component that moves while it is read is
+//! marked.
 
 use aya_ebpf::helpers::generated::{bpf_loop, bpf_probe_read_kernel, bpf_probe_read_kernel_str};
 use sensor_common::{
     limits::{CGROUP_BYTES_MAX, CGROUP_DEPTH_MAX, NAME_BYTES_MAX, PATH_BYTES_MAX, PATH_DEPTH_MAX},
-    wire::path_flags,
+    wire::{PathRef, Span, path_flags},
 };
 
 use crate::{
     context::Typed,
-    kernel::{Ptr, forget, load, offset, probe, probe_ptr},
+    kernel::{LOCKS, Ptr, forget, load, offset, probe, probe_ptr},
     slot::Class,
     task,
 };
 
 /// Steps of one walk: every component, and the mounts it may cross.
 const STEPS_MAX: u32 = PATH_DEPTH_MAX as u32 + 64;
+/// Walks for one path: the first, and repetitions after it was disturbed.
+const ATTEMPTS_MAX: u64 = 4;
 
 /// Where a walk begins, and the root that ends the task's view.
 #[derive(Clone, Copy)]
@@ -73,6 +78,12 @@ struct Walk {
     at: u64,
     /// `at` where the task's root was passed.
     root_at: u64,
+    /// The root of the mount that the walk began in, and `at` when it got there; zero before.
+    leaf_root: u64,
+    mount_at: u64,
+    /// `at` when it had reached the root of the namespace and went on from `leaf_root`; zero before.
+    above_at: u64,
+    is_above: u64,
     flags: u64,
     /// The lengths of all names, or-ed.
     name_bits: u64,
@@ -109,6 +120,10 @@ fn begin(start: &Start) -> Walk {
         root_at: 0,
         // The verifier of 6.1 checks a callback once, from the first state: a branch on what the callback itself
         // sets would be dead to it, and be removed.
+        leaf_root: forget(0),
+        mount_at: forget(0),
+        above_at: forget(0),
+        is_above: forget(0),
         flags: forget(0),
         name_bits: 0,
         out: core::ptr::null_mut(),
@@ -132,6 +147,14 @@ enum Step {
 /// The part of a step that measuring and copying share.
 #[inline(always)]
 fn step(walk: &mut Walk) -> Step {
+    if walk.is_above != 0 {
+        let parent = probe_ptr(walk.dentry as Ptr, offset!(dentry_parent)) as u64;
+        if parent != walk.dentry && parent != 0 {
+            return Step::Name { parent };
+        }
+        walk.flags |= u64::from(if parent == 0 { path_flags::TORN } else { path_flags::REACHED_FS_ROOT });
+        return Step::End;
+    }
     if walk.dentry == walk.root_dentry
         && walk.mount == walk.root_mount
         && walk.flags & u64::from(path_flags::REACHED_TASK_ROOT) == 0
@@ -140,6 +163,10 @@ fn step(walk: &mut Walk) -> Step {
         walk.root_at = walk.at;
     }
     if walk.dentry == walk.mount_root {
+        if walk.leaf_root == 0 {
+            walk.leaf_root = walk.dentry;
+            walk.mount_at = walk.at;
+        }
         let parent_mount = probe_ptr(walk.mount as Ptr, offset!(mount_parent)) as u64;
         if parent_mount == walk.mount {
             // A detached mount has no parent either, nor has one of another namespace that was reached by a
@@ -147,7 +174,10 @@ fn step(walk: &mut Walk) -> Step {
             let mnt_ns = probe_ptr(walk.mount as Ptr, offset!(mount_mnt_ns)) as u64;
             let is_ours = mnt_ns != 0 && mnt_ns == walk.mnt_ns;
             walk.flags |= u64::from(if is_ours { path_flags::REACHED_NS_ROOT } else { path_flags::NO_MOUNT });
-            return Step::End;
+            walk.above_at = walk.at;
+            walk.is_above = 1;
+            walk.dentry = walk.leaf_root;
+            return Step::Crossed;
         }
         walk.dentry = probe_ptr(walk.mount as Ptr, offset!(mount_mountpoint)) as u64;
         walk.mount = parent_mount;
@@ -164,6 +194,10 @@ fn step(walk: &mut Walk) -> Step {
         // is all there is; or a directory outside of the mount that it was reached through.
         walk.flags |= u64::from(path_flags::NO_MOUNT);
         if probe::<u8>(probe_ptr(walk.dentry as Ptr, offset!(dentry_name_ptr)), 0) == b'/' {
+            if walk.leaf_root == 0 {
+                walk.mount_at = walk.at;
+                walk.flags |= u64::from(path_flags::REACHED_FS_ROOT);
+            }
             return Step::End;
         }
         return Step::Name { parent };
@@ -276,51 +310,74 @@ pub extern "C" fn measure_path(start: *const Start) -> u64 {
     walk.at | walk.name_bits << 16
 }
 
-/// What [`copy`] returns: three numbers in one register.
-#[derive(Clone, Copy)]
-pub struct Copied {
-    /// Offset behind the last component.
-    pub end: usize,
-    /// Offset behind the last component below the task's root.
-    pub root_at: usize,
-    /// [`path_flags`].
-    pub flags: u16,
+/// Counts the renames and mounts of the whole system; odd in the middle of one.
+#[inline(always)]
+fn sequence() -> u64 {
+    let read = |lock: &u64| {
+        // SAFETY: reads a u64 through a reference; the loader may have put an address there.
+        let address = unsafe { core::ptr::read_volatile(lock) };
+        if address == 0 { 0 } else { u64::from(probe::<u32>(address as Ptr, 0)) }
+    };
+    read(&LOCKS[0]) | read(&LOCKS[1]) << 32
 }
 
-impl Copied {
-    #[inline(always)]
-    pub fn unpack(packed: u64) -> Self {
-        Self {
-            end: (packed & 0xffff) as usize,
-            root_at: (packed >> 16 & 0xffff) as usize,
-            flags: (packed >> 32) as u16,
+/// Writes the components at `from`, and what is known of them as a [`PathRef`] at `out`; returns where they end.
+#[inline(always)]
+pub fn copy<C: Class>(base: *mut u8, from: u64, start: &Start, out: u64) -> u64 {
+    const ODD: u64 = 1 | 1 << 32;
+    if out > (C::SIZE - size_of::<PathRef>()) as u64 {
+        return from;
+    }
+    let mut walk = begin(start);
+    // Counted from a known number: the verifier of 6.1 takes an unknown one for a loop without end.
+    let mut attempt = 0;
+    loop {
+        let before = sequence();
+        walk.dentry = start.dentry;
+        walk.mount = (start.vfsmount as usize).wrapping_sub(offset!(mount_vfsmount)) as u64;
+        walk.mount_root = probe_ptr(start.vfsmount as Ptr, offset!(vfsmount_root)) as u64;
+        walk.out = base;
+        walk.limit = C::NAME_LIMIT as u64;
+        walk.name_mask = C::NAME_MASK as u64;
+        walk.at = from;
+        walk.path_end = from + PATH_BYTES_MAX as u64;
+        walk.name = start.name;
+        walk.name_len = start.name_len;
+        walk.root_at = forget(0);
+        walk.leaf_root = forget(0);
+        walk.mount_at = forget(0);
+        walk.is_above = forget(0);
+        walk.flags = forget(0);
+        // SAFETY: as in `measure_path`.
+        let steps =
+            unsafe { bpf_loop(STEPS_MAX, copy_step as *mut core::ffi::c_void, (&raw mut walk).cast(), 0) };
+        if steps >= i64::from(STEPS_MAX) {
+            walk.flags |= u64::from(path_flags::TRUNCATED);
+        }
+        let after = sequence();
+        if before == after && after & ODD == 0 {
+            break;
+        }
+        attempt += 1;
+        if attempt >= ATTEMPTS_MAX {
+            walk.flags |= u64::from(path_flags::TORN);
+            break;
         }
     }
-
-    #[inline(always)]
-    pub fn reached_root(&self) -> bool {
-        self.flags & path_flags::REACHED_TASK_ROOT != 0
+    let path_end = if walk.is_above != 0 { walk.above_at } else { walk.at };
+    let has_root = walk.flags & u64::from(path_flags::REACHED_TASK_ROOT) != 0;
+    let has_mount = walk.flags & u64::from(path_flags::REACHED_FS_ROOT) != 0;
+    // SAFETY: within the slot, as checked above.
+    unsafe {
+        let out = base.add(out as usize).cast::<PathRef>();
+        (*out).span = Span { offset: from as u16, len: path_end.wrapping_sub(from) as u16 };
+        (*out).root_bytes = if has_root { walk.root_at.wrapping_sub(from) as u16 } else { 0 };
+        (*out).flags = walk.flags as u16;
+        (*out).above = Span { offset: path_end as u16, len: walk.at.wrapping_sub(path_end) as u16 };
+        (*out).mount_bytes = if has_mount { walk.mount_at.wrapping_sub(from) as u16 } else { 0 };
+        (*out).reserved = 0;
     }
-}
-
-/// Writes the components at `from`; a packed [`Copied`] tells where they ended.
-#[inline(always)]
-pub fn copy<C: Class>(base: *mut u8, from: u64, start: &Start) -> u64 {
-    let mut walk = begin(start);
-    walk.out = base;
-    walk.limit = C::NAME_LIMIT as u64;
-    walk.name_mask = C::NAME_MASK as u64;
-    walk.at = from;
-    walk.path_end = from + PATH_BYTES_MAX as u64;
-    walk.name = start.name;
-    walk.name_len = start.name_len;
-    // SAFETY: as in `measure_path`.
-    let steps =
-        unsafe { bpf_loop(STEPS_MAX, copy_step as *mut core::ffi::c_void, (&raw mut walk).cast(), 0) };
-    if steps >= i64::from(STEPS_MAX) {
-        walk.flags |= u64::from(path_flags::TRUNCATED);
-    }
-    (walk.at & 0xffff) | (walk.root_at & 0xffff) << 16 | walk.flags << 32
+    walk.at & 0xffff
 }
 
 /// State of a cgroup walk.

@@ -11,20 +11,12 @@ use crate::value::Scalar;
 /// What happened: `event.action`, and with it category, type and data set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
-    /// A file was created.
+    /// A file name came to be, in whichever way but a rename: [`Operation`] says which.
     Creation,
     /// A file or directory changed its name.
     Rename,
     /// A name was removed.
     Deletion,
-    /// A second name for an existing file. Elastic Defend has no such document on Linux, so it is not a creation.
-    Link,
-    /// A symbolic link was made. Not a creation, for the same reason.
-    Symlink,
-    /// A directory was made.
-    Mkdir,
-    /// A fifo, socket or device was made.
-    Mknod,
     /// A process runs a new image.
     Exec,
     /// A process was forked.
@@ -43,14 +35,10 @@ pub enum Action {
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 10] = [
         Self::Creation,
         Self::Rename,
         Self::Deletion,
-        Self::Link,
-        Self::Symlink,
-        Self::Mkdir,
-        Self::Mknod,
         Self::Exec,
         Self::Fork,
         Self::End,
@@ -67,10 +55,6 @@ impl Action {
             Self::Creation => "creation",
             Self::Rename => "rename",
             Self::Deletion => "deletion",
-            Self::Link => "link",
-            Self::Symlink => "symlink",
-            Self::Mkdir => "mkdir",
-            Self::Mknod => "mknod",
             Self::Exec => "exec",
             Self::Fork => "fork",
             Self::End => "end",
@@ -84,16 +68,7 @@ impl Action {
     /// Whether this is a file event; the others are process events.
     #[must_use]
     pub const fn is_file(self) -> bool {
-        matches!(
-            self,
-            Self::Creation
-                | Self::Rename
-                | Self::Deletion
-                | Self::Link
-                | Self::Symlink
-                | Self::Mkdir
-                | Self::Mknod
-        )
+        matches!(self, Self::Creation | Self::Rename | Self::Deletion)
     }
 
     pub(crate) const fn documents(self) -> Documents {
@@ -118,13 +93,8 @@ impl Action {
         static END: [Scalar; 1] = [Scalar::keyword("end")];
         static INFO: [Scalar; 1] = [Scalar::keyword("info")];
         match self {
-            Self::Creation | Self::Mkdir | Self::Mknod => &CREATION,
-            Self::Rename
-            | Self::Link
-            | Self::Symlink
-            | Self::UidChange
-            | Self::GidChange
-            | Self::SessionIdChange => &CHANGE,
+            Self::Creation => &CREATION,
+            Self::Rename | Self::UidChange | Self::GidChange | Self::SessionIdChange => &CHANGE,
             Self::Deletion => &DELETION,
             Self::Exec | Self::Fork => &START,
             Self::End => &END,
@@ -230,19 +200,101 @@ impl FileType {
     }
 }
 
+/// What was done to the name: `file.Ext.operation`. [`Action`] is what Elastic's rules know of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// `open` with `O_CREAT`, `creat`.
+    Open,
+    /// `mknod`.
+    Mknod,
+    /// `mkdir`.
+    Mkdir,
+    /// A further name of a file.
+    Link,
+    /// Symbolic link.
+    Symlink,
+    /// The first name of a file that was made without one (`O_TMPFILE`).
+    Tmpfile,
+    /// Rename.
+    Rename,
+    /// One side of an exchange of two names.
+    Exchange,
+    /// `unlink`.
+    Unlink,
+    /// `rmdir`.
+    Rmdir,
+}
+
+impl Operation {
+    /// The text in documents.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Mknod => "mknod",
+            Self::Mkdir => "mkdir",
+            Self::Link => "link",
+            Self::Symlink => "symlink",
+            Self::Tmpfile => "tmpfile",
+            Self::Rename => "rename",
+            Self::Exchange => "exchange",
+            Self::Unlink => "unlink",
+            Self::Rmdir => "rmdir",
+        }
+    }
+
+    /// `event.action`.
+    #[must_use]
+    pub const fn action(self) -> Action {
+        match self {
+            Self::Open | Self::Mknod | Self::Mkdir | Self::Link | Self::Symlink | Self::Tmpfile => {
+                Action::Creation
+            }
+            Self::Rename | Self::Exchange => Action::Rename,
+            Self::Unlink | Self::Rmdir => Action::Deletion,
+        }
+    }
+}
+
+/// The names of a file by one way to it, where they differ from those by the ways before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Names<'a> {
+    /// After the operation.
+    pub path: Option<&'a [u8]>,
+    /// Before a rename.
+    pub original: Option<&'a [u8]>,
+}
+
+impl Names<'_> {
+    /// Whether there is any.
+    #[must_use]
+    pub const fn is_some(&self) -> bool {
+        self.path.is_some() || self.original.is_some()
+    }
+}
+
 /// The file of a file event. Everything but the path may be unknown, and is then absent.
 #[derive(Clone, Copy, Debug)]
 pub struct FileFields<'a> {
     /// After the operation, as the acting task sees it: from its root directory. `file.path` and what derives from it.
     pub path: PathView<'a>,
-    /// The same file from the host's root, where that differs: `file.Ext.host_path`.
-    pub host_path: Option<&'a [u8]>,
     /// Before a rename, as the task sees it: `file.Ext.original.*`.
     pub original: Option<PathView<'a>>,
-    /// Before a rename, from the host's root, where that differs: `file.Ext.original.host_path`.
-    pub original_host_path: Option<&'a [u8]>,
+    /// From the root of the mount namespace: `file.Ext.host_path`, `file.Ext.original.host_path`.
+    pub host: Names<'a>,
+    /// By way of the first mount of the file system: `file.Ext.file_system_path` and its original.
+    pub file_system: Names<'a>,
+    /// Of a file on overlayfs, in the directory that holds its upper layer: `file.Ext.upper_path` and its original.
+    pub upper: Names<'a>,
+    /// What was done: `file.Ext.operation`.
+    pub operation: Option<Operation>,
+    /// The name that a hard link was made from: `file.Ext.linked_path`.
+    pub linked_path: Option<&'a [u8]>,
     /// Upper components of a path are missing or may be wrong: `file.Ext.path_incomplete`.
     pub path_incomplete: bool,
+    /// The file is not below the acting process's root, so that its path is that of the mount namespace:
+    /// `file.Ext.outside_root`.
+    pub outside_root: bool,
     /// `file.inode`.
     pub inode: Option<Digits>,
     /// `file.mode`.
@@ -279,10 +331,14 @@ impl<'a> FileFields<'a> {
     pub fn new(path: &'a [u8]) -> Self {
         Self {
             path: PathView::new(path),
-            host_path: None,
             original: None,
-            original_host_path: None,
+            host: Names::default(),
+            file_system: Names::default(),
+            upper: Names::default(),
+            operation: None,
+            linked_path: None,
             path_incomplete: false,
+            outside_root: false,
             inode: None,
             mode: None,
             uid: None,
@@ -297,6 +353,16 @@ impl<'a> FileFields<'a> {
             sha256: None,
             header_bytes: None,
             entropy: None,
+        }
+    }
+
+    /// The same file under other names; a name that is not among them stays.
+    #[must_use]
+    pub fn named(&self, names: Names<'a>) -> Self {
+        Self {
+            path: names.path.map_or(self.path, PathView::new),
+            original: names.original.map(PathView::new).or(self.original),
+            ..*self
         }
     }
 }

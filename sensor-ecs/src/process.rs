@@ -181,6 +181,10 @@ pub enum Degradation {
     ArgumentsTruncated,
     /// argv could not be read.
     ArgumentsUnreadable,
+    /// The environment did not fit the record: a variable that is not there may have been set.
+    EnvironmentTruncated,
+    /// The path of the working directory misses upper components, may be wrong, or the directory is removed.
+    DirectoryIncomplete,
     /// The path of the executable misses upper components or may be wrong.
     ExecutableIncomplete,
     /// The executable had no link left when it was started.
@@ -198,6 +202,8 @@ impl Degradation {
             Self::StartUnseen => "start_unseen",
             Self::ArgumentsTruncated => "arguments_truncated",
             Self::ArgumentsUnreadable => "arguments_unreadable",
+            Self::EnvironmentTruncated => "environment_truncated",
+            Self::DirectoryIncomplete => "directory_incomplete",
             Self::ExecutableIncomplete => "executable_incomplete",
             Self::ExecutableUnlinked => "executable_unlinked",
             Self::RecordsLost => "records_lost",

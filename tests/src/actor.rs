@@ -2,6 +2,10 @@
 //!
 //! A copy of this binary at `/usr/bin/dpkg` acts as that executable.
 
+mod operations;
+mod programs;
+mod raw;
+
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -42,6 +46,17 @@ pub fn run(args: &[OsString]) -> Result<ExitCode> {
         ("mknod", [path]) => rustix::fs::mknodat(CWD, path, FileType::RegularFile, Mode::from(0o644), 0)?,
         ("mkfifo", [path]) => rustix::fs::mknodat(CWD, path, FileType::Fifo, Mode::from(0o644), 0)?,
         ("tmpfile-link", [dir, path]) => tmpfile_link(dir, path)?,
+        ("operations", [dir]) => operations::by_calls(dir)?,
+        ("ring-operations", [dir]) => operations::by_ring(dir)?,
+        ("fexecve", [program, args @ ..]) => programs::fexecve(program, args)?,
+        ("delete-exec", [program, args @ ..]) => programs::delete_exec(program, args)?,
+        ("thread-exec", [program, args @ ..]) => programs::thread_exec(program, args)?,
+        ("exec-bare", [program]) => programs::exec_bare(program)?,
+        ("exec-many", [count, bytes, program, args @ ..]) => {
+            programs::exec_many(number(count)?, number(bytes)?, program, args)?;
+        }
+        ("leader-exits", [path]) => programs::leader_exits(path)?,
+        ("setsid", []) => drop(rustix::process::setsid()?),
         ("thread-create", [path]) => thread_create(path)?,
         ("wait-create", [trigger, path]) => wait_create(trigger, path)?,
         ("exec", [program, args @ ..]) => return exec(program, args),

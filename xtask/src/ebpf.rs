@@ -55,6 +55,10 @@ pub(crate) fn build_object() -> Result<PathBuf> {
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
         .env_remove("RUSTFLAGS")
         .env_remove(OBJECT_VARIABLE);
+    // The same for profiles: a quick build of the sensor must not be a slow program in the kernel.
+    for setting in ["LTO", "OPT_LEVEL", "CODEGEN_UNITS", "INCREMENTAL"] {
+        cargo.env_remove(format!("CARGO_PROFILE_RELEASE_{setting}"));
+    }
     cmd::run(&mut cargo)?;
     let built = output.join(compiler::TARGET).join("release/sensor-ebpf");
     let object = target.join("bpf/sensor-ebpf.o");

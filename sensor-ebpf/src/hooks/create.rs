@@ -22,8 +22,17 @@
 //! creation, and is told by the flag that such a dentry still carries. On overlayfs the inner creation in the upper
 //! layer has another dentry and does not match the intent: one record, with the path that the task used.
 //!
-//! Misses: file systems that create inside `atomic_open` (FUSE, NFS clients) do not call the second for an
-//! open; writers in the kernel that skip the path hooks (nfsd) have no mount and are not reported.
+//! `mknod` of a regular file is told from an open by a function that only the former calls:
+//!
+//! ```c
+//! int vfs_create(struct mnt_idmap *idmap, struct inode *dir, struct dentry *dentry, umode_t mode, bool excl);
+//! ```
+//! (`struct user_namespace *` first until 6.2)
+//!
+//! File systems that create inside `atomic_open` (FUSE, NFS) are asked for permission like the others before, and
+//! FUSE instantiates the dentry like them. Misses: NFSv4 instantiates a name that was not cached while its lookup still
+//! runs, which is taken for an opening; writers in the kernel that skip the path hooks (nfsd) have no mount and are not
+//! reported.
 
 use sensor_common::wire::{FileOp, RecordKind};
 
@@ -32,7 +41,7 @@ use crate::{
     context::{Access, Context as _, at_function},
     diag::diagnose,
     emit,
-    kernel::{DCACHE_PAR_LOOKUP, Ptr, loaded, offset, probe},
+    kernel::{DCACHE_PAR_LOOKUP, Ptr, loaded, offset, probe, probe_ptr},
     maps::{CREATE_INTENTS, CreateIntent},
     path::Start,
     task,
@@ -65,7 +74,10 @@ fn allow<A: Access>(dentry: Ptr, op: FileOp, other: Ptr) {
             if (*intent).dentry == dentry as u64 {
                 (*intent).parent = A::load(dentry, offset!(dentry_parent));
                 (*intent).name_hash = u64::from(A::load::<u32>(dentry, offset!(dentry_name_hash)));
-                (*intent).op = op as u64;
+                // `mknod` of a regular file asks for the same permission as `open`.
+                if op != FileOp::Open || (*intent).op != FileOp::Mknod as u64 {
+                    (*intent).op = op as u64;
+                }
                 (*intent).other = other as u64;
             }
         }
@@ -91,7 +103,7 @@ at_function!("security_path_link", path_link, path_link_kprobe, |A, ctx| intend:
 
 at_function!("security_inode_create", inode_create, inode_create_kprobe, |A, ctx| allow::<A>(
     ctx.argument(1),
-    FileOp::Create,
+    FileOp::Open,
     core::ptr::null()
 ));
 at_function!("security_inode_mknod", inode_mknod, inode_mknod_kprobe, |A, ctx| allow::<A>(
@@ -111,7 +123,7 @@ at_function!("security_inode_symlink", inode_symlink, inode_symlink_kprobe, |A, 
 ));
 at_function!("security_inode_link", inode_link, inode_link_kprobe, |A, ctx| allow::<A>(
     ctx.argument(2),
-    FileOp::Link,
+    link_op(ctx.argument(0)),
     ctx.argument(0)
 ));
 
@@ -120,6 +132,42 @@ at_function!("security_d_instantiate", d_instantiate, d_instantiate_kprobe, |A, 
     ctx.argument(1)
 ));
 
+/// A file without a name can be linked only if it was opened with `O_TMPFILE`: it gets its first one.
+#[inline(always)]
+fn link_op(old_dentry: Ptr) -> FileOp {
+    let links: u32 = probe(probe_ptr(old_dentry, offset!(dentry_inode)), offset!(inode_nlink));
+    if links == 0 { FileOp::Tmpfile } else { FileOp::Link }
+}
+
+at_function!("vfs_create", vfs_create, vfs_create_kprobe, |A, ctx| by_mknod(ctx.argument(2)));
+
+/// Notes that no open is under way: `open` has the file system create without this function.
+#[inline(always)]
+fn by_mknod(dentry: Ptr) {
+    if let Some(intent) = CREATE_INTENTS.get_ptr_mut(task::thread_key()) {
+        // SAFETY: a value of the map, used by this thread alone.
+        unsafe {
+            if (*intent).dentry == dentry as u64 {
+                (*intent).op = FileOp::Mknod as u64;
+            }
+        }
+    }
+}
+
+/// Whether `dentry` is what the intent was about: the same, and not its memory with another name in it.
+///
+/// # Safety
+/// `intent` must be a value of the map, `dentry` an argument of the program.
+#[inline(always)]
+pub unsafe fn is_intended<A: Access>(intent: *mut CreateIntent, dentry: Ptr) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe {
+        (*intent).dentry == dentry as u64
+            && (*intent).parent == A::load::<u64>(dentry, offset!(dentry_parent))
+            && (*intent).name_hash == u64::from(A::load::<u32>(dentry, offset!(dentry_name_hash)))
+    }
+}
+
 /// Reports what was allowed and is done now.
 #[inline(always)]
 fn instantiated<A: Access>(dentry: Ptr, inode: Ptr) {
@@ -127,12 +175,7 @@ fn instantiated<A: Access>(dentry: Ptr, inode: Ptr) {
     let Some(intent) = CREATE_INTENTS.get_ptr_mut(key) else { return };
     // SAFETY: as above; what is needed is copied before the entry goes.
     let (vfsmount, op, other) = unsafe {
-        if (*intent).dentry != dentry as u64
-            || (*intent).op == 0
-            || inode.is_null()
-            || (*intent).parent != A::load::<u64>(dentry, offset!(dentry_parent))
-            || (*intent).name_hash != u64::from(A::load::<u32>(dentry, offset!(dentry_name_hash)))
-        {
+        if (*intent).op == 0 || inode.is_null() || !is_intended::<A>(intent, dentry) {
             return;
         }
         if A::load::<u32>(dentry, offset!(dentry_flags)) & loaded(&DCACHE_PAR_LOOKUP) as u32 != 0 {

@@ -16,7 +16,7 @@
 use aya_ebpf::helpers::generated::{bpf_probe_read_kernel_str, bpf_probe_read_user};
 use sensor_common::{
     limits::CGROUP_BYTES_MAX,
-    wire::{ExecRecord, RecordKind, ScriptRecord, Span, record_flags},
+    wire::{ExecRecord, RecordKind, ScriptRecord, Span, path_flags, record_flags},
 };
 
 use crate::{
@@ -136,6 +136,8 @@ fn executed<A: Access>(old_tid: u32, bprm: Ptr) {
             cwd,
             arg_start: load(mm, offset!(mm_arg_start)),
             arg_end: load(mm, offset!(mm_arg_end)),
+            env_start: load(mm, offset!(mm_env_start)),
+            env_end: load(mm, offset!(mm_env_end)),
         }
         .emit();
     }
@@ -148,6 +150,8 @@ struct Exec {
     cwd: Start,
     arg_start: u64,
     arg_end: u64,
+    env_start: u64,
+    env_end: u64,
 }
 
 const FIXED: usize = size_of::<ExecRecord>();
@@ -164,9 +168,14 @@ impl Exec {
         let cwd = path::measure(&self.cwd);
         let paths = exe.bytes + cwd.bytes;
         let argv = self.arg_end.wrapping_sub(self.arg_start) as usize;
+        let envp = self.env_end.wrapping_sub(self.env_start) as usize;
         // `filename` is nearly always about as long as the resolved path. Where it is longer it is cut: only a
         // fallback reads it.
-        if argv <= Medium::ARGV_MASK && paths <= path_room::<Medium>() && exe.bytes < Medium::STRING_MAX {
+        if argv <= Medium::ARGV_MASK
+            && envp <= Medium::ENVP_MASK
+            && paths <= path_room::<Medium>()
+            && exe.bytes < Medium::STRING_MAX
+        {
             emit::emit::<Self, Medium>(self, seq);
         } else if argv <= Large::ARGV_MASK && paths <= path_room::<Large>() && exe.bytes < Large::STRING_MAX {
             emit::emit::<Self, Large>(self, seq);
@@ -208,67 +217,105 @@ impl Fill for Exec {
 
             let mut at = slot.copy_path(FIXED, &self.exe, &raw mut (*record).exe);
             at = slot.copy_path(at, &self.cwd, &raw mut (*record).cwd);
+            let cwd = self.cwd.dentry as Ptr;
+            if probe::<u64>(cwd, offset!(dentry_hash_pprev)) == 0
+                && probe_ptr(cwd, offset!(dentry_parent)) != cwd
+            {
+                (*record).cwd.flags |= path_flags::UNLINKED;
+            }
             at = slot.copy_cgroup(at, &raw mut (*record).cgroup, &mut flags);
-            at = self.copy_argv(slot, at, &raw mut (*record).argv, &mut flags);
+            let argv = Strings { from: self.arg_start, to: self.arg_end, mask: C::ARGV_MASK };
+            at = match argv.copy(slot, at, &raw mut (*record).argv) {
+                Ok(end) => end,
+                Err(Cut::Short(end)) => {
+                    flags |= record_flags::ARGV_TRUNCATED;
+                    end
+                }
+                Err(Cut::Unreadable) => {
+                    flags |= record_flags::ARGV_UNREADABLE;
+                    at
+                }
+            };
             let filename = probe_ptr(bprm, offset!(binprm_filename));
             let interp = probe_ptr(bprm, offset!(binprm_interp));
-            at = copy_string(slot, at, filename, &raw mut (*record).filename);
+            at = copy_string(slot, at, filename, &raw mut (*record).filename, &mut flags);
             if filename == interp {
                 (*record).interp = Span { offset: 0, len: 0 };
             } else {
                 flags |= record_flags::SCRIPT;
-                at = copy_string(slot, at, interp, &raw mut (*record).interp);
+                at = copy_string(slot, at, interp, &raw mut (*record).interp, &mut 0);
             }
+            // Last, and in what room is left: nothing else may suffer from it.
+            let envp = Strings { from: self.env_start, to: self.env_end, mask: C::ENVP_MASK };
+            at = match envp.copy(slot, at, &raw mut (*record).envp) {
+                Ok(end) => end,
+                Err(cut) => {
+                    flags |= record_flags::ENVP_TRUNCATED;
+                    if let Cut::Short(end) = cut { end } else { at }
+                }
+            };
+            (*record).reserved = 0;
             (*record).header.flags = flags;
             (*record).header.len = at as u32;
         }
     }
 }
 
-impl Exec {
+/// Strings of the new image, each ended by a NUL, one behind the other.
+struct Strings {
+    from: u64,
+    to: u64,
+    /// The most that may be copied; one less than a power of two.
+    mask: usize,
+}
+
+/// Why not all of them are there.
+enum Cut {
+    /// They end before their end.
+    Short(usize),
+    /// There are none.
+    Unreadable,
+}
+
+impl Strings {
     #[inline(always)]
-    fn copy_argv<C: Class>(&self, slot: &Slot<C>, at: usize, span: *mut Span, flags: &mut u16) -> usize {
-        let mask = C::ARGV_MASK;
-        let total = self.arg_end.wrapping_sub(self.arg_start) as usize;
-        let mut len = total;
-        if len > mask {
-            len = mask;
-            *flags |= record_flags::ARGV_TRUNCATED;
-        }
+    fn copy<C: Class>(&self, slot: &Slot<C>, at: usize, span: *mut Span) -> Result<usize, Cut> {
+        let total = self.to.wrapping_sub(self.from) as usize;
+        let len = if total > self.mask { self.mask } else { total };
         // The compiler knows it is bounded and would leave this out; the verifier of 6.1 does not.
-        let len = core::hint::black_box(len) & mask;
+        let len = core::hint::black_box(len) & self.mask;
         // SAFETY: the verifier checks the destination; the source is user memory, which may be gone.
         unsafe {
-            if at > C::SIZE - mask - 1 {
-                *span = Span { offset: 0, len: 0 };
-                *flags |= record_flags::ARGV_TRUNCATED;
-                return at;
+            *span = Span { offset: 0, len: 0 };
+            if at > C::SIZE - self.mask - 1 {
+                return Err(Cut::Short(at));
             }
-            let ret = bpf_probe_read_user(slot.base.add(at).cast(), len as u32, self.arg_start as *const _);
-            if ret != 0 {
-                *span = Span { offset: 0, len: 0 };
-                *flags |= record_flags::ARGV_UNREADABLE;
-                return at;
+            if bpf_probe_read_user(slot.base.add(at).cast(), len as u32, self.from as *const _) != 0 {
+                return Err(Cut::Unreadable);
             }
             *span = Span { offset: at as u16, len: len as u16 };
         }
-        at + len
+        if total > self.mask { Err(Cut::Short(at + len)) } else { Ok(at + len) }
     }
 }
 
 /// Copies a NUL-ended kernel string, without its NUL.
 #[inline(always)]
-fn copy_string<C: Class>(slot: &Slot<C>, at: usize, from: Ptr, span: *mut Span) -> usize {
+fn copy_string<C: Class>(slot: &Slot<C>, at: usize, from: Ptr, span: *mut Span, flags: &mut u16) -> usize {
     let room = C::STRING_MAX;
     // SAFETY: the verifier checks the destination and the span.
     unsafe {
         *span = Span { offset: 0, len: 0 };
         if at > C::SIZE - room {
+            *flags |= record_flags::FILENAME_TRUNCATED;
             return at;
         }
         let read = bpf_probe_read_kernel_str(slot.base.add(at).cast(), room as u32, from.cast());
         if read <= 1 {
             return at;
+        }
+        if read as usize == room {
+            *flags |= record_flags::FILENAME_TRUNCATED;
         }
         let len = (read as usize - 1) & (room - 1);
         *span = Span { offset: at as u16, len: len as u16 };

@@ -113,7 +113,10 @@ impl<const KIND: u16> FileEvent<KIND> {
     }
 }
 
-const NONE: PathRef = PathRef { span: Span { offset: 0, len: 0 }, root_bytes: 0, flags: 0 };
+const NOWHERE: Span = Span { offset: 0, len: 0 };
+const NONE: PathRef =
+    PathRef { span: NOWHERE, root_bytes: 0, flags: 0, above: NOWHERE, mount_bytes: 0, reserved: 0 };
+
 #[inline(always)]
 fn time_ns(inode: Ptr, sec: usize, nsec: usize) -> i64 {
     if !crate::kernel::present(sec) || !crate::kernel::present(nsec) {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use sensor_ecs::{
     Account, Action, Agent, Arguments, Container, Credentials, Digits, EntryMeta, EntryType, Event, EventId,
-    EventMeta, Executable, FileFields, FileType, Host, Image, Outcome, PathView, Pod, Process, ProcessView,
-    Scalar, Text, Tty, capabilities,
+    EventMeta, Executable, FileFields, FileType, Host, Image, Names, Operation, Outcome, PathView, Pod,
+    Process, ProcessView, Scalar, Text, Tty, capabilities,
 };
 
 /// Everything that an event borrows.
@@ -45,10 +45,14 @@ impl World {
             host: &self.host,
             agent: &self.agent,
             file: self.file.as_ref().map(|file| FileFields {
-                host_path: file.host_path.as_deref(),
+                host: Names { path: file.host_path.as_deref(), original: file.original.as_deref() },
+                file_system: Names { path: file.host_path.as_deref(), original: None },
+                upper: Names { path: None, original: file.original.as_deref() },
+                operation: file.numbers.map(|_| Operation::Tmpfile),
+                linked_path: file.target.as_deref(),
                 original: file.original.as_deref().map(PathView::new),
-                original_host_path: file.original.as_deref(),
                 path_incomplete: file.incomplete,
+                outside_root: !file.incomplete,
                 inode: file.numbers.map(|numbers| Digits::decimal(numbers.0)),
                 mode: file.numbers.map(|numbers| Digits::mode(numbers.1)),
                 uid: file.numbers.map(|numbers| Digits::decimal(u64::from(numbers.2))),

@@ -8,6 +8,7 @@ use sensor_ecs::{
 };
 use sensor_eql::{Rule, Technique};
 
+use crate::enrich::View;
 use crate::pipeline::SeveralHit;
 
 /// What an alert has of its own.
@@ -57,7 +58,7 @@ impl Members<'_> {
 }
 
 /// Appends the alert for one event as a JSON object, without a line end.
-pub(super) fn write_alert(rule: &Rule, event: &Event<'_>, own: AlertId, out: &mut Vec<u8>) {
+pub(super) fn write_alert(rule: &Rule, event: &Event<'_>, view: View, own: AlertId, out: &mut Vec<u8>) {
     let category = category(event.meta.action);
     let mut to = Members { out, escaped: false };
     head(&mut to, rule, event.agent, category, event.meta.time_ns, own);
@@ -67,11 +68,9 @@ pub(super) fn write_alert(rule: &Rule, event: &Event<'_>, own: AlertId, out: &mu
     rule_and_threat(&mut to, rule);
     to.raw(",\"Events\":[");
     write_json(event, to.out);
-    label(&mut to, category, 0);
+    label(&mut to, category, 0, view);
     to.raw("]");
-    if to.escaped {
-        write_escaped_flag(to.out);
-    }
+    own_members(&mut to, event.meta.action, view);
     to.raw("}");
 }
 
@@ -94,21 +93,32 @@ pub(super) fn write_alert_of_several(hit: &SeveralHit<'_>, agent: &Agent, own: A
     for (position, (stage, kept)) in kept().enumerate() {
         to.raw(if position > 0 { "," } else { "" });
         to.out.extend_from_slice(&kept.bytes);
-        label(&mut to, category(kept.action), stage);
+        label(&mut to, category(kept.action), stage, kept.view);
     }
     to.raw("]");
-    if to.escaped {
-        write_escaped_flag(to.out);
+    own_members(&mut to, last.action, last.view);
+    to.raw("}");
+}
+
+/// Says inside an event's own braces which part it has in the alert, and under which of its names.
+fn label(to: &mut Members<'_>, category: &str, stage: usize, view: View) {
+    to.out.pop();
+    to.member(",\"_label\":", category.as_bytes());
+    to.number(",\"_state\":", stage as u64);
+    if view != View::Task {
+        to.member(",\"_view\":", view.name().as_bytes());
     }
     to.raw("}");
 }
 
-/// Says inside an event's own braces which part it has in the alert.
-fn label(to: &mut Members<'_>, category: &str, stage: usize) {
-    to.out.pop();
-    to.member(",\"_label\":", category.as_bytes());
-    to.number(",\"_state\":", stage as u64);
-    to.raw("}");
+/// What no other product's alerts have: by which way the file was named when the rule matched.
+fn own_members(to: &mut Members<'_>, action: Action, view: View) {
+    if action.is_file() {
+        to.member(",\"sensor\":{\"view\":", view.name().as_bytes());
+        to.raw(if to.escaped { ",\"escaped\":true}" } else { "}" });
+    } else if to.escaped {
+        write_escaped_flag(to.out);
+    }
 }
 
 fn category(action: Action) -> &'static str {

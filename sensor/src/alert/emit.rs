@@ -6,7 +6,8 @@ use std::sync::Arc;
 use sensor_ecs::{Agent, Event, write_json};
 use sensor_eql::LoadedRule;
 
-use crate::pipeline::{Hit, Output, SeveralHit, View};
+use crate::enrich::View;
+use crate::pipeline::{Hit, Output, SeveralHit};
 use crate::sink::{OpenError, Place, Report, Sink, Target, Totals};
 
 use super::author::Author;
@@ -99,9 +100,9 @@ impl Output for Emitter {
         let own = self.author.next();
         let rule = &hit.rule.rule;
         match self.shape {
-            Shape::Document => self.alerts.line(|out| write_alert(rule, hit.event, own, out)),
+            Shape::Document => self.alerts.line(|out| write_alert(rule, hit.event, hit.view, own, out)),
             Shape::Text(colour) => {
-                let text = text::alert(rule, hit.event, hit.view == View::Host, colour);
+                let text = text::alert(rule, hit.event, hit.view, colour);
                 self.alerts.line(|out| out.extend_from_slice(text.as_bytes()))
             }
         };
@@ -114,7 +115,7 @@ impl Output for Emitter {
                 write_json(event, &mut document);
                 document.into()
             }
-            Shape::Text(colour) => text::part(event, view == View::Host, colour).into_bytes().into(),
+            Shape::Text(colour) => text::part(event, view, colour).into_bytes().into(),
         }
     }
 

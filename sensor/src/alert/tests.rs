@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use sensor_ecs::{
     Account, Action, Agent, Arguments, Container, Credentials, Digits, Document, Ecs, Event, EventId,
-    EventMeta, Executable, FileFields, FileType, Host, Image, OpenSchema, Outcome, PathView, Process,
+    EventMeta, Executable, FileFields, FileType, Host, Image, Names, OpenSchema, Outcome, PathView, Process,
     ProcessView, Record as _, Text, Value, field, write_json,
 };
 use sensor_eql::{Origin, Rule, RuleSet, RuleSource, parse_rule_file};
@@ -14,7 +14,8 @@ use serde_json::Value as Json;
 
 use super::document::{AlertId, write_alert, write_alert_of_several, write_held_back};
 use super::text::{Colour, alert, alert_of_several, held_back, part};
-use crate::pipeline::{Kept, SeveralHit, View};
+use crate::enrich::View;
+use crate::pipeline::{Kept, SeveralHit};
 
 const TIME_NS: i64 = 1_767_323_045_123_456_789;
 const RULE: &str = include_str!("../../../rules/linux/persistence_apt_package_manager_file_creation.toml");
@@ -89,7 +90,7 @@ impl Scene {
             host: &self.host,
             agent: &self.agent,
             file: action.is_file().then(|| FileFields {
-                host_path: Some(b"/var/lib/box/etc/apt/apt.conf.d/99evil"),
+                host: Names { path: Some(b"/var/lib/box/etc/apt/apt.conf.d/99evil"), original: None },
                 original: (action == Action::Rename).then(|| PathView::new(b"/tmp/x")),
                 mode: Some(Digits::mode(0o100_644)),
                 owner: Some(b"root"),
@@ -115,7 +116,7 @@ fn own() -> AlertId {
 
 fn document(event: &Event<'_>) -> (Vec<u8>, Json) {
     let mut line = Vec::new();
-    write_alert(&rule(), event, own(), &mut line);
+    write_alert(&rule(), event, View::Task, own(), &mut line);
     let json = serde_json::from_slice(&line).unwrap_or_else(|error| {
         panic!("{error}: {}", String::from_utf8_lossy(&line));
     });
@@ -258,7 +259,7 @@ fn an_alert_of_several_events_carries_them_all_and_tells_of_the_last() {
 #[test]
 fn the_text_of_several_events_names_each_and_fits_on_a_screen() {
     let scene = Scene::new();
-    let one = part(&scene.event(Action::Exec), false, Colour::No);
+    let one = part(&scene.event(Action::Exec), View::Task, Colour::No);
     let parts = [Some(one.as_bytes()), None];
     let text = alert_of_several(&rule(), &parts, Colour::No);
     assert!(text.starts_with("ALERT MEDIUM 47  APT") && text.contains("  event 1 of 2\n  when "), "{text}");
@@ -282,7 +283,7 @@ fn what_a_cap_held_back_is_an_alert_of_its_own() {
 #[test]
 fn the_text_tells_what_who_and_from_where() {
     let scene = Scene::new();
-    let text = alert(&rule(), &scene.event(Action::Rename), false, Colour::No);
+    let text = alert(&rule(), &scene.event(Action::Rename), View::Task, Colour::No);
     let expected = "\
 ALERT MEDIUM 47  APT Package Manager Configuration File Creation
   when       2026-01-02 03:04:05.123 UTC on web01
@@ -311,11 +312,11 @@ fn only_our_own_colours_reach_the_terminal() {
     scene.host.name = bytes("\x1b[31mhost");
     let mut event = scene.event(Action::Exec);
     event.file = Some(FileFields::new(b"/etc/\x9b\n\x1b[1;1HALERT"));
-    let plain = alert(&rule(), &event, true, Colour::No);
+    let plain = alert(&rule(), &event, View::Host, Colour::No);
     assert!(plain.chars().all(|character| character == '\n' || !character.is_control()), "{plain:?}");
     assert!(!plain.contains('\u{202e}'));
     let lines = plain.lines().count();
-    let coloured = alert(&rule(), &event, true, Colour::Yes);
+    let coloured = alert(&rule(), &event, View::Host, Colour::Yes);
     assert_eq!(coloured.lines().count(), lines);
     let mut rest = coloured.clone();
     for own in ["\x1b[0m", "\x1b[1m", "\x1b[2m", "\x1b[1;33m"] {

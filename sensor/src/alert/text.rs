@@ -2,8 +2,10 @@
 
 use std::fmt::Write as _;
 
-use sensor_ecs::{Action, Event, Process, Value, field, time::rfc3339};
+use sensor_ecs::{Action, Event, Operation, Process, Value, field, time::rfc3339};
 use sensor_eql::{Rule, RuleSeverity};
+
+use crate::enrich::View;
 
 use super::shown::shown;
 
@@ -68,19 +70,19 @@ impl Page {
 }
 
 /// The whole alert; each line is ended.
-pub(super) fn alert(rule: &Rule, event: &Event<'_>, as_host_sees_it: bool, colour: Colour) -> String {
+pub(super) fn alert(rule: &Rule, event: &Event<'_>, view: View, colour: Colour) -> String {
     let mut page = Page::new(colour);
     page.title(rule);
-    facts(&mut page, event, as_host_sees_it);
+    facts(&mut page, event, view);
     about(&mut page, rule);
     page.line("event", &value(event.any_value(field::EVENT_ID)));
     page.text
 }
 
 /// An event as a part of [`alert_of_several`].
-pub(super) fn part(event: &Event<'_>, as_host_sees_it: bool, colour: Colour) -> String {
+pub(super) fn part(event: &Event<'_>, view: View, colour: Colour) -> String {
     let mut page = Page::new(colour);
-    facts(&mut page, event, as_host_sees_it);
+    facts(&mut page, event, view);
     page.line("event", &value(event.any_value(field::EVENT_ID)));
     page.text
 }
@@ -106,11 +108,11 @@ pub(super) fn alert_of_several(rule: &Rule, parts: &[Option<&[u8]>], colour: Col
     page.text
 }
 
-fn facts(page: &mut Page, event: &Event<'_>, as_host_sees_it: bool) {
+fn facts(page: &mut Page, event: &Event<'_>, view: View) {
     let of = |id| value(event.any_value(id));
     page.line("when", &format!("{} on {}", when(event.meta.time_ns), of(field::HOST_NAME)));
-    page.line("what", what(event.meta.action));
-    file(page, event, as_host_sees_it);
+    page.line("what", what(event));
+    file(page, event, view);
     process(page, event);
     page.line("user", &who(event));
     if let Some(view) = &event.process {
@@ -132,6 +134,9 @@ fn facts(page: &mut Page, event: &Event<'_>, as_host_sees_it: bool) {
     page.line("container", &words(container.map(of)));
     page.line("pod", &words([field::ORCHESTRATOR_NAMESPACE, field::ORCHESTRATOR_RESOURCE_NAME].map(of)));
     page.line("incomplete", &of(field::PROCESS_EXT_DEGRADED));
+    if event.file.is_some_and(|file| file.path_incomplete) {
+        page.line("path", "may be incomplete");
+    }
 }
 
 /// What a rule's cap held back.
@@ -168,15 +173,19 @@ fn when(ns: i64) -> String {
     format!("{text} UTC")
 }
 
-fn what(action: Action) -> &'static str {
-    match action {
+fn what(event: &Event<'_>) -> &'static str {
+    match event.file.as_ref().and_then(|file| file.operation) {
+        Some(Operation::Mkdir) => return "directory made",
+        Some(Operation::Link) => return "hard link made",
+        Some(Operation::Symlink) => return "symbolic link made",
+        Some(Operation::Exchange) => return "names exchanged",
+        Some(Operation::Rmdir) => return "directory removed",
+        _ => {}
+    }
+    match event.meta.action {
         Action::Creation => "file created",
         Action::Rename => "file renamed",
         Action::Deletion => "file deleted",
-        Action::Link => "hard link made",
-        Action::Symlink => "symbolic link made",
-        Action::Mkdir => "directory made",
-        Action::Mknod => "special file made",
         Action::Exec => "program started",
         Action::Fork => "process forked",
         Action::End => "process ended",
@@ -187,21 +196,27 @@ fn what(action: Action) -> &'static str {
     }
 }
 
-fn file(page: &mut Page, event: &Event<'_>, as_host_sees_it: bool) {
+fn file(page: &mut Page, event: &Event<'_>, view: View) {
     let of = |id| value(event.any_value(id));
     let mut path = of(field::FILE_PATH);
     if path.is_empty() {
         return;
     }
-    if as_host_sees_it {
-        path.push_str("  (as the host sees it)");
-    }
+    path.push_str(match view {
+        View::Task => "",
+        View::Host => "  (as the host sees it)",
+        View::FileSystem => "  (by way of its file system's mount)",
+        View::Upper => "  (in the overlay's upper layer)",
+    });
     page.line("file", &path);
     page.line("was", &of(field::FILE_EXT_ORIGINAL_PATH));
-    if !as_host_sees_it {
+    if view == View::Task {
         page.line("on host", &of(field::FILE_EXT_HOST_PATH));
         page.line("was there", &of(field::FILE_EXT_ORIGINAL_HOST_PATH));
+        page.line("also", &of(field::FILE_EXT_FILE_SYSTEM_PATH));
+        page.line("also", &of(field::FILE_EXT_UPPER_PATH));
     }
+    page.line("link to", &of(field::FILE_EXT_LINKED_PATH));
     page.line("target", &of(field::FILE_TARGET_PATH));
     let owner = [field::FILE_OWNER, field::FILE_GROUP].map(of).join(":");
     let mut facts = words([of(field::FILE_TYPE), of(field::FILE_MODE), owner.trim_matches(':').to_owned()]);

@@ -17,9 +17,13 @@ pub(crate) enum Part {
     Fork,
     /// [`sensor_common::wire::ExitRecord`].
     Exit,
+    /// [`sensor_common::wire::CredentialsRecord`].
+    Credentials,
+    /// [`sensor_common::wire::SessionRecord`].
+    Session,
     /// The path of a file or script.
     Path,
-    /// The path before a rename.
+    /// The path before a rename, or that a hard link names.
     OldPath,
     /// The target of a symbolic link.
     Target,
@@ -33,6 +37,8 @@ pub(crate) enum Part {
     Interp,
     /// The arguments.
     Argv,
+    /// The environment.
+    Envp,
     /// The cgroup path.
     Cgroup,
 }
@@ -47,6 +53,8 @@ impl Part {
             Self::Exec => "exec record",
             Self::Fork => "fork record",
             Self::Exit => "exit record",
+            Self::Credentials => "record of ids",
+            Self::Session => "session record",
             Self::Path => "path",
             Self::OldPath => "old path",
             Self::Target => "link target",
@@ -55,6 +63,7 @@ impl Part {
             Self::Filename => "file name of exec",
             Self::Interp => "interpreter of exec",
             Self::Argv => "arguments",
+            Self::Envp => "environment",
             Self::Cgroup => "cgroup path",
         }
     }
@@ -84,13 +93,13 @@ pub(crate) enum DecodeError {
     /// A list of NUL-ended strings whose last one is not ended.
     #[error("{what}: needs a NUL at its end, got {got:#04x}")]
     Unterminated { what: Part, got: u8 },
-    /// `root_bytes` points behind the path or into a component.
+    /// `root_bytes` or `mount_bytes` points behind the path or into a component.
     #[error("{what}: needs a component boundary within {needed} bytes, got {got}")]
-    RootBoundary { what: Part, needed: usize, got: usize },
+    Boundary { what: Part, needed: usize, got: usize },
     /// No such [`sensor_common::wire::RecordKind`].
     #[error("record kind: needs 1 to {needed}, got {got}")]
     Kind { needed: usize, got: u16 },
     /// No such [`sensor_common::wire::FileOp`].
-    #[error("file operation: needs 1 to 7, got {got}")]
+    #[error("file operation: needs 1 to 10, got {got}")]
     Op { got: u16 },
 }

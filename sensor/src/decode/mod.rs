@@ -8,8 +8,8 @@ pub(crate) mod synth;
 mod tests;
 
 use sensor_common::wire::{
-    ExecRecord, ExitRecord, FileOp, FileRecord, ForkRecord, PathRef, RecordHeader, RecordKind, ScriptRecord,
-    Span,
+    CredentialsRecord, ExecRecord, ExitRecord, FileOp, FileRecord, ForkRecord, PathRef, RecordHeader,
+    RecordKind, ScriptRecord, SessionRecord, Span,
 };
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
@@ -22,7 +22,7 @@ pub(crate) use path::{WirePath, base_name, write_absolute};
 /// records come straight from the ring, from a buffer, or from a file.
 #[derive(Debug)]
 pub(crate) enum Wire<'a> {
-    /// A file name came to be or changed.
+    /// A file name came to be, changed, or is gone.
     File(File<'a>),
     /// A process runs a new image.
     Exec(Exec<'a>),
@@ -32,18 +32,31 @@ pub(crate) enum Wire<'a> {
     Fork(ForkRecord),
     /// The end of a process.
     Exit(ExitRecord),
+    /// Other user or group ids.
+    Credentials(Credentials),
+    /// A session of its own.
+    Session(SessionRecord),
 }
 
-/// A creation or a rename.
+/// Other ids.
+#[derive(Debug)]
+pub(crate) struct Credentials {
+    /// The fixed part.
+    pub(crate) record: CredentialsRecord,
+    /// Whether the group ids changed; else it is the user ids.
+    pub(crate) of_group: bool,
+}
+
+/// A creation, a rename or a deletion.
 #[derive(Debug)]
 pub(crate) struct File<'a> {
     /// The fixed part.
     pub(crate) record: FileRecord,
-    /// How the name came to be.
+    /// What was done.
     pub(crate) op: FileOp,
-    /// The path after the operation.
+    /// The path after the operation; of a deletion, the one that is gone.
     pub(crate) path: WirePath<'a>,
-    /// The path before it, for renames.
+    /// The path before a rename, or the file that a hard link names.
     pub(crate) old_path: Option<WirePath<'a>>,
     /// Target of a symbolic link.
     pub(crate) target: Option<&'a [u8]>,
@@ -71,6 +84,8 @@ pub(crate) struct Exec<'a> {
     pub(crate) filename: Option<&'a [u8]>,
     /// Arguments, each ended by a NUL except perhaps a cut last one.
     pub(crate) argv: &'a [u8],
+    /// The first bytes of the environment, `NAME=value` each ended by a NUL except perhaps the last.
+    pub(crate) envp: &'a [u8],
     /// cgroup path, leaf first, NUL-ended.
     cgroup: &'a [u8],
 }
@@ -84,6 +99,8 @@ impl Wire<'_> {
             Self::Script(script) => &script.record.header,
             Self::Fork(fork) => &fork.header,
             Self::Exit(exit) => &exit.header,
+            Self::Credentials(credentials) => &credentials.record.header,
+            Self::Session(session) => &session.header,
         }
     }
 }
@@ -109,11 +126,18 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Wire<'_>, DecodeError> {
         return Err(DecodeError::Short { what: Part::Header, needed: len, got: bytes.len() });
     };
     match kind {
-        RecordKind::FileCreate | RecordKind::FileRename => file(used).map(Wire::File),
+        RecordKind::FileCreate | RecordKind::FileRename | RecordKind::FileDelete => {
+            file(used).map(Wire::File)
+        }
         RecordKind::Exec => exec(used).map(Wire::Exec),
         RecordKind::ExecScript => script(used).map(Wire::Script),
         RecordKind::Fork => within(Part::Fork, used).map(Wire::Fork),
         RecordKind::Exit => within(Part::Exit, used).map(Wire::Exit),
+        RecordKind::UidChange | RecordKind::GidChange => {
+            let of_group = kind == RecordKind::GidChange;
+            within(Part::Credentials, used).map(|record| Wire::Credentials(Credentials { record, of_group }))
+        }
+        RecordKind::SessionChange => within(Part::Session, used).map(Wire::Session),
     }
 }
 
@@ -124,6 +148,7 @@ pub fn exhaust(bytes: &[u8]) {
     let mut walk = |path: &WirePath<'_>| {
         path.write_task_view(&mut out);
         path.write_namespace_view(&mut out);
+        path.write_within_file_system(&mut out);
         std::hint::black_box((path.views_differ(), path.is_known(), path.doubts().count()));
     };
     match wire {
@@ -137,7 +162,7 @@ pub fn exhaust(bytes: &[u8]) {
             exec.write_cgroup(&mut out);
         }
         Wire::Script(script) => walk(&script.path),
-        Wire::Fork(_) | Wire::Exit(_) => {}
+        Wire::Fork(_) | Wire::Exit(_) | Wire::Credentials(_) | Wire::Session(_) => {}
     }
     std::hint::black_box(out);
 }
@@ -172,6 +197,7 @@ fn exec(used: &[u8]) -> Result<Exec<'_>, DecodeError> {
         cwd: reader.path(Part::Cwd, record.cwd)?,
         filename: reader.text(Part::Filename, record.filename)?,
         argv: reader.span(Part::Argv, record.argv)?,
+        envp: reader.span(Part::Envp, record.envp)?,
         cgroup: reader.terminated(Part::Cgroup, record.cgroup)?,
         record,
     })
@@ -222,6 +248,6 @@ impl<'a> Reader<'a> {
     }
 
     fn path(&self, what: Part, path: PathRef) -> Result<WirePath<'a>, DecodeError> {
-        WirePath::new(what, path, self.span(what, path.span)?)
+        WirePath::new(what, path, self.span(what, path.span)?, self.span(what, path.above)?)
     }
 }

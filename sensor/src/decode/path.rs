@@ -9,6 +9,9 @@ use super::error::{DecodeError, Part};
 pub(crate) struct WirePath<'a> {
     components: &'a [u8],
     root_bytes: usize,
+    mount_bytes: usize,
+    /// From the root of the file's mount to the root of the file system.
+    above: &'a [u8],
     flags: u16,
 }
 
@@ -37,26 +40,36 @@ impl PathDoubt {
 }
 
 impl<'a> WirePath<'a> {
-    pub(super) fn new(what: Part, reference: PathRef, components: &'a [u8]) -> Result<Self, DecodeError> {
-        if let Some(&last) = components.last()
-            && last != 0
-        {
-            return Err(DecodeError::Unterminated { what, got: last });
-        }
+    pub(super) fn new(
+        what: Part,
+        reference: PathRef,
+        components: &'a [u8],
+        above: &'a [u8],
+    ) -> Result<Self, DecodeError> {
         let mut flags = reference.flags;
-        // A name that changed while it was read can be shorter than what was read of it.
-        if components.first() == Some(&0) || components.windows(2).any(|pair| pair == [0, 0]) {
-            flags |= path_flags::TORN;
+        for part in [components, above] {
+            if let Some(&last) = part.last()
+                && last != 0
+            {
+                return Err(DecodeError::Unterminated { what, got: last });
+            }
+            // A name that changed while it was read can be shorter than what was read of it.
+            if part.first() == Some(&0) || part.windows(2).any(|pair| pair == [0, 0]) {
+                flags |= path_flags::TORN;
+            }
         }
         let root_bytes = usize::from(reference.root_bytes);
-        let at_boundary = match root_bytes.checked_sub(1) {
-            None => true,
-            Some(before) => components.get(before) == Some(&0),
-        };
-        if !at_boundary {
-            return Err(DecodeError::RootBoundary { what, needed: components.len(), got: root_bytes });
+        let mount_bytes = usize::from(reference.mount_bytes);
+        for boundary in [root_bytes, mount_bytes] {
+            let at_boundary = match boundary.checked_sub(1) {
+                None => true,
+                Some(before) => components.get(before) == Some(&0),
+            };
+            if !at_boundary {
+                return Err(DecodeError::Boundary { what, needed: components.len(), got: boundary });
+            }
         }
-        Ok(Self { components, root_bytes, flags })
+        Ok(Self { components, root_bytes, mount_bytes, above, flags })
     }
 
     /// Whether the kernel could say anything at all about where the file is.
@@ -68,6 +81,12 @@ impl<'a> WirePath<'a> {
     /// Whether the file had lost its name.
     pub(crate) fn is_unlinked(&self) -> bool {
         self.flags & path_flags::UNLINKED != 0
+    }
+
+    /// Whether the walk reached the root of the namespace without passing the task's.
+    pub(crate) fn is_outside_root(&self) -> bool {
+        let both = path_flags::REACHED_NS_ROOT | path_flags::REACHED_TASK_ROOT;
+        self.flags & both == path_flags::REACHED_NS_ROOT
     }
 
     /// What is doubtful about the path.
@@ -93,6 +112,29 @@ impl<'a> WirePath<'a> {
     /// Whether the two views are different paths.
     pub(crate) fn views_differ(&self) -> bool {
         self.below_task_root().is_some_and(|below| below.len() != self.components.len())
+    }
+
+    /// Whether the path in the namespace is also the one within the file system: nothing is mounted on the way.
+    pub(crate) fn is_within_one_mount(&self) -> bool {
+        let both = path_flags::REACHED_NS_ROOT | path_flags::REACHED_FS_ROOT;
+        self.flags & both == both && self.above.is_empty() && self.mount_bytes == self.components.len()
+    }
+
+    /// Appends the path from the root of the file system that holds the file; `false` if that was not reached.
+    pub(crate) fn write_within_file_system(&self, out: &mut Vec<u8>) -> bool {
+        let Some(below) = self.components.get(..self.mount_bytes) else { return false };
+        if self.flags & path_flags::REACHED_FS_ROOT == 0 {
+            return false;
+        }
+        if self.above.is_empty() {
+            write_absolute(below, out);
+        } else {
+            write_absolute(self.above, out);
+            if !below.is_empty() {
+                write_absolute(below, out);
+            }
+        }
+        true
     }
 
     fn below_task_root(&self) -> Option<&'a [u8]> {

@@ -6,7 +6,7 @@ use sensor_common::wire::{
 };
 use zerocopy::{Immutable, IntoBytes};
 
-const WHOLE: u16 = path_flags::REACHED_TASK_ROOT | path_flags::REACHED_NS_ROOT;
+const WHOLE: u16 = path_flags::REACHED_TASK_ROOT | path_flags::REACHED_NS_ROOT | path_flags::REACHED_FS_ROOT;
 
 /// A process of root's, started at `start_ns`, child of pid 1.
 pub(crate) fn task(tgid: u32, start_ns: u64) -> TaskFacts {
@@ -68,7 +68,8 @@ impl Packer {
         let mut components = leaf_first(path);
         let root_bytes = u16::try_from(components.len()).unwrap();
         components.extend(leaf_first(root));
-        PathRef { span: self.span(&components), root_bytes, flags: WHOLE }
+        let mount_bytes = u16::try_from(components.len()).unwrap();
+        PathRef { span: self.span(&components), root_bytes, mount_bytes, flags: WHOLE, ..PathRef::default() }
     }
 
     fn finish(self, mut header: RecordHeader, fixed: impl FnOnce(RecordHeader) -> Vec<u8>) -> Vec<u8> {
@@ -169,7 +170,7 @@ pub(crate) fn script(task: &TaskFacts, boot_ns: u64, path: &str) -> Vec<u8> {
 
 /// A name that came to be at `path` below `root`.
 pub(crate) fn create(task: &TaskFacts, boot_ns: u64, path: &str, root: &str) -> Vec<u8> {
-    file(task, boot_ns, FileOp::Create, path, None, root)
+    file(task, boot_ns, FileOp::Open, path, None, root)
 }
 
 /// A rename.
@@ -199,6 +200,7 @@ pub(crate) fn file(
     };
     let kind = match op {
         FileOp::Rename | FileOp::Exchange => RecordKind::FileRename,
+        FileOp::Unlink | FileOp::Rmdir => RecordKind::FileDelete,
         _ => RecordKind::FileCreate,
     };
     packer.finish(header(kind, task, boot_ns), |header| bytes_of(&FileRecord { header, ..record }))

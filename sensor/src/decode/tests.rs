@@ -53,17 +53,17 @@ fn a_chrooted_task_has_two_views_of_a_file() {
 #[test]
 fn the_root_directory_is_a_slash() {
     let flags = path_flags::REACHED_TASK_ROOT | path_flags::REACHED_NS_ROOT;
-    let root = WirePath::new(Part::Cwd, PathRef { flags, ..PathRef::default() }, &[]).unwrap();
+    let root = WirePath::new(Part::Cwd, PathRef { flags, ..PathRef::default() }, &[], &[]).unwrap();
     assert!(root.is_known());
     assert_eq!(task_view(&root), "/");
-    assert!(!WirePath::new(Part::Cwd, PathRef::default(), &[]).unwrap().is_known());
+    assert!(!WirePath::new(Part::Cwd, PathRef::default(), &[], &[]).unwrap().is_known());
 }
 
 #[test]
 fn a_task_root_that_was_not_seen_leaves_the_namespace_view() {
     let components = leaf_first("/srv/data/x");
     let reference = PathRef { flags: path_flags::REACHED_NS_ROOT, ..PathRef::default() };
-    let path = WirePath::new(Part::Path, reference, &components).unwrap();
+    let path = WirePath::new(Part::Path, reference, &components, &[]).unwrap();
     assert_eq!(task_view(&path), "/srv/data/x");
     assert!(!path.views_differ());
 }
@@ -71,7 +71,7 @@ fn a_task_root_that_was_not_seen_leaves_the_namespace_view() {
 #[test]
 fn doubts_are_named() {
     let flags = path_flags::TORN | path_flags::NO_MOUNT | path_flags::UNLINKED;
-    let path = WirePath::new(Part::Path, PathRef { flags, ..PathRef::default() }, b"x\0").unwrap();
+    let path = WirePath::new(Part::Path, PathRef { flags, ..PathRef::default() }, b"x\0", &[]).unwrap();
     assert_eq!(path.doubts().collect::<Vec<_>>(), [PathDoubt::Torn, PathDoubt::NoMount]);
     assert!(path.is_unlinked());
 }
@@ -81,15 +81,15 @@ fn errors_name_what_was_needed_and_what_was_there() {
     let good = synth::create(&synth::task(1, 1), 1, "/a", "/");
     assert_eq!(decode(&good[..40]).unwrap_err().to_string(), "record header: needs 144 bytes, got 40",);
     assert_eq!(
-        decode(&good[..225]).unwrap_err(),
-        DecodeError::Short { what: Part::Header, needed: 226, got: 225 },
+        decode(&good[..241]).unwrap_err(),
+        DecodeError::Short { what: Part::Header, needed: 242, got: 241 },
     );
     let mut kind = good.clone();
     kind[..2].copy_from_slice(&99_u16.to_ne_bytes());
-    assert_eq!(decode(&kind).unwrap_err().to_string(), "record kind: needs 1 to 6, got 99");
+    assert_eq!(decode(&kind).unwrap_err().to_string(), "record kind: needs 1 to 10, got 99");
     let mut short = good.clone();
     short[4..8].copy_from_slice(&150_u32.to_ne_bytes());
-    assert_eq!(decode(&short).unwrap_err(), DecodeError::Length { what: Part::File, needed: 224, got: 150 },);
+    assert_eq!(decode(&short).unwrap_err(), DecodeError::Length { what: Part::File, needed: 240, got: 150 },);
     let mut unterminated = good;
     *unterminated.last_mut().unwrap() = b'b';
     assert_eq!(decode(&unterminated).unwrap_err(), DecodeError::Unterminated { what: Part::Path, got: b'b' },);
@@ -97,16 +97,16 @@ fn errors_name_what_was_needed_and_what_was_there() {
 
 #[test]
 fn root_bytes_must_end_a_component() {
-    let reference = PathRef { span: Span { offset: 0, len: 5 }, root_bytes: 1, flags: 0 };
+    let reference = PathRef { span: Span { offset: 0, len: 5 }, root_bytes: 1, ..PathRef::default() };
     assert_eq!(
-        WirePath::new(Part::Path, reference, b"ab\0c\0").unwrap_err(),
-        DecodeError::RootBoundary { what: Part::Path, needed: 5, got: 1 },
+        WirePath::new(Part::Path, reference, b"ab\0c\0", &[]).unwrap_err(),
+        DecodeError::Boundary { what: Part::Path, needed: 5, got: 1 },
     );
 }
 
 #[test]
 fn a_component_that_changed_while_it_was_read_makes_the_path_doubtful_and_no_error() {
-    let path = WirePath::new(Part::Path, PathRef::default(), b"leaf\0\0\0top\0").unwrap();
+    let path = WirePath::new(Part::Path, PathRef::default(), b"leaf\0\0\0top\0", &[]).unwrap();
     assert_eq!(path.doubts().collect::<Vec<_>>(), [PathDoubt::Torn]);
     let mut out = Vec::new();
     path.write_namespace_view(&mut out);

@@ -4,14 +4,44 @@ use std::sync::Arc;
 
 use sensor_common::wire::FileOp;
 use sensor_ecs::{
-    Action, Digits, Event, EventId, EventMeta, FileFields, FileType, Image, Outcome, PathView, ProcessView,
+    Action, Digits, Event, EventId, EventMeta, FileFields, FileType, Image, Names, Operation, Outcome,
+    PathView, ProcessView,
 };
 use sensor_eql::ProcessVersion;
 
 use crate::decode::{File, Wire, WirePath};
 
 use super::Enricher;
+use super::mounts::{Asked, Mounts};
 use super::table::{Entry, Key, Relations};
+
+/// By which way a file is named. A rule is asked once for each, with all names by the same way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum View {
+    /// As the acting process sees it: from its root directory.
+    Task,
+    /// From the root of its mount namespace, which differs for a process with another root.
+    Host,
+    /// By way of the first mount of the file system: differs for bind mounts, other namespaces, detached trees.
+    FileSystem,
+    /// In the directory that holds the upper layer of an overlay.
+    Upper,
+}
+
+impl View {
+    /// Every way but the task's, in the order in which they are tried.
+    pub(crate) const OTHERS: [Self; 3] = [Self::Host, Self::FileSystem, Self::Upper];
+
+    /// `sensor.view` of alerts.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Task => "task",
+            Self::Host => "host",
+            Self::FileSystem => "file_system",
+            Self::Upper => "overlay_upper",
+        }
+    }
+}
 
 /// An event, and what the matcher must know beside it.
 #[derive(Clone, Copy, Debug)]
@@ -25,18 +55,22 @@ pub(crate) struct Enriched<'a> {
 }
 
 impl<'a> Enriched<'a> {
-    /// The same event with its paths as the host sees them, where that differs.
-    pub(crate) fn host_view(&self) -> Option<Event<'a>> {
+    /// The same event with the file's names by another way, where those differ.
+    pub(crate) fn seen_by(&self, view: View) -> Option<Event<'a>> {
         let file = self.event.file?;
-        if file.host_path.is_none() && file.original_host_path.is_none() {
+        let names = match view {
+            View::Task => return Some(self.event),
+            View::Host => file.host,
+            View::FileSystem => file.file_system,
+            View::Upper => file.upper,
+        };
+        if !names.is_some() {
             return None;
         }
-        let seen_from_host = FileFields {
-            path: file.host_path.map_or(file.path, PathView::new),
-            original: file.original_host_path.map(PathView::new).or(file.original),
-            ..file
-        };
-        Some(Event { file: Some(seen_from_host), ..self.event })
+        let mut named = file.named(names);
+        // What the mounter called the directory need not be what it is called now.
+        named.path_incomplete |= view == View::Upper;
+        Some(Event { file: Some(named), ..self.event })
     }
 }
 
@@ -46,50 +80,81 @@ pub(super) struct PathBuffers {
     path: Views,
     original: Views,
     target: Vec<u8>,
+    within: Vec<u8>,
 }
 
+/// The names of one path; empty where there is none or it is no other than one before it.
 #[derive(Debug, Default)]
 struct Views {
     task: Vec<u8>,
     namespace: Vec<u8>,
-    differ: bool,
+    file_system: Vec<u8>,
+    upper: Vec<u8>,
 }
 
 impl Views {
-    fn set(&mut self, path: Option<&WirePath<'_>>) {
-        self.task.clear();
-        self.namespace.clear();
-        self.differ = false;
-        let Some(path) = path.filter(|path| path.is_known()) else { return };
-        path.write_task_view(&mut self.task);
-        self.differ = path.views_differ();
-        if self.differ {
-            path.write_namespace_view(&mut self.namespace);
+    fn clear(&mut self) {
+        for name in [&mut self.task, &mut self.namespace, &mut self.file_system, &mut self.upper] {
+            name.clear();
         }
     }
 
-    fn in_namespace(&self) -> Option<&[u8]> {
-        self.differ.then_some(self.namespace.as_slice())
+    fn set(&mut self, path: &WirePath<'_>, asked: Asked, mounts: &mut Mounts, within: &mut Vec<u8>) {
+        self.clear();
+        if !path.is_known() {
+            return;
+        }
+        path.write_task_view(&mut self.task);
+        if path.views_differ() {
+            path.write_namespace_view(&mut self.namespace);
+        }
+        within.clear();
+        // Nearly every file: on the file system that is the host's root, and no mount on the way.
+        if path.is_within_one_mount() && mounts.is_root(asked.dev) || !path.write_within_file_system(within) {
+            return;
+        }
+        mounts.names(asked, within, &mut self.file_system, &mut self.upper);
+        if self.file_system == self.task || self.file_system == self.namespace {
+            self.file_system.clear();
+        }
+        if self.upper == self.task || self.upper == self.namespace || self.upper == self.file_system {
+            self.upper.clear();
+        }
     }
 }
 
 impl PathBuffers {
-    fn set(&mut self, file: &File<'_>) {
-        self.path.set(Some(&file.path));
-        self.original.set(file.old_path.as_ref());
+    fn set(&mut self, file: &File<'_>, mounts: &mut Mounts) {
+        let record = &file.record;
+        let task = &record.header.task;
+        let asked = Asked { pid: task.tgid, mnt_ns: task.mnt_ns, dev: record.dev };
+        self.path.set(&file.path, asked, mounts, &mut self.within);
+        match &file.old_path {
+            Some(old_path) => self.original.set(old_path, asked, mounts, &mut self.within),
+            None => self.original.clear(),
+        }
         self.target.clear();
         self.target.extend_from_slice(file.target.unwrap_or_default());
     }
+
+    fn names<'a>(&'a self, renamed: bool, of: impl Fn(&'a Views) -> &'a Vec<u8>) -> Names<'a> {
+        let original = if renamed { of(&self.original).as_slice() } else { &[] };
+        Names { path: known(of(&self.path).as_slice()), original: known(original) }
+    }
 }
 
-const fn action_of(op: FileOp) -> Action {
+const fn operation(op: FileOp) -> Operation {
     match op {
-        FileOp::Create => Action::Creation,
-        FileOp::Rename | FileOp::Exchange => Action::Rename,
-        FileOp::Mknod => Action::Mknod,
-        FileOp::Link => Action::Link,
-        FileOp::Symlink => Action::Symlink,
-        FileOp::Mkdir => Action::Mkdir,
+        FileOp::Open => Operation::Open,
+        FileOp::Rename => Operation::Rename,
+        FileOp::Exchange => Operation::Exchange,
+        FileOp::Mknod => Operation::Mknod,
+        FileOp::Link => Operation::Link,
+        FileOp::Symlink => Operation::Symlink,
+        FileOp::Mkdir => Operation::Mkdir,
+        FileOp::Tmpfile => Operation::Tmpfile,
+        FileOp::Unlink => Operation::Unlink,
+        FileOp::Rmdir => Operation::Rmdir,
     }
 }
 
@@ -123,6 +188,17 @@ impl Enricher {
                 self.previous = None;
                 Some(self.process_event(Action::End, key, boot_ns))
             }
+            Wire::Credentials(change) => {
+                let key = self.change_credentials(&change.record);
+                self.previous = None;
+                let action = if change.of_group { Action::GidChange } else { Action::UidChange };
+                Some(self.process_event(action, key, boot_ns))
+            }
+            Wire::Session(session) => {
+                let key = self.locate(&session.header.task, boot_ns);
+                self.previous = None;
+                Some(self.process_event(Action::SessionIdChange, key, boot_ns))
+            }
         }
     }
 
@@ -151,17 +227,23 @@ impl Enricher {
     fn file(&mut self, file: &File<'_>) -> Enriched<'_> {
         let record = &file.record;
         let key = self.locate(&record.header.task, record.header.boot_ns);
-        self.paths.set(file);
-        let meta = self.meta(action_of(file.op), record.header.boot_ns);
+        self.paths.set(file, &mut self.mounts);
+        let operation = operation(file.op);
+        let meta = self.meta(operation.action(), record.header.boot_ns);
+        let renamed = operation.action() == Action::Rename && file.old_path.is_some();
         let is_incomplete = |path: &WirePath<'_>| !path.is_known() || path.doubts().next().is_some();
         // The mode has type bits whenever the inode could be read.
         let inode_was_read = record.mode != 0;
         let fields = FileFields {
             path: PathView::new(&self.paths.path.task),
-            host_path: self.paths.path.in_namespace(),
-            original: file.old_path.is_some().then(|| PathView::new(&self.paths.original.task)),
-            original_host_path: self.paths.original.in_namespace(),
+            original: renamed.then(|| PathView::new(&self.paths.original.task)),
+            host: self.paths.names(renamed, |views| &views.namespace),
+            file_system: self.paths.names(renamed, |views| &views.file_system),
+            upper: self.paths.names(renamed, |views| &views.upper),
+            operation: Some(operation),
+            linked_path: known(self.paths.original.task.as_slice()).filter(|_| operation == Operation::Link),
             path_incomplete: is_incomplete(&file.path) || file.old_path.as_ref().is_some_and(is_incomplete),
+            outside_root: file.path.is_outside_root(),
             inode: known(record.inode).map(Digits::decimal),
             mode: inode_was_read.then(|| Digits::mode(record.mode)),
             uid: inode_was_read.then(|| Digits::decimal(u64::from(record.uid))),

@@ -2,21 +2,26 @@
 
 mod accounts;
 pub(crate) mod agent;
+mod changes;
 mod clock;
 mod container;
 mod containers;
+mod environment;
 mod event;
 pub(crate) mod host;
 mod leaders;
 mod lookup;
+mod mounts;
 mod names;
 mod process;
 mod procfs;
 mod scripts;
+mod seed;
 mod table;
 #[cfg(test)]
 mod tests;
 
+use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -27,11 +32,12 @@ use clock::BootClock;
 use containers::Containers;
 use event::PathBuffers;
 use lookup::Lookup;
+use mounts::Mounts;
 use scripts::PendingScripts;
 use table::Table;
 
 pub(crate) use clock::boot_ns_now;
-pub(crate) use event::Enriched;
+pub(crate) use event::{Enriched, View};
 pub(crate) use procfs::{ProcFacts, pids, read_process};
 
 /// Bytes of the process table; some 8,000 processes with ordinary arguments.
@@ -79,6 +85,7 @@ pub(crate) struct Enricher {
     clock: BootClock,
     accounts: Accounts,
     containers: Containers,
+    mounts: Mounts,
     table: Table,
     scripts: PendingScripts,
     paths: PathBuffers,
@@ -108,6 +115,7 @@ impl Enricher {
             clock: BootClock::now(),
             accounts: Accounts::read(&sources.root),
             containers: Containers::default(),
+            mounts: Mounts::read(&sources.proc_root),
             table: Table::new(table_bytes_max),
             scripts: PendingScripts::default(),
             paths: PathBuffers::default(),
@@ -119,6 +127,16 @@ impl Enricher {
         })
     }
 
+    /// Has `POLLPRI` when [`Self::mounts_changed`] is due.
+    pub(crate) fn mounts_watch(&self) -> Option<BorrowedFd<'_>> {
+        self.mounts.watch()
+    }
+
+    /// Something was mounted or unmounted.
+    pub(crate) fn mounts_changed(&mut self) {
+        self.mounts.refresh();
+    }
+
     /// What passes with time rather than with records.
     pub(crate) fn tick(&mut self, boot_ns: u64) {
         self.accounts.refresh();
@@ -126,6 +144,7 @@ impl Enricher {
             tracing::info!("the wall clock was stepped; event times follow it");
         }
         self.scripts.expire(boot_ns);
+        self.mounts.expire();
         self.table.expire(boot_ns);
         if boot_ns.saturating_sub(self.swept_ns) >= SWEEP_NS {
             self.swept_ns = boot_ns;

@@ -12,7 +12,7 @@ use crate::decode::{Exec, WirePath};
 use super::accounts::CapabilitySets;
 use super::procfs::{self, ProcFacts, absolute};
 use super::table::{Entry, Ids, Key, Links, Proof};
-use super::{Enricher, leaders};
+use super::{Enricher, environment, leaders};
 
 /// How an entry and a record's proof go together.
 enum Agreement {
@@ -24,7 +24,7 @@ enum Agreement {
     OtherProcess,
 }
 
-const fn ids_of(task: &TaskFacts) -> Ids {
+pub(super) const fn ids_of(task: &TaskFacts) -> Ids {
     Ids { uid: task.uid, gid: task.gid, euid: task.euid, egid: task.egid }
 }
 
@@ -161,7 +161,7 @@ impl Enricher {
     }
 
     /// What `/proc` says, with links to those that are in the table.
-    fn entry_from_proc(&mut self, key: Key, facts: &ProcFacts) -> Entry {
+    pub(super) fn entry_from_proc(&mut self, key: Key, facts: &ProcFacts) -> Entry {
         let process = self.new_process(key);
         let ids = Ids { uid: facts.uid, gid: facts.gid, euid: facts.euid, egid: facts.egid };
         let sets = CapabilitySets { effective: facts.cap_effective, permitted: facts.cap_permitted };
@@ -201,7 +201,7 @@ impl Enricher {
         entry
     }
 
-    fn leader(&self, pid: u32, own: Key) -> Option<Key> {
+    pub(super) fn leader(&self, pid: u32, own: Key) -> Option<Key> {
         if pid == own.pid { Some(own) } else { self.table.latest(pid) }
     }
 
@@ -392,6 +392,8 @@ impl Enricher {
             }
         };
         note(Degradation::ArgumentsTruncated, flags & record_flags::ARGV_TRUNCATED != 0);
+        note(Degradation::EnvironmentTruncated, flags & record_flags::ENVP_TRUNCATED != 0);
+        note(Degradation::DirectoryIncomplete, exec.cwd.is_unlinked() || exec.cwd.doubts().next().is_some());
         note(Degradation::ArgumentsUnreadable, flags & record_flags::ARGV_UNREADABLE != 0);
         note(
             Degradation::ExecutableUnlinked,
@@ -405,8 +407,11 @@ impl Enricher {
         } else {
             // Best effort: what the caller wrote, unless it names a descriptor, or climbs through directories that need
             // not be where they seem to be.
-            let plain =
-                |name: &&[u8]| !is_magic(name) && !name.split(|&byte| byte == b'/').any(|part| part == b"..");
+            let plain = |name: &&[u8]| {
+                flags & record_flags::FILENAME_TRUNCATED == 0
+                    && !is_magic(name)
+                    && !name.split(|&byte| byte == b'/').any(|part| part == b"..")
+            };
             let named = exec.filename.filter(plain).map(|name| absolute(name, cwd.unwrap_or(b"/")));
             (named.or_else(|| written(&exec.exe)), true)
         };
@@ -419,6 +424,7 @@ impl Enricher {
                 Some(u64::from(exec.record.argc)),
                 truncated,
             ),
+            env_vars: environment::variables_of(exec.envp),
             ..Image::default()
         }
     }
@@ -440,42 +446,6 @@ impl Enricher {
         self.table.end(key, boot_ns);
         self.scripts.forget(task.tgid);
         Some(key)
-    }
-
-    /// Processes that were there before us, oldest first so that parents come before their children.
-    pub(crate) fn seed(&mut self, mut found: Vec<ProcFacts>, boot_ns: u64) -> Vec<Key> {
-        found.sort_unstable_by_key(|facts| (facts.start_ticks, facts.pid));
-        let mut keys = Vec::with_capacity(found.len());
-        for facts in &found {
-            let key = Key { pid: facts.pid, start_ticks: facts.start_ticks };
-            let entry = self.entry_from_proc(key, facts);
-            self.table.insert(key, entry, boot_ns);
-            keys.push(key);
-        }
-        // Leaders and parents can be younger than their members, so links are made once all are there.
-        for (facts, &key) in found.iter().zip(&keys) {
-            let links = Links {
-                parent: self.table.latest(facts.ppid),
-                group: self.leader(facts.pgid, key),
-                session: self.leader(facts.sid, key),
-                ..Links::default()
-            };
-            self.table.set_links(key, links);
-        }
-        for (facts, &key) in found.iter().zip(&keys) {
-            if let Some(parent) = self.table.get(key).and_then(|entry| entry.links.parent) {
-                let ancestry = self.table.ancestry_below(parent);
-                self.table.set_ancestry(key, ancestry);
-            }
-            self.find_entry(key, false);
-            if let Some(entry) = self.table.get_mut(key)
-                && let Some(meta) = &mut entry.process.entry_meta
-                && meta.entry_type == EntryType::Sshd
-            {
-                meta.source_ip = facts.ssh_source.as_deref().map(Into::into);
-            }
-        }
-        keys
     }
 }
 

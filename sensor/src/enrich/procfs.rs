@@ -11,6 +11,8 @@ use sensor_ecs::Tty;
 
 use crate::decode::base_name;
 
+use super::environment;
+
 /// Bytes of `environ` that are searched.
 const ENVIRON_BYTES_MAX: usize = 128 * 1024;
 /// Bytes of the small text files.
@@ -19,21 +21,6 @@ const TEXT_BYTES_MAX: usize = 16 * 1024;
 const SHEBANG_BYTES_MAX: usize = 256;
 /// `PF_KTHREAD` in the flags of `stat`.
 const KTHREAD: u64 = 0x0020_0000;
-
-/// Variables that documents may carry: they steer the loader, the shell's history, proxies.
-const ENVIRONMENT_ALLOWED: [&[u8]; 11] = [
-    b"LD_PRELOAD",
-    b"LD_LIBRARY_PATH",
-    b"LD_AUDIT",
-    b"GLIBC_TUNABLES",
-    b"HISTFILE",
-    b"HISTSIZE",
-    b"HISTFILESIZE",
-    b"RUNNER_TRACKING_ID",
-    b"http_proxy",
-    b"HTTPS_PROXY",
-    b"ALL_PROXY",
-];
 
 /// The executable of a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -142,15 +129,9 @@ fn read_image(dir: &Path) -> Option<ProcFacts> {
     cmdline.truncate(ARGV_BYTES_MAX);
     facts.cmdline = cmdline;
     let environ = read_bounded(&dir.join("environ"), ENVIRON_BYTES_MAX).unwrap_or_default();
-    for variable in environ.split(|&byte| byte == 0) {
-        let Some(at) = variable.iter().position(|&byte| byte == b'=') else { continue };
-        let (name, value) = variable.split_at(at);
-        if ENVIRONMENT_ALLOWED.contains(&name) {
-            facts.environment.push(variable.to_vec());
-        } else if name == b"SSH_CONNECTION" {
-            facts.ssh_source = value.get(1..).and_then(first_word).map(<[u8]>::to_vec);
-        }
-    }
+    facts.environment = environment::allowed(&environ).map(<[u8]>::to_vec).collect();
+    facts.ssh_source =
+        environment::value(&environ, b"SSH_CONNECTION").and_then(first_word).map(<[u8]>::to_vec);
     let root = read_link(&dir.join("root"));
     facts.cwd = read_link(&dir.join("cwd")).map(|cwd| below_root(cwd, root.as_deref()));
     Some(facts)

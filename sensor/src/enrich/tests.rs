@@ -222,7 +222,7 @@ fn a_chrooted_process_has_two_names_for_its_file() {
     let enriched = bench.enricher.event(&wire).unwrap();
     Seen::of(&enriched)
         .is(&[("file.path", "/apt.conf.d/99evil"), ("file.Ext.host_path", "/etc/apt/apt.conf.d/99evil")]);
-    let host = Enriched { event: enriched.host_view().unwrap(), ..enriched };
+    let host = Enriched { event: enriched.seen_by(View::Host).unwrap(), ..enriched };
     Seen::of(&host).is(&[("file.path", "/etc/apt/apt.conf.d/99evil")]);
 }
 

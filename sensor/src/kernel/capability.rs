@@ -35,6 +35,12 @@ const OPERATIONS: &[Operation] = &[
         hooks: &["security_path_mknod", "security_inode_mknod", "security_d_instantiate"],
     },
     Operation {
+        name: "mknod of a regular file",
+        kind: RecordKind::FileCreate,
+        without: "it is reported as an open",
+        hooks: &["security_path_mknod", "vfs_create", "security_inode_create", "security_d_instantiate"],
+    },
+    Operation {
         name: "mkdir",
         kind: RecordKind::FileCreate,
         without: UNSEEN,
@@ -57,6 +63,36 @@ const OPERATIONS: &[Operation] = &[
         kind: RecordKind::FileRename,
         without: UNSEEN,
         hooks: &["security_path_rename", "vfs_rename"],
+    },
+    Operation {
+        name: "unlink",
+        kind: RecordKind::FileDelete,
+        without: UNSEEN,
+        hooks: &["security_path_unlink", "d_delete"],
+    },
+    Operation {
+        name: "rmdir",
+        kind: RecordKind::FileDelete,
+        without: UNSEEN,
+        hooks: &["security_path_rmdir", "d_delete"],
+    },
+    Operation {
+        name: "change of user",
+        kind: RecordKind::UidChange,
+        without: "it shows at the process's next event",
+        hooks: &["commit_creds"],
+    },
+    Operation {
+        name: "change of group",
+        kind: RecordKind::GidChange,
+        without: "it shows at the process's next event",
+        hooks: &["commit_creds"],
+    },
+    Operation {
+        name: "setsid",
+        kind: RecordKind::SessionChange,
+        without: "it shows at the process's next event",
+        hooks: &["ksys_setsid"],
     },
     Operation {
         name: "exec",
@@ -173,7 +209,7 @@ impl Capabilities {
 }
 
 fn is_file(operation: &Operation) -> bool {
-    matches!(operation.kind, RecordKind::FileCreate | RecordKind::FileRename)
+    matches!(operation.kind, RecordKind::FileCreate | RecordKind::FileRename | RecordKind::FileDelete)
 }
 
 /// `fentry: why; kprobe: why`.
@@ -228,8 +264,12 @@ mod tests {
 
     #[test]
     fn without_any_file_hook_one_line_says_so() {
-        let found =
-            Capabilities::of(&status(&["security_d_instantiate", "vfs_rename", "security_bprm_check"]));
+        let found = Capabilities::of(&status(&[
+            "security_d_instantiate",
+            "vfs_rename",
+            "d_delete",
+            "security_bprm_check",
+        ]));
         assert_eq!(found.missing_names(), "file events, script path");
         assert_eq!(found.explain().len(), 2);
         assert!(found.explain()[0].starts_with("file events: NOT available: "));

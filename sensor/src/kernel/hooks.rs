@@ -200,6 +200,21 @@ pub(crate) const HOOKS: &[Hook] = &[
     function!("security_inode_mkdir", "inode_mkdir", &[(1, "dentry")]),
     function!("security_inode_symlink", "inode_symlink", &[(1, "dentry"), (2, "old_name")]),
     function!("security_inode_link", "inode_link", &[(0, "old_dentry"), (2, "new_dentry")]),
+    function!("d_delete", "d_delete", &[(0, "dentry")]),
+    function!("security_path_unlink", "path_unlink", &[(0, "dir"), (1, "dentry")]),
+    function!("security_path_rmdir", "path_rmdir", &[(0, "dir"), (1, "dentry")]),
+    function!("commit_creds", "commit_creds", &[(0, "new")]),
+    Hook {
+        name: "ksys_setsid",
+        alternatives: &[
+            Alternative { mode: Mode::Fentry, parts: &[SETSID_EXIT] },
+            Alternative {
+                mode: Mode::Kprobe,
+                parts: &[Part { program: "setsid_exit_kprobe", ..SETSID_EXIT }],
+            },
+        ],
+    },
+    function!("vfs_create", "vfs_create", &[(2, "dentry")]),
     function!("security_path_mknod", "path_mknod", &[(0, "dir"), (1, "dentry")]),
     function!("security_path_mkdir", "path_mkdir", &[(0, "dir"), (1, "dentry")]),
     function!("security_path_symlink", "path_symlink", &[(0, "dir"), (1, "dentry")]),
@@ -213,6 +228,13 @@ const RENAME_EXIT: Part = Part {
     target: "vfs_rename",
     returns: true,
     signature: Signature { function: "vfs_rename", parameters: RENAME, arity: Some(1) },
+};
+
+const SETSID_EXIT: Part = Part {
+    program: "setsid_exit",
+    target: "ksys_setsid",
+    returns: true,
+    signature: Signature { function: "ksys_setsid", parameters: &[], arity: Some(0) },
 };
 
 /// Everything whose arguments are to be looked up.

@@ -5,6 +5,7 @@ mod capability;
 mod error;
 mod hooks;
 mod host;
+mod kallsyms;
 mod offsets;
 mod programs;
 
@@ -130,6 +131,7 @@ impl Kernel {
         let cpus =
             aya::util::nr_cpus().map_or(1, |cpus| u32::try_from(cpus).unwrap_or(u32::MAX / INTENTS_PER_CPU));
         let intents = INTENTS_MIN.max(cpus.saturating_mul(INTENTS_PER_CPU));
+        let locks = kallsyms::locks();
         let mut ebpf = EbpfLoader::new()
             .btf(Some(&btf))
             // Asked for only when a program was refused.
@@ -140,6 +142,7 @@ impl Kernel {
             .override_global("DIAGNOSTICS", &diagnostics, true)
             .override_global("WAKE_BYTES", &wake_bytes, true)
             .override_global("URGENT_KINDS", &options.urgent_kinds, true)
+            .override_global("LOCKS", &locks, true)
             .map_max_entries("RING", options.ring_bytes)
             .map_max_entries("CREATE_INTENTS", intents)
             .map_max_entries("RENAME_INTENTS", intents)

@@ -3,6 +3,8 @@
 //! Until the scan of `/proc` is through, records are kept as they are: what they say must be applied to a table that
 //! knows the processes which were there before.
 
+use std::os::fd::BorrowedFd;
+
 use bytes::Bytes;
 
 use sensor_eql::RuleSet;
@@ -104,6 +106,16 @@ impl<O: Output> Engine<O> {
     /// Processes that are known.
     pub(crate) fn processes(&self) -> usize {
         self.enricher.processes()
+    }
+
+    /// Has `POLLPRI` when [`Self::mounts_changed`] is due.
+    pub(crate) fn mounts_watch(&self) -> Option<BorrowedFd<'_>> {
+        self.enricher.mounts_watch()
+    }
+
+    /// Something was mounted or unmounted.
+    pub(crate) fn mounts_changed(&mut self) {
+        self.enricher.mounts_changed();
     }
 
     /// One record from the ring.

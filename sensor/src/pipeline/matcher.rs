@@ -5,11 +5,11 @@ use std::sync::Arc;
 use sensor_ecs::{Action, Event, FieldId, Record, Value, field};
 use sensor_eql::{Hits, Known, Memory, RuleIndex, RuleSet, Selection};
 
-use crate::enrich::Enriched;
+use crate::enrich::{Enriched, View};
 
 use super::caps::{Caps, HeldBack};
 use super::exceptions::Exceptions;
-use super::output::{Hit, Kept, Output, SeveralHit, View};
+use super::output::{Hit, Kept, Output, SeveralHit};
 use super::several::{Found, Several};
 use super::totals::Totals;
 
@@ -72,14 +72,16 @@ impl<O: Output> Matcher<O> {
 
         self.matched.clear();
         self.look(enriched, event, View::Task);
-        // A rule on /etc/apt/apt.conf.d/* must not be blinded by `chroot /etc`.
-        let host_view = enriched.host_view();
-        if let Some(host_view) = &host_view {
-            self.look(enriched, host_view, View::Host);
+        // A rule on /etc/apt/apt.conf.d/* must not be blinded by `chroot /etc`, a bind mount or another namespace.
+        let others = View::OTHERS.map(|view| enriched.seen_by(view));
+        for (view, other) in View::OTHERS.into_iter().zip(&others) {
+            if let Some(other) = other {
+                self.look(enriched, other, view);
+            }
         }
-        let in_view = |view| match (view, &host_view) {
-            (View::Host, Some(host_view)) => host_view,
-            (View::Host, None) | (View::Task, _) => event,
+        let in_view = |view| {
+            let other = View::OTHERS.into_iter().zip(&others).find(|(known, _)| *known == view);
+            other.and_then(|(_, other)| other.as_ref()).unwrap_or(event)
         };
         for at in 0..self.matched.len() {
             let Some((index, view)) = self.matched.get(at).copied() else { break };

@@ -28,7 +28,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 pub(crate) use caps::Caps;
 pub(crate) use engine::Engine;
 pub(crate) use exceptions::{Exception, Exceptions};
-pub(crate) use output::{Hit, Kept, Output, SeveralHit, View};
+pub(crate) use output::{Hit, Kept, Output, SeveralHit};
 pub(crate) use reach::Reach;
 pub(crate) use source::RecordSource;
 pub(crate) use totals::Totals;
@@ -50,6 +50,8 @@ enum Input {
     Records,
     /// `/proc` has been read, or has taken too long.
     Scanned { complete: bool },
+    /// Something was mounted or unmounted.
+    Mounts,
     /// Time has passed.
     Tick,
     /// Somebody wants us to end.
@@ -69,7 +71,8 @@ pub(crate) async fn run<S: RecordSource, O: Output>(
     stop: impl Future<Output = ()>,
     ready: impl FnOnce(&Engine<O>),
 ) -> io::Result<(Totals, O)> {
-    let ring = watch(source.fd())?;
+    let ring = watch(source.fd(), Interest::READABLE)?;
+    let mounts = engine.mounts_watch().map(|fd| watch(fd, Interest::PRIORITY)).transpose()?;
     let mut scan = Scan::start(proc_root)?;
     let scan_deadline = Instant::now() + SCAN_MAX;
     let mut ready = Some(ready);
@@ -86,6 +89,8 @@ pub(crate) async fn run<S: RecordSource, O: Output>(
             () = &mut stop => Input::Stop,
             () = scan.done(), if engine.is_scanning() => Input::Scanned { complete: true },
             () = tokio::time::sleep_until(scan_deadline), if engine.is_scanning() => Input::Scanned { complete: false },
+            // Before the records that may tell of files below it.
+            () = changed(mounts.as_ref()) => Input::Mounts,
             _ = rounds.tick() => Input::Tick,
             () = std::future::ready(()), if more_wait => Input::Records,
             () = tokio::time::sleep_until(next_look) => Input::Records,
@@ -111,6 +116,7 @@ pub(crate) async fn run<S: RecordSource, O: Output>(
                     ready(&engine);
                 }
             }
+            Input::Mounts => engine.mounts_changed(),
             Input::Tick => {
                 more_wait = drain(source, &mut engine, RECORDS_PER_TURN) == RECORDS_PER_TURN;
                 source.tick();
@@ -129,13 +135,24 @@ pub(crate) async fn run<S: RecordSource, O: Output>(
     Ok(engine.finish(lost))
 }
 
-/// Waits for the ring through a descriptor of its own.
+/// Waits for the list of mounts to change; for ever if it cannot be watched.
+async fn changed(mounts: Option<&AsyncFd<OwnedFd>>) {
+    match mounts {
+        Some(mounts) => match mounts.ready(Interest::PRIORITY).await {
+            Ok(mut readiness) => readiness.clear_ready(),
+            Err(_) => std::future::pending().await,
+        },
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits through a descriptor of its own.
 #[expect(
     deprecated,
     reason = "an owned descriptor is all the safety that the unsafe replacement asks its caller for"
 )]
-fn watch(ring: BorrowedFd<'_>) -> io::Result<AsyncFd<OwnedFd>> {
-    AsyncFd::with_interest(ring.try_clone_to_owned()?, Interest::READABLE)
+fn watch(fd: BorrowedFd<'_>, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::with_interest(fd.try_clone_to_owned()?, interest)
 }
 
 /// Takes up to `most` records; says how many there were.

@@ -5,16 +5,9 @@ use std::sync::Arc;
 use sensor_ecs::{Action, Event};
 use sensor_eql::LoadedRule;
 
-use super::exceptions::ExceptionIndex;
+use crate::enrich::View;
 
-/// Which of a file's names satisfied the rule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum View {
-    /// As the acting process sees it.
-    Task,
-    /// As the host sees it, which differs for a process with another root.
-    Host,
-}
+use super::exceptions::ExceptionIndex;
 
 /// An event that a rule matched.
 #[derive(Clone, Copy, Debug)]

@@ -10,14 +10,14 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use sensor_common::wire::TaskFacts;
+use sensor_common::wire::{RecordKind, TaskFacts};
 use sensor_ecs::{Action, Agent, Ecs, Event, Record, Schema, Value};
 use sensor_eql::{LoadedRule, Origin, RuleSet, RuleSource};
 
 use super::source::LostByKind;
 use super::*;
 use crate::decode::synth::{self, ExecSpec};
-use crate::enrich::{Enricher, Sources};
+use crate::enrich::{Enricher, Sources, View};
 
 const SECOND: u64 = 1_000_000_000;
 const APT_DIR: &str = "/etc/apt/apt.conf.d";
@@ -140,7 +140,7 @@ fn replay(records: &[Vec<u8>]) -> (Totals, Kept) {
     for bytes in records {
         engine.record(bytes);
     }
-    engine.finish(Some([0; 6]))
+    engine.finish(Some([0; RecordKind::ALL.len()]))
 }
 
 /// A login shell, and a program that it has started: their records and the program's facts.
@@ -300,7 +300,7 @@ impl RecordSource for Recorded {
     }
 
     fn lost(&self) -> io::Result<LostByKind> {
-        Ok([0, 0, 2, 0, 0, 0])
+        Ok([0, 0, 2, 0, 0, 0, 0, 0, 0, 0])
     }
 
     fn detach(&mut self) {
@@ -332,6 +332,6 @@ fn the_loop_is_ready_after_the_scan_and_drains_at_the_end() {
     drop(writable);
     assert_eq!(kept.alerts.len(), 1);
     assert!(kept.events.iter().filter(|action| *action == "already_running").count() > 1);
-    assert_eq!(totals.lost, Some([0, 0, 2, 0, 0, 0]));
+    assert_eq!(totals.lost, Some([0, 0, 2, 0, 0, 0, 0, 0, 0, 0]));
     assert_eq!(totals.events(Action::Exec), 2);
 }

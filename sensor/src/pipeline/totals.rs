@@ -139,14 +139,14 @@ mod tests {
             matches: 3,
             alerts: 2,
             held_back: 1,
-            lost: Some([4, 0, 1, 0, 0, 0]),
+            lost: Some([4, 0, 1, 0, 0, 0, 0, 0, 0, 0]),
             ..Totals::default()
         };
         totals.count(Action::Creation);
-        totals.count(Action::Mkdir);
+        totals.count(Action::Deletion);
         assert_eq!(
             totals.to_string(),
-            "events     2: creation 1, rename 0, mkdir 1, exec 0, fork 0, end 0\n\
+            "events     2: creation 1, rename 0, deletion 1, exec 0, fork 0, end 0\n\
              matches    3: alerts 2, held back by max_signals 1\n\
              lost       5: file_create 4, exec 1"
         );

@@ -21,8 +21,13 @@ fn kinds_of(category: &[u8]) -> u32 {
 /// `event.category` of what becomes of a record; nothing becomes of a script's before its exec.
 fn category_of(kind: RecordKind) -> Option<&'static [u8]> {
     match kind {
-        RecordKind::FileCreate | RecordKind::FileRename => Some(b"file"),
-        RecordKind::Exec | RecordKind::Fork | RecordKind::Exit => Some(b"process"),
+        RecordKind::FileCreate | RecordKind::FileRename | RecordKind::FileDelete => Some(b"file"),
+        RecordKind::Exec
+        | RecordKind::Fork
+        | RecordKind::Exit
+        | RecordKind::UidChange
+        | RecordKind::GidChange
+        | RecordKind::SessionChange => Some(b"process"),
         RecordKind::ExecScript => None,
     }
 }
@@ -48,7 +53,7 @@ mod tests {
     #[test]
     fn a_rule_makes_the_records_of_its_categories_urgent() {
         let (file, exec, fork) = (1 << RecordKind::FileRename.index(), 1 << RecordKind::Exec.index(), 1 << 4);
-        assert_eq!(kinds("file where true"), 1 | file);
+        assert_eq!(kinds("file where true"), 1 | file | 1 << RecordKind::FileDelete.index());
         let both = kinds("sequence [process where true] [file where true]");
         assert_eq!(both & (file | exec | fork), file | exec | fork);
         assert_eq!(kinds("any where true"), u32::MAX);

@@ -184,7 +184,7 @@ impl Check {
                 let mut wrong = own.compare(&header.task);
                 expect::moment(header.boot_ns, &acts.moments, &mut wrong);
                 match file.op {
-                    FileOp::Create => {
+                    FileOp::Open => {
                         expect::file(file, &path, &acts.created, acts, &mut wrong);
                         (Canary::Create, wrong)
                     }
@@ -210,7 +210,9 @@ impl Check {
                 expect::exec(exec, acts, &mut wrong);
                 (Canary::Exec, wrong)
             }
-            Wire::Script(_) | Wire::Fork(_) | Wire::Exit(_) => return,
+            Wire::Script(_) | Wire::Fork(_) | Wire::Exit(_) | Wire::Credentials(_) | Wire::Session(_) => {
+                return;
+            }
         };
         if self.results.iter().all(|(known, _)| *known != result.0) {
             self.results.push(result);
@@ -234,7 +236,9 @@ impl Check {
         let tgid = wire.header().task.tgid;
         match wire {
             Wire::File(_) => tgid == self.own.tgid || Some(tgid) == self.child,
-            Wire::Exec(_) | Wire::Script(_) | Wire::Exit(_) => Some(tgid) == self.child,
+            Wire::Exec(_) | Wire::Script(_) | Wire::Exit(_) | Wire::Credentials(_) | Wire::Session(_) => {
+                Some(tgid) == self.child
+            }
             Wire::Fork(fork) => Some(fork.child.tgid) == self.child,
         }
     }

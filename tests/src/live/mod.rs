@@ -1,17 +1,21 @@
 //! The cases, one file per area.
 
+mod changes;
 mod cli;
 mod container;
 mod evasion;
 mod exec;
+mod exec_forms;
 mod file_create;
 mod mounts;
 mod names;
+mod operations;
 mod privileges;
 mod process_table;
 mod rename;
 mod silent;
 mod stop;
+mod views;
 
 use crate::runner::Test;
 
@@ -27,9 +31,13 @@ pub fn all() -> Vec<Test> {
         container::TESTS,
         evasion::TESTS,
         mounts::TESTS,
+        operations::TESTS,
+        views::TESTS,
         names::TESTS,
         exec::TESTS,
+        exec_forms::TESTS,
         process_table::TESTS,
+        changes::TESTS,
         stop::TESTS,
     ]
     .concat()

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Result, ensure};
 
@@ -19,7 +18,6 @@ tests![
     overlay_create_gives_one_event,
     overlay_rename_gives_one_event,
     overlay_copy_up_gives_no_event,
-    disk_file_systems_give_whole_paths,
 ];
 
 fn separate_mount_on_etc_apt_gives_the_whole_path(ctx: &Ctx) -> Result<Outcome> {
@@ -128,26 +126,5 @@ fn overlay_copy_up_gives_no_event(ctx: &Ctx) -> Result<Outcome> {
         .filter(|doc| !doc.is("event.action", "deletion"))
         .collect();
     ensure!(made.is_empty(), "copying up is no creation: {}", run.show(&made));
-    Ok(Outcome::Passed)
-}
-
-/// ext4, xfs and btrfs on loop devices, each mounted over APT's directory. An empty image is made on the host.
-fn disk_file_systems_give_whole_paths(ctx: &Ctx) -> Result<Outcome> {
-    let image = Path::new("/usr/share/sensor-livetest/ext4.img");
-    if !image.exists() {
-        return Ok(Outcome::Skipped("no file system image came with the machine".to_owned()));
-    }
-    ok(Command::new("/usr/sbin/load-module").arg("loop"))?;
-    let copy = ctx.scratch().join("ext4.img");
-    fs::copy(image, &copy)?;
-    let _mount = Mount::new("ext4", "loop", &copy.display().to_string(), Path::new(APT_DIR))?;
-    fs::write("/etc/apt/apt.conf.d/moving", "")?;
-    let sensor = Sensor::start(ctx)?;
-    ok(&mut shell(&format!("echo >{APT_DIR}/99ext4")))?;
-    ok(&mut shell(&format!("mv {APT_DIR}/moving {APT_DIR}/98ext4")))?;
-    let run = sensor.stop()?;
-    run.file("/etc/apt/apt.conf.d/99ext4", "creation")?;
-    run.file("/etc/apt/apt.conf.d/98ext4", "rename")?;
-    ensure!(run.apt_alerts().len() == 2, "wanted two alerts, got {}", run.show(&run.apt_alerts()));
     Ok(Outcome::Passed)
 }

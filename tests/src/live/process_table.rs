@@ -17,6 +17,9 @@ tests![
     thread_is_reported_as_its_process,
     orphan_is_still_known,
     short_lived_processes_are_complete,
+    thread_that_outlives_its_leader_is_reported_as_its_process,
+    orphan_has_its_new_parent,
+    reused_pid_is_another_process,
 ];
 
 fn forked_shell_has_the_executable_of_its_parent(ctx: &Ctx) -> Result<Outcome> {
@@ -99,4 +102,75 @@ fn short_lived_processes_are_complete(ctx: &Ctx) -> Result<Outcome> {
         ])?;
     }
     Ok(Outcome::Passed)
+}
+
+fn thread_that_outlives_its_leader_is_reported_as_its_process(ctx: &Ctx) -> Result<Outcome> {
+    let path = format!("{APT_DIR}/99leaderless");
+    let sensor = Sensor::start(ctx)?;
+    let mut child = act(&["leader-exits", &path]).spawn()?;
+    let status = child.wait()?;
+    anyhow::ensure!(status.success(), "the actor ended with {status}");
+    let run = sensor.stop()?;
+    let alert = run.only_alert()?;
+    let pid = child.id().to_string();
+    alert.expect(&[
+        ("process.pid", &pid),
+        ("process.executable", ACTOR),
+        ("process.command_line", &format!("{ACTOR} act leader-exits {path}")),
+    ])?;
+    alert.expect_absent(&["process.Ext.degraded"])?;
+    let ends: Vec<_> = run
+        .events
+        .iter()
+        .filter(|doc| doc.is("event.action", "end") && doc.is("process.pid", &pid))
+        .collect();
+    anyhow::ensure!(ends.len() == 1, "the process ended once, told {}", run.show(&ends));
+    Ok(Outcome::Passed)
+}
+
+fn orphan_has_its_new_parent(ctx: &Ctx) -> Result<Outcome> {
+    let path = format!("{APT_DIR}/99adopted");
+    let sensor = Sensor::start(ctx)?;
+    ok(&mut shell(&format!("(sleep 0.5; echo >{path}) >/dev/null 2>&1 &")))?;
+    for _ in 0..300 {
+        if Path::new(&path).exists() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    sensor.stop()?.only_alert()?.expect(&[("process.executable", SHELL), ("process.parent.pid", "1")])?;
+    Ok(Outcome::Passed)
+}
+
+/// Two processes with one pid, one after the other: the second is not taken for the first.
+fn reused_pid_is_another_process(ctx: &Ctx) -> Result<Outcome> {
+    let sensor = Sensor::start(ctx)?;
+    for attempt in 0..20 {
+        let path = format!("{APT_DIR}/99reused-{attempt}");
+        let mut first = Command::new("/usr/bin/true").spawn()?;
+        let pid = first.id();
+        first.wait()?;
+        fs::write("/proc/sys/kernel/ns_last_pid", (pid - 1).to_string())?;
+        let mut second = act(&["create", &path]).spawn()?;
+        second.wait()?;
+        if second.id() != pid {
+            fs::remove_file(&path)?;
+            continue;
+        }
+        let run = sensor.stop()?;
+        let pid = pid.to_string();
+        let execs: Vec<_> = run
+            .events
+            .iter()
+            .filter(|doc| doc.is("event.action", "exec") && doc.is("process.pid", &pid))
+            .collect();
+        let ids: std::collections::BTreeSet<_> =
+            execs.iter().filter_map(|doc| doc.text("process.entity_id")).collect();
+        anyhow::ensure!(ids.len() == 2, "wanted two processes, got {}", run.show(&execs));
+        let event = run.file(&path, "creation")?;
+        event.expect(&[("process.pid", &pid), ("process.executable", ACTOR)])?;
+        event.expect_absent(&["process.Ext.degraded"])?;
+        return Ok(Outcome::Passed);
+    }
+    anyhow::bail!("no pid came twice")
 }

@@ -15,7 +15,7 @@ use crate::paths;
 use kernels::KernelId;
 
 /// Packages that the virtual machine needs on the host.
-const VM_PACKAGES: [&str; 3] = ["qemu-system-x86", "busybox-static", "xz-utils"];
+const VM_PACKAGES: [&str; 5] = ["qemu-system-x86", "busybox-static", "xz-utils", "xfsprogs", "btrfs-progs"];
 
 #[derive(clap::Args)]
 pub(crate) struct Args {

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use super::{Totals, build_guest, host_sensor};
+use crate::paths;
 use crate::setup::kernels::KernelId;
 use crate::vm::{self, Extra, Outcome, Spec, Streams};
-use crate::{cmd, paths};
 
 const LIMIT: Duration = Duration::from_secs(1_800);
 
@@ -33,9 +33,7 @@ impl fmt::Display for Machine {
 
 pub(super) fn run(machines: &[Machine], filters: &[String], totals: &mut Totals) -> Result<()> {
     let mut files = build_guest()?;
-    if let Some(image) = ext4_image()? {
-        files.push(Extra { guest: "/usr/share/sensor-livetest/ext4.img".to_owned(), host: image });
-    }
+    files.extend(makers());
     host(filters, totals)?;
     for machine in machines {
         println!("\n--- kernel {machine}");
@@ -113,17 +111,12 @@ impl Write for Lines {
     }
 }
 
-/// An empty ext4 file system for the guest, which has no tool to make one.
-fn ext4_image() -> Result<Option<PathBuf>> {
-    let mke2fs = [PathBuf::from("/usr/sbin/mke2fs"), PathBuf::from("/sbin/mke2fs")];
-    let Some(mke2fs) = mke2fs.iter().find(|path| path.exists()) else { return Ok(None) };
-    let dir = paths::target()?.join("vm");
-    std::fs::create_dir_all(&dir)?;
-    let image = dir.join("ext4.img");
-    cmd::stdout(
-        Command::new(mke2fs).args(["-q", "-F", "-t", "ext4", "-O", "^has_journal"]).arg(&image).arg("4M"),
-    )?;
-    Ok(Some(image))
+/// What makes file systems in the guest.
+const MAKERS: [&str; 3] = ["/usr/sbin/mke2fs", "/usr/sbin/mkfs.xfs", "/usr/sbin/mkfs.btrfs"];
+
+fn makers() -> impl Iterator<Item = Extra> {
+    let there = MAKERS.into_iter().filter(|maker| std::path::Path::new(maker).exists());
+    there.map(|maker| Extra { guest: maker.to_owned(), host: PathBuf::from(maker) })
 }
 
 /// Where a kernel refuses the hooks of files, a start with rules on files alone must end in one clear message.

@@ -8,7 +8,7 @@ use sensor_eql::{Match, RuleIndex, RuleSet};
 
 use super::{Line, Taker};
 use crate::alert::Author;
-use crate::pipeline::{Caps, Exceptions, Kept, SeveralHit, View};
+use crate::pipeline::{Caps, Exceptions, Kept, SeveralHit};
 
 /// Writes them, one document a line.
 pub(super) struct Alerts<W> {
@@ -76,7 +76,7 @@ impl<W: Write> Taker for Alerts<W> {
             action: action(document),
             time_ns,
             sequence: line.number,
-            view: View::Task,
+            view: line.way,
             satisfied: self.exceptions.satisfied(record, None::<&Document>),
         };
         let weight = kept.bytes.len() + size_of::<Kept>();

@@ -18,6 +18,7 @@ use crate::cli::events::Events;
 use crate::cli::rules::{Choice, Rules};
 use crate::cli::say::{count, note, stdout};
 use crate::config::{self, Loaded};
+use crate::enrich::View as Way;
 use alerts::Alerts;
 pub(in crate::cli) use pairs::Pairs;
 pub(in crate::cli) use views::further_views;
@@ -123,6 +124,15 @@ enum End {
 pub(in crate::cli) struct Line<'l> {
     pub(in crate::cli) number: u64,
     pub(in crate::cli) text: &'l [u8],
+    /// By which way its file is named.
+    pub(in crate::cli) way: Way,
+}
+
+impl<'l> Line<'l> {
+    /// An event as it is, under the names that its document gives.
+    pub(in crate::cli) fn new(number: u64, text: &'l [u8]) -> Self {
+        Self { number, text, way: Way::Task }
+    }
 }
 
 /// What is made of matches.
@@ -174,7 +184,7 @@ impl<'r, T: Taker> Replay<'r, T> {
     fn all(&mut self, events: &mut Events<'_>) -> Result<(), End> {
         let mut document = Document::new();
         while let Some(number) = events.next(&mut document, self.schema).map_err(End::Input)? {
-            let line = Line { number, text: events.text() };
+            let line = Line::new(number, events.text());
             self.event(line, &document).map_err(End::Output)?;
         }
         self.finish().map_err(End::Output)
@@ -187,7 +197,7 @@ impl<'r, T: Taker> Replay<'r, T> {
         self.matched.clear();
         self.look(line, document, document, false)?;
         for view in further_views(document) {
-            self.look(line, document, &view, true)?;
+            self.look(Line { way: view.way(), ..line }, document, &view, true)?;
         }
         Ok(())
     }

@@ -2,29 +2,43 @@
 
 use sensor_ecs::{Degradation, Document, FieldId, PathView, Record, Value, field};
 
+use crate::enrich::View as Way;
+
 /// A document as a rule may also see it.
 pub(in crate::cli) struct View<'d> {
     document: &'d Document,
+    way: Way,
     path: Option<PathView<'d>>,
     original: Option<PathView<'d>>,
     image_lost: bool,
 }
 
+/// The fields that hold a file's names by another way, and those that they stand for.
+const WAYS: [(Way, FieldId, FieldId); 3] = [
+    (Way::Host, field::FILE_EXT_HOST_PATH, field::FILE_EXT_ORIGINAL_HOST_PATH),
+    (Way::FileSystem, field::FILE_EXT_FILE_SYSTEM_PATH, field::FILE_EXT_ORIGINAL_FILE_SYSTEM_PATH),
+    (Way::Upper, field::FILE_EXT_UPPER_PATH, field::FILE_EXT_ORIGINAL_UPPER_PATH),
+];
+
 /// Every look but the plain one, in the order of the live sensor.
 pub(in crate::cli) fn further_views(document: &Document) -> impl Iterator<Item = View<'_>> {
     let path = |id| document.value(id).as_keyword().map(PathView::new);
-    let (host, original) = (path(field::FILE_EXT_HOST_PATH), path(field::FILE_EXT_ORIGINAL_HOST_PATH));
-    let from_host = host.is_some() || original.is_some();
+    let others = WAYS.into_iter().map(move |(way, renamed, original)| (way, path(renamed), path(original)));
+    let named = others.filter(|(_, renamed, original)| renamed.is_some() || original.is_some());
     let image_lost = image_lost(document);
-    [(false, true), (true, false), (true, true)]
-        .into_iter()
-        .filter(move |(host_paths, lost)| (from_host || !host_paths) && (image_lost || !lost))
-        .map(move |(host_paths, lost)| View {
-            document,
-            path: host.filter(|_| host_paths),
-            original: original.filter(|_| host_paths),
-            image_lost: lost,
-        })
+    std::iter::once((Way::Task, None, None))
+        .chain(named)
+        .flat_map(move |names| [(names, false), (names, true)])
+        .skip(1)
+        .filter(move |(_, lost)| image_lost || !lost)
+        .map(move |((way, path, original), image_lost)| View { document, way, path, original, image_lost })
+}
+
+impl View<'_> {
+    /// By which way the file is named.
+    pub(in crate::cli) fn way(&self) -> Way {
+        self.way
+    }
 }
 
 /// Whether the executable is absent because the sensor lost it, and not because there is none.

@@ -58,7 +58,7 @@ pub(in crate::cli) fn explain(args: &RulesExplainArgs) -> anyhow::Result<ExitCod
         } else if shown == EVENTS_SHOWN_MAX + 1 {
             note(format_args!("further events are only matched"));
         }
-        replay.event(Line { number, text: &[] }, &document).context("matches")?;
+        replay.event(Line::new(number, &[]), &document).context("matches")?;
     }
     replay.finish().context("matches")?;
     print(&verdict(&rule, &String::from_utf8_lossy(&replay.taker.out))).context("standard output")?;

@@ -134,7 +134,7 @@ fn replayed(mut events: Events<'_>, alone: &RuleSet, schema: &OpenSchema) -> any
         events.next(&mut document, schema).with_context(|| format!("events {}", events.name()))?
     {
         read += 1;
-        replay.event(Line { number, text: &[] }, &document)?;
+        replay.event(Line::new(number, &[]), &document)?;
     }
     replay.finish()?;
     anyhow::ensure!(
