@@ -118,17 +118,24 @@ async fn record(
     Ok(ExitCode::SUCCESS)
 }
 
+const HOUR_NS: i64 = 3_600_000_000_000;
+
 /// What rules on new terms remember, with what a person should know of it, and what keeps it.
 fn remembered(config: &Config, rules: &RuleSet) -> anyhow::Result<(Vec<Remembered>, Option<Keeper>)> {
     let directory = &config.agent.state_directory;
     let now = jiff::Timestamp::now();
     let now_ns = i64::try_from(now.as_nanosecond()).unwrap_or(i64::MAX);
-    let (mut warm, mut cold) = (Vec::new(), 0);
+    let window_ns = |id: &str| {
+        let terms = rules.rules().iter().find(|loaded| loaded.rule.id == id)?.rule.new_terms.as_ref()?;
+        Some(terms.history_ns)
+    };
+    let (mut warm, mut cold, mut longest_ns) = (Vec::new(), 0, 0);
     for (rule, start) in memory::load(directory, rules, now_ns) {
         match start {
             Start::Warm(memory) => warm.push(memory),
             Start::Cold(why) => {
                 cold += 1;
+                longest_ns = longest_ns.max(window_ns(&rule).unwrap_or_default());
                 if let Some(why) = why {
                     note(format_args!("sensor: rule {}: what it remembered {why}", printable(&rule)));
                 }
@@ -137,8 +144,12 @@ fn remembered(config: &Config, rules: &RuleSet) -> anyhow::Result<(Vec<Remembere
     }
     if cold + warm.len() > 0 {
         let terms: usize = warm.iter().map(|memory| memory.seen.len()).sum();
+        let learning = match cold {
+            0 => String::new(),
+            _ => format!(", {cold} learn silently for {} h at most", longest_ns / HOUR_NS),
+        };
         note(format_args!(
-            "sensor: {} on new terms: {} remember {terms} terms, {cold} learn silently until their window is full",
+            "sensor: {} on new terms: {} remember {terms} terms{learning}",
             count((cold + warm.len()) as u64, "rule"),
             warm.len()
         ));
