@@ -13,6 +13,7 @@ use super::rules::load_for_run;
 use super::say::{count, note};
 use crate::alert::Emitter;
 use crate::config::{self, Config, Loaded};
+use crate::enrich::environment;
 use crate::enrich::{Enricher, Sources, TABLE_BYTES_MAX, agent, boot_ns_now};
 use crate::kernel::{Capabilities, Kernel, KernelOptions};
 use crate::memory::{self, Keeper, Remembered, Start};
@@ -37,6 +38,7 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         Stop::listen().context("signals cannot be received")?
     };
     let loaded = configured(&args)?;
+    environment::allow(&loaded.config.telemetry.environment);
     let (rules, exceptions) = load_for_run(&loaded)?;
     runtime.block_on(record(&args, &loaded.config, rules, exceptions, stop))
 }

@@ -23,6 +23,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::alert::Format;
+use crate::enrich::environment::ALLOWED_DEFAULT;
 use crate::sink::{Place, Rotation, Target};
 
 /// Where the configuration is looked for when nobody says.
@@ -57,6 +58,9 @@ pub struct Telemetry {
     /// Size of the ring between kernel and sensor.
     #[serde(deserialize_with = "ring_bytes")]
     pub ring_bytes: u32,
+    /// Environment variables that documents may carry.
+    #[serde(deserialize_with = "variables")]
+    pub environment: Vec<String>,
 }
 
 /// Which events are recorded.
@@ -162,7 +166,11 @@ impl From<RotationSettings> for Rotation {
 
 impl Default for Telemetry {
     fn default() -> Self {
-        Self { scope: Scope::default(), ring_bytes: RING_BYTES_DEFAULT }
+        Self {
+            scope: Scope::default(),
+            ring_bytes: RING_BYTES_DEFAULT,
+            environment: ALLOWED_DEFAULT.map(str::to_owned).into(),
+        }
     }
 }
 
@@ -325,6 +333,14 @@ pub fn check_ring_bytes(bytes: u32) -> Result<u32, &'static str> {
 
 fn ring_bytes<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
     check_ring_bytes(u32::deserialize(from)?).map_err(D::Error::custom)
+}
+
+fn variables<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    let names = Vec::<String>::deserialize(from)?;
+    match names.iter().find(|name| name.is_empty() || name.contains(['=', '\0'])) {
+        Some(name) => Err(D::Error::custom(format!("{name:?} is no variable's name"))),
+        None => Ok(names),
+    }
 }
 
 fn some_path<'de, D: Deserializer<'de>>(from: D) -> Result<PathBuf, D::Error> {

@@ -84,6 +84,7 @@ fn a_wrong_value_names_its_key_and_place() {
         ("[rules]\npaths = [\"a\", 5]", ["`rules.paths`", ":2:15", "invalid type"]),
         ("rules = 5", ["`rules`", ":1:9", "invalid type"]),
         ("[outputs.alerts]\npath = \"\"", ["`outputs.alerts.path`", ":2:8", "standard output"]),
+        ("[telemetry]\nenvironment = [\"A=B\"]", ["`telemetry.environment`", ":2:15", "no variable's name"]),
         ("[rules\n", ["not valid TOML", ":1:", "^"]),
         ("[rules]\npaths = []\npaths = []", ["not valid TOML", ":3:1", "duplicate key"]),
     ] {

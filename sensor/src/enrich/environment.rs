@@ -1,21 +1,38 @@
 //! The variables of an environment that documents may carry.
 
+use std::sync::OnceLock;
+
 use sensor_ecs::Scalar;
 
 /// They steer the loader, the shell's history, proxies.
-const ALLOWED: [&[u8]; 11] = [
-    b"LD_PRELOAD",
-    b"LD_LIBRARY_PATH",
-    b"LD_AUDIT",
-    b"GLIBC_TUNABLES",
-    b"HISTFILE",
-    b"HISTSIZE",
-    b"HISTFILESIZE",
-    b"RUNNER_TRACKING_ID",
-    b"http_proxy",
-    b"HTTPS_PROXY",
-    b"ALL_PROXY",
+pub(crate) const ALLOWED_DEFAULT: [&str; 11] = [
+    "LD_PRELOAD",
+    "LD_LIBRARY_PATH",
+    "LD_AUDIT",
+    "GLIBC_TUNABLES",
+    "HISTFILE",
+    "HISTSIZE",
+    "HISTFILESIZE",
+    "RUNNER_TRACKING_ID",
+    "http_proxy",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
 ];
+
+/// What the configuration says instead. Environments are read on several threads, all started after this is set.
+static ALLOWED: OnceLock<Vec<String>> = OnceLock::new();
+
+/// Sets which variables documents may carry; the first call holds.
+pub(crate) fn allow(names: &[String]) {
+    let _ = ALLOWED.set(names.to_vec());
+}
+
+fn is_allowed(name: &[u8]) -> bool {
+    match ALLOWED.get() {
+        Some(names) => names.iter().any(|one| one.as_bytes() == name),
+        None => ALLOWED_DEFAULT.iter().any(|one| one.as_bytes() == name),
+    }
+}
 
 /// Name and value of every variable; what has no `=` is none.
 fn variables(environ: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
@@ -27,7 +44,7 @@ fn variables(environ: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
 
 /// Every allowed `NAME=value`.
 pub(super) fn allowed(environ: &[u8]) -> impl Iterator<Item = &[u8]> {
-    variables(environ).filter(|(name, _)| ALLOWED.contains(name)).map(|(_, variable)| variable)
+    variables(environ).filter(|(name, _)| is_allowed(name)).map(|(_, variable)| variable)
 }
 
 /// The allowed variables of what the kernel sent, without a last one that was cut.

@@ -6,7 +6,7 @@ mod changes;
 mod clock;
 mod container;
 mod containers;
-mod environment;
+pub(crate) mod environment;
 mod event;
 pub(crate) mod host;
 mod leaders;
