@@ -1,5 +1,9 @@
 //! Hunts: ES|QL over stored events, osquery SQL over the live host.
 
-#![forbid(unsafe_code)]
-
+pub mod answer;
+pub mod cli;
 pub mod esql;
+pub mod file;
+pub mod osquery;
+pub mod report;
+pub mod show;

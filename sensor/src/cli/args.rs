@@ -1,5 +1,6 @@
 //! The arguments of every command.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -33,6 +34,12 @@ pub enum Command {
     },
     /// Match rules on recorded events.
     Replay(ReplayArgs),
+    /// Ask stored events (ES|QL) and this host (osquery SQL).
+    #[command(disable_help_flag = true)]
+    Hunt(PassedOn),
+    /// Look at the event store, add to it, take from it.
+    #[command(disable_help_flag = true)]
+    Store(PassedOn),
     /// Say which fields recorded events have and which they lack, by kind of event.
     Coverage(CoverageArgs),
     /// Look at the configuration.
@@ -41,6 +48,14 @@ pub enum Command {
         #[command(subcommand)]
         command: ConfigCommand,
     },
+}
+
+/// Arguments that the hunting program reads.
+#[derive(Clone, Debug, Args)]
+pub struct PassedOn {
+    /// What follows the command; --help says what may.
+    #[arg(value_name = "ARGUMENTS", trailing_var_arg = true, allow_hyphen_values = true)]
+    pub args: Vec<OsString>,
 }
 
 /// The configuration of a command.

@@ -5,6 +5,7 @@ mod config;
 mod coverage;
 pub mod doctor;
 mod events;
+mod hunting;
 mod replay;
 pub mod rules;
 pub mod run;
@@ -15,7 +16,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 pub use args::{
-    Cli, Command, ConfigArg, ConfigCheckArgs, ConfigCommand, CoverageArgs, DoctorArgs, ListFormat,
+    Cli, Command, ConfigArg, ConfigCheckArgs, ConfigCommand, CoverageArgs, DoctorArgs, ListFormat, PassedOn,
     ReplayArgs, ReplayFormat, RulesCheckArgs, RulesCommand, RulesExplainArgs, RulesListArgs, RulesTestArgs,
     RunArgs,
 };
@@ -38,6 +39,8 @@ pub fn main() -> ExitCode {
             RulesCommand::Explain(args) => rules::explain(&args),
         },
         Command::Replay(args) => replay::replay(&args),
+        Command::Hunt(PassedOn { args }) => hunting::hand_over("hunt", &args),
+        Command::Store(PassedOn { args }) => hunting::hand_over("store", &args),
         Command::Coverage(args) => coverage::coverage(&args),
         Command::Config { command: ConfigCommand::Check(args) } => config::check(&args),
         Command::Config { command: ConfigCommand::Default } => config::print_default(),

@@ -1,0 +1,180 @@
+//! `sensor hunt`.
+
+use std::io::{self, IsTerminal as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sensor_store::Store;
+
+use super::args::{Format, HuntArgs};
+use super::progress::Shown;
+use super::when::{milliseconds, now};
+use super::{INCOMPLETE, NOT_ALL_RAN, note, print};
+use crate::answer::{Done, Sources, answer};
+use crate::esql::{Progress, Settings};
+use crate::file::{Hunt, Language};
+use crate::show::{count, harmless, machine, people};
+use crate::{osquery, report};
+
+/// Where the sensor keeps its events.
+pub(super) const STORE: &str = "/var/lib/sensor/store";
+
+pub(super) fn hunt(args: &HuntArgs) -> Result<ExitCode, String> {
+    let started = now();
+    let sources = sources(args, started)?;
+    let (hunts, broken) = hunts(args)?;
+    let mut done = Vec::new();
+    for hunt in hunts {
+        let hunt = run(hunt, &sources);
+        match args.format {
+            Format::Table => {
+                let gap = if done.is_empty() { "" } else { "\n" };
+                print(&format!("{gap}{}", people::hunt(&hunt, width())))?;
+            }
+            Format::Ndjson => print(&machine::lines(&hunt))?,
+            Format::Csv => csv(&hunt)?,
+            Format::Json => {}
+        }
+        done.push(hunt);
+    }
+    if args.format == Format::Json {
+        print(&format!("{}\n", machine::document(&done)))?;
+    }
+    if let Some(path) = &args.report {
+        let page = report::page(&done, started);
+        std::fs::write(path, page).map_err(|cause| format!("{}: {cause}", path.display()))?;
+        note(format_args!("report: {}", path.display()));
+    }
+    Ok(end(&done, broken))
+}
+
+fn sources(args: &HuntArgs, started: i64) -> Result<Sources, String> {
+    let now_ms = args.now.as_deref().map_or(Ok(started), |text| milliseconds(text, started))?;
+    let limit = |text: &Option<String>| text.as_deref().map(|text| milliseconds(text, now_ms)).transpose();
+    let mut settings = Settings::at(now_ms);
+    settings.since_ms = limit(&args.since)?;
+    settings.until_ms = limit(&args.until)?;
+    Ok(Sources {
+        stores: stores(&args.store)?,
+        settings,
+        osquery: osquery::Options {
+            root: args.root.clone(),
+            hidden: args.hidden,
+            birth_time: args.birth_time,
+            time_max: Duration::from_secs(args.time_max),
+            rows_max: args.rows_max,
+            ..osquery::Options::default()
+        },
+    })
+}
+
+/// A store that was named must be there; that there is none at the usual place matters only to ES|QL.
+fn stores(named: &[PathBuf]) -> Result<Result<Vec<Store>, String>, String> {
+    if named.is_empty() {
+        let usual = Store::open(Path::new(STORE)).map(|store| vec![store]);
+        return Ok(
+            usual.map_err(|cause| format!("there is no event store to ask ({cause}); --store names one"))
+        );
+    }
+    let opened: Result<Vec<Store>, _> = named.iter().map(|path| Store::open(path)).collect();
+    opened.map(Ok).map_err(|cause| cause.to_string())
+}
+
+/// The hunts, and how many files are none.
+fn hunts(args: &HuntArgs) -> Result<(Vec<Hunt>, usize), String> {
+    let mut hunts = Vec::new();
+    let mut broken = 0;
+    if let Some(text) = &args.query {
+        hunts.push(Hunt::of_query(text, args.language.map(Language::from)));
+    }
+    for path in &args.paths {
+        for hunt in Hunt::load(path) {
+            match hunt {
+                Ok(hunt) => hunts.push(hunt),
+                Err(error) => {
+                    broken += 1;
+                    note(format_args!("{}", harmless(&error.to_string())));
+                }
+            }
+        }
+    }
+    if let Some(only) = args.only {
+        let index = only as usize - 1;
+        for hunt in &mut hunts {
+            hunt.queries = hunt.queries.drain(..).skip(index).take(1).collect();
+        }
+        hunts.retain(|hunt| !hunt.queries.is_empty());
+    }
+    if hunts.is_empty() {
+        return Err("there is no query to run".into());
+    }
+    let queries: usize = hunts.iter().map(|hunt| hunt.queries.len()).sum();
+    if args.format == Format::Csv && queries > 1 {
+        return Err(format!("CSV holds one table, and these are {queries} queries: --only picks one"));
+    }
+    Ok((hunts, broken))
+}
+
+fn run(hunt: Hunt, sources: &Sources) -> Done {
+    let outcomes = hunt
+        .queries
+        .iter()
+        .map(|query| {
+            let progress = Arc::new(Progress::default());
+            let _shown = Shown::start(&progress);
+            answer(query, sources, &progress)
+        })
+        .collect();
+    Done { hunt, outcomes }
+}
+
+fn csv(done: &Done) -> Result<(), String> {
+    for outcome in &done.outcomes {
+        print(&machine::csv(outcome))?;
+        match outcome {
+            Ok(answer) => {
+                let said = answer.notes.iter().chain(&answer.warnings).chain(&answer.incomplete);
+                said.for_each(|text| note(format_args!("! {}", harmless(text))));
+                note(format_args!("{}", people::summary(answer)));
+            }
+            Err(why) => note(format_args!("not run: {}", harmless(why.reason()))),
+        }
+    }
+    Ok(())
+}
+
+fn end(done: &[Done], broken: usize) -> ExitCode {
+    let outcomes = || done.iter().flat_map(|done| &done.outcomes);
+    let (all, unanswered) = (outcomes().count(), outcomes().filter(|outcome| outcome.is_err()).count());
+    let incomplete = outcomes().flatten().any(|answer| answer.incomplete.is_some());
+    if all > 1 || broken > 0 {
+        let files =
+            if broken > 0 { format!(", {} not read", count(broken as u64, "file")) } else { String::new() };
+        note(format_args!(
+            "{} of {} ran{files}",
+            all - unanswered,
+            count(all as u64, "query").replace("querys", "queries")
+        ));
+    }
+    if unanswered == all {
+        ExitCode::FAILURE
+    } else if unanswered > 0 || broken > 0 {
+        ExitCode::from(NOT_ALL_RAN)
+    } else if incomplete {
+        ExitCode::from(INCOMPLETE)
+    } else {
+        ExitCode::SUCCESS
+    }
+}
+
+/// How wide the terminal is; none if the reader is not one.
+fn width() -> Option<u16> {
+    let out = io::stdout();
+    if !out.is_terminal() {
+        return None;
+    }
+    let found = rustix::termios::tcgetwinsize(&out).ok().map(|size| size.ws_col);
+    Some(found.filter(|width| *width >= 20).unwrap_or(80))
+}

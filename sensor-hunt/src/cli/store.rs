@@ -1,0 +1,144 @@
+//! `sensor store`.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, BufWriter, Write as _};
+use std::path::Path;
+use std::process::ExitCode;
+
+use sensor_store::{Options, Stat, Store, Writer};
+use serde_json::json;
+
+use super::args::{ExportArgs, ImportArgs, StatArgs, StoreCommand};
+use super::when::{milliseconds, now};
+use super::{note, print};
+use crate::esql::date_text;
+use crate::show::{count, grouped, harmless};
+
+pub(super) fn store(command: &StoreCommand) -> Result<ExitCode, String> {
+    match command {
+        StoreCommand::Import(args) => import(args),
+        StoreCommand::Stat(args) => stat(args),
+        StoreCommand::Export(args) => export(args),
+    }
+}
+
+const NS_PER_MS: i64 = 1_000_000;
+
+/// Lines that are refused are told, the others are stored all the same.
+fn import(args: &ImportArgs) -> Result<ExitCode, String> {
+    let (mut writer, found) =
+        Writer::open(&args.store, Options::default()).map_err(|cause| cause.to_string())?;
+    found.iter().for_each(|text| note(format_args!("{}", harmless(text))));
+    let mut refused = 0;
+    for path in &args.events {
+        let mut input: Box<dyn BufRead> = if path == Path::new("-") {
+            Box::new(BufReader::new(io::stdin()))
+        } else {
+            let file = File::open(path).map_err(|cause| format!("{}: {cause}", path.display()))?;
+            Box::new(BufReader::with_capacity(1 << 20, file))
+        };
+        let report = writer
+            .import(&mut *input, &mut |_| true)
+            .map_err(|cause| format!("{}: {cause}", path.display()))?;
+        for problem in &report.problems {
+            let place = if problem.column == 0 { String::new() } else { format!(":{}", problem.column) };
+            note(format_args!("{}:{}{place}: {}", path.display(), problem.line, harmless(&problem.cause)));
+        }
+        refused += report.refused;
+        note(format_args!(
+            "{}: {} stored, {} refused, {} left out",
+            path.display(),
+            count(report.stored, "event"),
+            count(report.refused, "line"),
+            count(report.misfits, "value"),
+        ));
+    }
+    writer.close(now().saturating_mul(NS_PER_MS)).map_err(|cause| cause.to_string())?;
+    Ok(if refused == 0 { ExitCode::SUCCESS } else { ExitCode::from(super::NOT_ALL_RAN) })
+}
+
+fn stat(args: &StatArgs) -> Result<ExitCode, String> {
+    let mut told = Vec::new();
+    for path in &args.stores {
+        let stat = Store::open(path).and_then(|store| store.stat()).map_err(|cause| cause.to_string())?;
+        if args.json {
+            told.push(as_json(path, &stat));
+        } else {
+            print(&as_text(path, &stat))?;
+        }
+    }
+    if args.json {
+        print(&format!("{}\n", json!({ "stores": told })))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn time(ns: Option<i64>) -> String {
+    ns.map_or_else(|| "-".into(), |ns| date_text(ns / NS_PER_MS))
+}
+
+fn as_text(path: &Path, stat: &Stat) -> String {
+    let mut out = format!("{}\n", path.display());
+    for set in &stat.datasets {
+        out.push_str(&format!(
+            "  {}: {} in {}, {} bytes ({} an event), {} to {}\n",
+            harmless(&set.dataset),
+            count(set.rows, "event"),
+            count(set.files, "file"),
+            grouped(set.bytes),
+            set.bytes.checked_div(set.rows).unwrap_or(0),
+            time(set.first_ns),
+            time(set.last_ns),
+        ));
+    }
+    let unsealed = count(stat.rows_unsealed, "event");
+    out.push_str(&format!("  not yet sealed: {unsealed}, {} bytes\n", grouped(stat.bytes_unsealed)));
+    out.push_str(&format!("  removed for age or room: {}\n", count(stat.rows_expired, "event")));
+    if stat.rows_damaged > 0 || !stat.damaged.is_empty() {
+        out.push_str(&format!("  damaged: {}\n", count(stat.rows_damaged, "event")));
+    }
+    stat.damaged.iter().for_each(|text| out.push_str(&format!("  ! {}\n", harmless(text))));
+    out
+}
+
+fn as_json(path: &Path, stat: &Stat) -> serde_json::Value {
+    let sets: Vec<_> = stat
+        .datasets
+        .iter()
+        .map(|set| {
+            json!({
+                "dataset": set.dataset, "events": set.rows, "files": set.files, "bytes": set.bytes,
+                "first": set.first_ns.map(|ns| date_text(ns / NS_PER_MS)),
+                "last": set.last_ns.map(|ns| date_text(ns / NS_PER_MS)),
+            })
+        })
+        .collect();
+    json!({
+        "path": path.display().to_string(), "datasets": sets,
+        "unsealed_events": stat.rows_unsealed, "unsealed_bytes": stat.bytes_unsealed,
+        "expired_events": stat.rows_expired, "damaged_events": stat.rows_damaged, "damaged": stat.damaged,
+    })
+}
+
+/// Part by part, and so in the order of time only within each; a reader that has gone away has seen enough.
+fn export(args: &ExportArgs) -> Result<ExitCode, String> {
+    let at = |text: &Option<String>, other: i64| {
+        text.as_deref().map_or(Ok(other), |text| {
+            milliseconds(text, now()).map(|ms| ms.saturating_mul(NS_PER_MS))
+        })
+    };
+    let (since, until) = (at(&args.since, i64::MIN)?, at(&args.until, i64::MAX)?);
+    let mut out = BufWriter::with_capacity(1 << 20, io::stdout().lock());
+    let mut events = 0;
+    for path in &args.stores {
+        let store = Store::open(path).map_err(|cause| cause.to_string())?;
+        for part in store.snapshot().map_err(|cause| cause.to_string())? {
+            events += sensor_store::export(&part, since, until, &mut out).map_err(|cause| cause.to_string())?;
+        }
+    }
+    match out.flush() {
+        Err(cause) if cause.kind() != io::ErrorKind::BrokenPipe => return Err(format!("standard output: {cause}")),
+        _ => note(format_args!("{}", count(events, "event"))),
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,259 @@
+//! Hunt files: Elastic's TOML format, `[hunt]` with several queries in one or two languages.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+/// A hunt, as it was published.
+#[derive(Clone, Debug, Default)]
+pub struct Hunt {
+    /// The file it was read from; none for a query of the command line.
+    pub path: Option<PathBuf>,
+    /// Its name.
+    pub name: String,
+    /// Its id.
+    pub uuid: Option<String>,
+    /// Who wrote it.
+    pub author: Option<String>,
+    /// What it looks for.
+    pub description: Option<String>,
+    /// Under which licence.
+    pub license: Option<String>,
+    /// What to do with the rows.
+    pub notes: Vec<String>,
+    /// Ids of MITRE ATT&CK techniques.
+    pub mitre: Vec<String>,
+    /// Its queries, in the order of the file.
+    pub queries: Vec<HuntQuery>,
+}
+
+/// A query of a hunt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HuntQuery {
+    /// What it is written in.
+    pub language: Language,
+    /// Its text, without the white space and the stray first line around it.
+    pub text: String,
+}
+
+/// What a query is written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Language {
+    /// Over stored events.
+    Esql,
+    /// osquery's SQL over the live host.
+    Sql,
+    /// Neither; said when it is to be run.
+    Unknown,
+}
+
+impl fmt::Display for Language {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Esql => "ES|QL",
+            Self::Sql => "SQL",
+            Self::Unknown => "unknown language",
+        })
+    }
+}
+
+/// Why a file is no hunt.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {cause}", path.display())]
+pub struct FileError {
+    /// The file or folder.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub cause: String,
+}
+
+#[derive(Deserialize)]
+struct Document {
+    hunt: Option<Body>,
+}
+
+#[derive(Deserialize)]
+struct Body {
+    name: Option<String>,
+    uuid: Option<String>,
+    author: Option<String>,
+    description: Option<String>,
+    license: Option<String>,
+    #[serde(default)]
+    notes: Vec<String>,
+    #[serde(default)]
+    mitre: Vec<String>,
+    #[serde(default)]
+    query: Vec<String>,
+}
+
+/// A hunt file is text for people; no published one is larger than 20 kB.
+const FILE_BYTES_MAX: u64 = 4 << 20;
+const FILES_MAX: usize = 10_000;
+const DEPTH_MAX: usize = 32;
+
+impl Hunt {
+    /// Reads one file.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read, is not TOML, or is no hunt.
+    pub fn read(path: &Path) -> Result<Self, FileError> {
+        let error = |cause: String| FileError { path: path.to_owned(), cause };
+        let length = std::fs::metadata(path).map_err(|cause| error(cause.to_string()))?.len();
+        if length > FILE_BYTES_MAX {
+            return Err(error(format!("larger than {FILE_BYTES_MAX} bytes")));
+        }
+        let text = std::fs::read_to_string(path).map_err(|cause| error(cause.to_string()))?;
+        Self::parse(&text).map(|hunt| Self { path: Some(path.to_owned()), ..hunt }).map_err(error)
+    }
+
+    /// Reads the text of a file.
+    ///
+    /// # Errors
+    ///
+    /// As [`Hunt::read`].
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let document: Document =
+            toml::from_str(text).map_err(|cause| cause.to_string().trim_end().to_owned())?;
+        let body = document.hunt.ok_or("there is no [hunt] table, so this is no hunt")?;
+        if body.query.is_empty() {
+            return Err("the hunt has no query".into());
+        }
+        Ok(Self {
+            path: None,
+            name: body.name.unwrap_or_else(|| "unnamed hunt".into()),
+            uuid: body.uuid,
+            author: body.author,
+            description: body.description,
+            license: body.license,
+            notes: body.notes,
+            mitre: body.mitre,
+            queries: body.query.iter().map(|text| HuntQuery::new(text, None)).collect(),
+        })
+    }
+
+    /// A hunt of one query.
+    #[must_use]
+    pub fn of_query(text: &str, language: Option<Language>) -> Self {
+        Self { name: "query".into(), queries: vec![HuntQuery::new(text, language)], ..Self::default() }
+    }
+
+    /// Reads a file, or every `.toml` below a folder in the order of their paths. Symbolic links to folders are not
+    /// followed.
+    #[must_use]
+    pub fn load(path: &Path) -> Vec<Result<Self, FileError>> {
+        let mut files = Vec::new();
+        if path.is_dir() {
+            if let Err(error) = collect(path, 0, &mut files) {
+                return vec![Err(error)];
+            }
+            files.sort();
+            if files.is_empty() {
+                return vec![Err(FileError {
+                    path: path.to_owned(),
+                    cause: "no .toml file in this folder".into(),
+                })];
+            }
+        } else {
+            files.push(path.to_owned());
+        }
+        files.iter().map(|file| Self::read(file)).collect()
+    }
+}
+
+fn collect(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<(), FileError> {
+    let error = |cause: String| FileError { path: folder.to_owned(), cause };
+    if depth > DEPTH_MAX {
+        return Err(error("too deep".into()));
+    }
+    for entry in std::fs::read_dir(folder).map_err(|cause| error(cause.to_string()))? {
+        let entry = entry.map_err(|cause| error(cause.to_string()))?;
+        let (path, kind) = (entry.path(), entry.file_type().map_err(|cause| error(cause.to_string()))?);
+        if kind.is_dir() {
+            collect(&path, depth + 1, files)?;
+        } else if path.extension().is_some_and(|it| it == "toml") {
+            files.push(path);
+        }
+        if files.len() > FILES_MAX {
+            return Err(error(format!("more than {FILES_MAX} files")));
+        }
+    }
+    Ok(())
+}
+
+impl HuntQuery {
+    /// Some published queries begin with a line `sql`, whatever they are written in; exactly that is left out.
+    #[must_use]
+    pub fn new(text: &str, language: Option<Language>) -> Self {
+        let text = text.trim();
+        let text = text.strip_prefix("sql\n").or_else(|| text.strip_prefix("sql\r\n")).unwrap_or(text).trim();
+        Self { language: language.unwrap_or_else(|| guess(text)), text: text.to_owned() }
+    }
+}
+
+/// By the first word behind comments.
+fn guess(text: &str) -> Language {
+    let mut rest = text.trim_start();
+    loop {
+        let (end, skipped) = if rest.starts_with("--") || rest.starts_with("//") {
+            (rest.find('\n'), 1)
+        } else if rest.starts_with("/*") {
+            (rest.find("*/"), 2)
+        } else {
+            break;
+        };
+        let Some(after) = end.and_then(|end| rest.get(end + skipped..)) else { return Language::Unknown };
+        rest = after.trim_start();
+    }
+    let word = rest.split(|it: char| !it.is_ascii_alphabetic()).next().unwrap_or_default();
+    match word.to_ascii_lowercase().as_str() {
+        "from" | "row" | "show" => Language::Esql,
+        "select" | "with" | "values" => Language::Sql,
+        _ => Language::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Hunt, HuntQuery, Language, guess};
+
+    #[test]
+    fn the_language_is_that_of_the_first_word() {
+        for (text, language) in [
+            ("from logs-*", Language::Esql),
+            ("// c\n/* d */ FROM logs-*", Language::Esql),
+            ("-- c\nSelect 1", Language::Sql),
+            ("WITH x AS (SELECT 1) SELECT * FROM x", Language::Sql),
+            ("process where true", Language::Unknown),
+            ("-- only", Language::Unknown),
+            ("", Language::Unknown),
+        ] {
+            assert_eq!(guess(text), language, "{text}");
+        }
+    }
+
+    #[test]
+    fn only_the_stray_first_line_is_left_out() {
+        assert_eq!(HuntQuery::new("\nsql\nSELECT 1;\n", None).text, "SELECT 1;");
+        assert_eq!(HuntQuery::new("sql SELECT 1", None).text, "sql SELECT 1");
+        assert_eq!(HuntQuery::new("sql\nfrom x", None).language, Language::Esql);
+    }
+
+    #[test]
+    fn a_file_is_read_or_says_what_is_wrong() {
+        let text = "[hunt]\nname = 'N'\nlanguage = ['ES|QL']\nmitre = ['T1']\nquery = ['from a', '''\nselect 1\n''']\n";
+        let hunt = Hunt::parse(text).unwrap();
+        assert_eq!((hunt.name.as_str(), hunt.queries.len()), ("N", 2));
+        for (text, cause) in [
+            ("[rule]\n", "no [hunt]"),
+            ("[hunt]\nname='x'\n", "no query"),
+            ("[hunt]\nquery = 'x'\n", "invalid type"),
+            ("[hunt\n", "line 1"),
+        ] {
+            let error = Hunt::parse(text).unwrap_err();
+            assert!(error.contains(cause), "{error}");
+        }
+    }
+}
