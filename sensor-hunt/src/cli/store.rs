@@ -123,9 +123,8 @@ fn as_json(path: &Path, stat: &Stat) -> serde_json::Value {
 /// Part by part, and so in the order of time only within each; a reader that has gone away has seen enough.
 fn export(args: &ExportArgs) -> Result<ExitCode, String> {
     let at = |text: &Option<String>, other: i64| {
-        text.as_deref().map_or(Ok(other), |text| {
-            milliseconds(text, now()).map(|ms| ms.saturating_mul(NS_PER_MS))
-        })
+        text.as_deref()
+            .map_or(Ok(other), |text| milliseconds(text, now()).map(|ms| ms.saturating_mul(NS_PER_MS)))
     };
     let (since, until) = (at(&args.since, i64::MIN)?, at(&args.until, i64::MAX)?);
     let mut out = BufWriter::with_capacity(1 << 20, io::stdout().lock());
@@ -133,11 +132,14 @@ fn export(args: &ExportArgs) -> Result<ExitCode, String> {
     for path in &args.stores {
         let store = Store::open(path).map_err(|cause| cause.to_string())?;
         for part in store.snapshot().map_err(|cause| cause.to_string())? {
-            events += sensor_store::export(&part, since, until, &mut out).map_err(|cause| cause.to_string())?;
+            events +=
+                sensor_store::export(&part, since, until, &mut out).map_err(|cause| cause.to_string())?;
         }
     }
     match out.flush() {
-        Err(cause) if cause.kind() != io::ErrorKind::BrokenPipe => return Err(format!("standard output: {cause}")),
+        Err(cause) if cause.kind() != io::ErrorKind::BrokenPipe => {
+            return Err(format!("standard output: {cause}"));
+        }
         _ => note(format_args!("{}", count(events, "event"))),
     }
     Ok(ExitCode::SUCCESS)
