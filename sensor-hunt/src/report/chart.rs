@@ -121,7 +121,8 @@ pub(super) fn timeline(answer: &Answer) -> Option<String> {
         let from = minute(first + index as i64 * span);
         let _ = writeln!(
             out,
-            "<rect x=\"{:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{height:.1}\" rx=\"2\"><title>{from}: {}</title></rect>",
+            "<rect x=\"{:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{height:.1}\" rx=\"2\">\
+             <title>{from}: {}</title></rect>",
             index as f64 * step + 1.0,
             base - height,
             step - 2.0,

@@ -12,6 +12,7 @@ use crate::esql::{Cell, Type, date_text};
 use crate::file::HuntQuery;
 use crate::show::{grouped, people, shown};
 
+const HEAD: &str = include_str!("head.html");
 const STYLE: &str = include_str!("style.css");
 const ROWS_MAX: usize = 2_000;
 /// A value that is longer is cut, and whole in its tooltip.
@@ -25,14 +26,8 @@ pub fn page(hunts: &[Done], now_ms: i64) -> String {
         _ => format!("{} hunts", hunts.len()),
     };
     let mut out = String::new();
-    let _ = write!(
-        out,
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
-         <meta name=\"color-scheme\" content=\"light dark\">\n<title>{}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n",
-        escaped(&title)
-    );
+    let title = escaped(&title);
+    let _ = writeln!(out, "{HEAD}<title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>");
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let _ = writeln!(
         out,
@@ -123,7 +118,8 @@ fn of_query(number: usize, query: &HuntQuery, outcome: &Outcome, out: &mut Strin
     };
     let _ = writeln!(
         out,
-        "<article class=\"card\">\n<h2>Query {number} <span class=\"tag\">{}</span> <span class=\"state {state}\">{}</span></h2>",
+        "<article class=\"card\">\n<h2>Query {number} <span class=\"tag\">{}</span> \
+         <span class=\"state {state}\">{}</span></h2>",
         query.language,
         escaped(&text)
     );

@@ -120,7 +120,8 @@ fn links_are_followed_within_the_root_and_only_there() {
     symlink("../../../../../../../../etc/hostname", root.path().join("etc/out")).unwrap();
     symlink("nowhere", root.path().join("etc/dangling")).unwrap();
     symlink("/etc/cron.d", root.path().join("etc/dir")).unwrap();
-    let sql = "SELECT path, symlink, type, size, symlink_target_path FROM file WHERE directory = '/etc' AND symlink = 1";
+    let sql = "SELECT path, symlink, type, size, symlink_target_path FROM file WHERE directory = '/etc' \
+    AND symlink = 1";
     let size = std::fs::metadata(root.path().join("etc/passwd")).unwrap().len();
     let lines = sorted(&below(root.path(), sql));
     assert!(lines.contains(&format!("/etc/abs|1|regular|{size}|/etc/passwd")), "{lines:?}");

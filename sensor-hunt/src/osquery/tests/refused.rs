@@ -83,6 +83,7 @@ fn double_quotes_around_text_are_text() {
 
 #[test]
 fn functions_of_osquery_are_there() {
-    let sql = "SELECT split('a:b;c', ':;', 2), md5('abc'), in_cidr_block('10.0.0.0/8', '10.1.2.3'), inet_aton('0.0.1.0')";
+    let sql = "SELECT split('a:b;c', ':;', 2), md5('abc'), in_cidr_block('10.0.0.0/8', '10.1.2.3'), \
+    inet_aton('0.0.1.0')";
     assert_eq!(rows(&live(sql).unwrap()), ["c|900150983cd24fb0d6963f7d28e17f72|1|256"]);
 }

@@ -170,19 +170,19 @@ fn apt_sources_of_both_forms_are_read() {
         ),
         (
             "etc/apt/sources.list.d/debian.sources",
-            "Types: deb deb-src\nURIs: http://deb.debian.org/debian\nSuites: trixie\n trixie-updates\nComponents: main\n\n\
+            "Types: deb deb-src\nURIs: http://deb.example.net/debian\nSuites: trixie\n trixie-updates\nComponents: main\n\n\
              Enabled: no\nTypes: deb\nURIs: http://off.example\nSuites: x\n",
         ),
         ("etc/apt/sources.list.d/ignored.bak", "deb http://no x main\n"),
-        ("var/lib/apt/lists/deb.debian.org_debian_dists_trixie_InRelease", release),
+        ("var/lib/apt/lists/deb.example.net_debian_dists_trixie_InRelease", release),
     ]);
     let sql = "SELECT name, source, base_uri, release, version, maintainer, components, architectures FROM apt_sources";
     assert_eq!(
         sorted(&below(root.path(), sql)),
         [
-            "deb.debian.org/debian trixie-updates|/etc/apt/sources.list.d/debian.sources|http://deb.debian.org/debian\
+            "deb.example.net/debian trixie-updates|/etc/apt/sources.list.d/debian.sources|http://deb.example.net/debian\
              |null|null|null|null|null",
-            "deb.debian.org/debian trixie|/etc/apt/sources.list.d/debian.sources|http://deb.debian.org/debian\
+            "deb.example.net/debian trixie|/etc/apt/sources.list.d/debian.sources|http://deb.example.net/debian\
              |trixie|13.1|Debian|main|all amd64",
             "evil.example/apt ./|/etc/apt/sources.list|http://evil.example/apt|null|null|null|null|null",
         ]
