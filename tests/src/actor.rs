@@ -13,6 +13,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Command, ExitCode};
+use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
 
@@ -58,6 +59,7 @@ pub fn run(args: &[OsString]) -> Result<ExitCode> {
         ("leader-exits", [path]) => programs::leader_exits(path)?,
         ("setsid", []) => drop(rustix::process::setsid()?),
         ("thread-create", [path]) => thread_create(path)?,
+        ("threads-end-together", [count]) => threads_end_together(number(count)?),
         ("wait-create", [trigger, path]) => wait_create(trigger, path)?,
         ("exec", [program, args @ ..]) => return exec(program, args),
         ("memfd-exec", [program, name, args @ ..]) => return memfd_exec(program, name, args),
@@ -130,6 +132,16 @@ fn thread_create(path: &OsStr) -> Result<()> {
         Ok(result) => Ok(result?),
         Err(_) => bail!("the thread panicked"),
     }
+}
+
+/// Ends the process while its threads end by themselves.
+fn threads_end_together(count: u32) {
+    let barrier = Arc::new(Barrier::new(count as usize + 1));
+    for _ in 0..count {
+        let barrier = Arc::clone(&barrier);
+        thread::spawn(move || barrier.wait());
+    }
+    barrier.wait();
 }
 
 /// Creates the file once the trigger exists: for a process that ran before the sensor did.

@@ -200,7 +200,10 @@ impl Process {
     fn start_with<S: AsRef<OsStr>>(dir: &Path, args: &[S]) -> Result<Self> {
         let outputs = Outputs { dir: dir.to_path_buf() };
         let mut command = Command::new(SENSOR);
-        command.arg("run").args(attach_args()).args(args);
+        command.arg("run").args(args);
+        if args.iter().all(|arg| arg.as_ref() != "--attach") {
+            command.args(attach_args());
+        }
         command.arg("--output").arg(outputs.events()).arg("--alerts").arg(outputs.alerts());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(dir.join("stderr.log"))?);
         let child = command.spawn().with_context(|| format!("cannot run {SENSOR}"))?;

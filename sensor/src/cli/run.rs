@@ -15,7 +15,7 @@ use crate::alert::Emitter;
 use crate::config::{self, Config, Loaded};
 use crate::enrich::environment;
 use crate::enrich::{Enricher, Sources, TABLE_BYTES_MAX, agent, boot_ns_now};
-use crate::kernel::{Capabilities, Kernel, KernelOptions};
+use crate::kernel::{self, Capabilities, Kernel, KernelOptions};
 use crate::memory::{self, Keeper, Remembered, Start};
 use crate::pipeline::{self, Engine, Exceptions, Reach};
 use crate::selftest;
@@ -97,6 +97,7 @@ async fn record(
     engine.remember(memories, keeper);
     meanwhile.iter().for_each(|record| engine.record(record));
     let ready = |engine: &Engine<Emitter>| {
+        kernel::trim_heap();
         note(format_args!(
             "sensor: ready: {}, {}, {} processes{}{missing}",
             count(engine.rules().rules().len() as u64, "rule"),

@@ -3,9 +3,12 @@
 mod btf;
 mod capability;
 mod error;
+mod heap;
 mod hooks;
 mod host;
 mod kallsyms;
+#[cfg(test)]
+mod known_kernels;
 mod offsets;
 mod programs;
 
@@ -23,6 +26,7 @@ use zerocopy::IntoBytes;
 
 pub(crate) use capability::{Capabilities, Missing};
 pub(crate) use error::KernelError;
+pub(crate) use heap::trim as trim_heap;
 pub(crate) use hooks::{Attach, HOOKS, Mode};
 pub(crate) use host::{Capability, HostFacts};
 pub(crate) use programs::HookStatus;

@@ -43,7 +43,7 @@ pub(super) struct Acts {
     /// The file, unless its file system shows another to `stat` than the kernel has.
     pub(super) file: Option<FileFacts>,
     /// The directory of both.
-    dir: Vec<u8>,
+    pub(super) dir: Vec<u8>,
     /// The program that was run, as we call it.
     pub(super) child: Option<u32>,
     /// Its path; absent when it is gone from there.

@@ -211,11 +211,11 @@ pub(super) fn exec(seen: &Exec<'_>, acts: &Acts, wrong: &mut Vec<Mismatch>) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     /// A process and the facts that a right record has.
-    fn pair() -> (Process, TaskFacts) {
+    pub(in crate::selftest) fn pair() -> (Process, TaskFacts) {
         let process = Process {
             tgid: 10,
             tid: 11,

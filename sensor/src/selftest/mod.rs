@@ -243,3 +243,65 @@ impl Check {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decode::synth::{self, ExecSpec};
+
+    /// Looks at the records of a test that created `/tmp/x/created` and ran a program; what is wrong, in words.
+    fn findings(wanted: &[Canary], records: &[Vec<u8>]) -> String {
+        let acts = Acts {
+            dir: b"/tmp/x".to_vec(),
+            created: b"/tmp/x/created".to_vec(),
+            renamed: b"/tmp/x/renamed".to_vec(),
+            child: Some(12),
+            executable: Some(b"/usr/bin/sensor".to_vec()),
+            argv: b"sensor\0/tmp/x\0".to_vec(),
+            cwd: Some(b"/".to_vec()),
+            moments: (50, 60),
+            file: None,
+        };
+        let own = expect::tests::pair().0;
+        let mut check = Check { own, acts, results: Vec::new(), child: None };
+        records.iter().for_each(|bytes| check.look_at(bytes));
+        check.findings(wanted, 0).to_string()
+    }
+
+    #[test]
+    fn right_records_are_accepted_among_those_of_others() {
+        let (_, task) = expect::tests::pair();
+        let child = sensor_common::wire::TaskFacts { tgid: 12, tid: 12, ppid: 10, ..task };
+        let spec =
+            ExecSpec { exe: "/usr/bin/sensor", argv: &["sensor", "/tmp/x"], cwd: "/", ..ExecSpec::default() };
+        let others = synth::create(&synth::task(77, 1), 55, "/etc/passwd", "/");
+        let records = [
+            others,
+            synth::create(&task, 55, "/tmp/x/created", "/"),
+            synth::rename(&task, 56, "/tmp/x/created", "/tmp/x/renamed"),
+            synth::exec(&child, 57, &spec),
+        ];
+        assert_eq!(findings(&Canary::ALL, &records), "");
+    }
+
+    #[test]
+    fn a_wrong_path_a_wrong_time_and_a_missing_record_are_named() {
+        let (_, task) = expect::tests::pair();
+        let wrong = synth::create(&task, 55, "/x/created", "/");
+        assert_eq!(
+            findings(&[Canary::Create], &[wrong]),
+            "create: path is \"/x/created\", should be \"/tmp/x/created\""
+        );
+        let late = synth::create(&task, 61, "/tmp/x/created", "/");
+        assert_eq!(findings(&[Canary::Create], &[late]), "create: boot time is 61, should be 50 to 60");
+        assert_eq!(findings(&[Canary::Rename], &[]), "no record of our own rename came back");
+    }
+
+    #[test]
+    fn a_record_that_names_another_process_is_found_by_its_path() {
+        let (_, task) = expect::tests::pair();
+        let wrong = sensor_common::wire::TaskFacts { tgid: 0, ..task };
+        let said = findings(&[Canary::Create], &[synth::create(&wrong, 55, "/tmp/x/created", "/")]);
+        assert_eq!(said, "create: tgid is 0, should be 10");
+    }
+}

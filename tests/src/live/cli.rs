@@ -5,13 +5,16 @@ use std::fs;
 use anyhow::{Result, ensure};
 
 use super::tests;
-use crate::ctx::{APT_DIR, Ctx, ok, shell};
+use crate::ctx::{APT_DIR, Ctx, act, ok, shell};
+use crate::doc::Doc;
 use crate::runner::Outcome;
-use crate::sensor::{Ended, MATCH_ALL, RULES, SENSOR, Sensor, attach_args, run_to_end};
+use crate::sensor::{Ended, Kind, MATCH_ALL, RULES, SENSOR, Sensor, attach_args, run_to_end};
 
 tests![
     version_is_printed,
     doctor_finds_every_hook_usable,
+    self_test_leaves_no_event,
+    raw_tracepoints_alone_see_programs,
     shipped_rules_are_accepted,
     missing_rules_path_is_one_clear_error,
     broken_rule_is_located,
@@ -47,6 +50,39 @@ fn doctor_finds_every_hook_usable(_ctx: &Ctx) -> Result<Outcome> {
     for word in ["kernel", "btf", "lsm", "lockdown", "vfs_rename", "inode_create", "sched_process_exec"] {
         ensure!(said.contains(word), "doctor does not tell about {word}:\n{}", ended.stdout);
     }
+    Ok(Outcome::Passed)
+}
+
+fn self_test_leaves_no_event(ctx: &Ctx) -> Result<Outcome> {
+    let run = Sensor::start_own(ctx, Kind::SeeingAll)?.stop()?;
+    let of_test = |doc: &&Doc| doc.0.to_string().contains("self-test");
+    let found: Vec<&Doc> = run.events.iter().chain(&run.alerts).filter(of_test).collect();
+    ensure!(found.is_empty(), "the self-test shows: {}", run.show(&found));
+    Ok(Outcome::Passed)
+}
+
+/// The worst that a kernel can be: no file events, and the exit of a process told by its tracepoint.
+fn raw_tracepoints_alone_see_programs(ctx: &Ctx) -> Result<Outcome> {
+    let sensor = Sensor::start_with(ctx, &["--attach", "raw-tp"])?;
+    ok(&mut shell("for n in 1 2 3 4 5; do /usr/bin/sh -c 'exit 3'; done; exit 0"))?;
+    // Threads end at the same time as the last.
+    ok(&mut act(&["threads-end-together", "20"]))?;
+    let run = sensor.stop()?;
+    let with = |action: &str, code: Option<&str>| {
+        let wanted = |doc: &&Doc| {
+            doc.is("event.action", action) && code.is_none_or(|code| doc.is("process.exit_code", code))
+        };
+        run.events.iter().filter(wanted).collect::<Vec<&Doc>>()
+    };
+    ensure!(with("end", Some("3")).len() == 5, "ends with 3: {}", run.show(&with("end", None)));
+    let mut ended: Vec<String> =
+        with("end", None).iter().filter_map(|doc| doc.text("process.entity_id")).collect();
+    let all = ended.len();
+    ended.sort_unstable();
+    ended.dedup();
+    ensure!(ended.len() == all, "{all} ends of {} processes", ended.len());
+    ensure!(run.files("/").is_empty(), "file events without a hook: {}", run.show(&run.files("/")));
+    ensure!(run.stderr.contains("file events: NOT available"), "{}", run.stderr);
     Ok(Outcome::Passed)
 }
 

@@ -7,6 +7,7 @@ mod evasion;
 mod exec;
 mod exec_forms;
 mod file_create;
+mod lifecycle;
 mod mounts;
 mod names;
 mod operations;
@@ -39,6 +40,7 @@ pub fn all() -> Vec<Test> {
         process_table::TESTS,
         changes::TESTS,
         stop::TESTS,
+        lifecycle::TESTS,
     ]
     .concat()
 }

@@ -91,9 +91,9 @@ fn choose(sensor: &Path) -> Result<Place> {
         return Ok(Place::Host);
     }
     let said = String::from_utf8_lossy(&output.stdout);
-    let refusals: Vec<&str> = said.lines().filter(|line| line.contains("REFUSED")).collect();
+    let unseen = said.lines().find(|line| line.contains("NOT SEEN"));
     let verdict = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("`sensor doctor` failed");
-    let first = refusals.first().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
+    let first = unseen.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
     Ok(Place::Vm(match first {
         Some(first) => format!("{verdict} For one: {first}"),
         None => verdict.to_owned(),

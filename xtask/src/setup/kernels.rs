@@ -50,6 +50,17 @@ impl KernelId {
         ]
     }
 
+    /// PREEMPT_RT: where everything is preempted, and locks sleep.
+    pub(crate) const fn rt() -> Self {
+        Self { major: 6, minor: 12, flavour: Flavour::Rt }
+    }
+
+    /// Those whose structures are looked at without booting them.
+    pub(crate) fn described() -> Vec<Self> {
+        let generic = Self { major: 6, minor: 12, flavour: Flavour::Generic };
+        Self::required().into_iter().chain([generic, Self::rt()]).collect()
+    }
+
     /// The one that a task takes when none is named.
     pub(crate) const fn newest() -> Self {
         Self { major: 6, minor: 12, flavour: Flavour::Cloud }

@@ -1,6 +1,7 @@
 //! `cargo xtask setup`: packages, BPF compiler, linker and kernels, each only if it is missing.
 
 pub(crate) mod apt;
+pub(crate) mod btf;
 pub(crate) mod compiler;
 pub(crate) mod kernels;
 pub(crate) mod linker;
@@ -36,6 +37,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     for id in wanted {
         let kernel = with_lock(|| kernels::ensure(id, args.update))?;
         println!("kernel {id}: {} in {}", kernel.release, kernel.dir.display());
+        println!("  its BTF: {}", ensure_btf(id)?.display());
     }
     println!("everything is in place");
     Ok(ExitCode::SUCCESS)
@@ -58,6 +60,11 @@ pub(crate) fn ensure_vm() -> Result<()> {
 /// The kernel, fetched and unpacked if it is not there.
 pub(crate) fn ensure_kernel(id: KernelId) -> Result<kernels::Kernel> {
     with_lock(|| kernels::ensure(id, false))
+}
+
+/// The BTF of a kernel, which is fetched first if need be.
+pub(crate) fn ensure_btf(id: KernelId) -> Result<std::path::PathBuf> {
+    with_lock(|| btf::ensure(&kernels::ensure(id, false)?))
 }
 
 /// Programs to compare with, in one folder with their libraries.

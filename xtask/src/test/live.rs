@@ -5,7 +5,9 @@ use std::fmt;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::slice::Iter;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -15,6 +17,7 @@ use crate::paths;
 use crate::setup::kernels::KernelId;
 use crate::vm::{self, Extra, Outcome, Spec, Streams};
 
+const MACHINES_AT_ONCE: usize = 2;
 const LIMIT: Duration = Duration::from_secs(1_800);
 
 /// Where the live tests run.
@@ -35,28 +38,51 @@ pub(super) fn run(machines: &[Machine], filters: &[String], totals: &mut Totals)
     let mut files = build_guest()?;
     files.extend(makers());
     host(filters, totals)?;
-    for machine in machines {
-        println!("\n--- kernel {machine}");
-        let start = Instant::now();
-        if let Err(error) = boot(machine, &files, filters, totals) {
-            println!("error: {error:#}");
-            totals.failed.push(format!("[{machine}] {error:#}"));
+    // Each runs on one thread of this host.
+    let queue = Mutex::new(machines.iter());
+    let shared = Mutex::new(totals);
+    thread::scope(|scope| {
+        for _ in 0..MACHINES_AT_ONCE {
+            scope.spawn(|| {
+                while let Some(machine) = next(&queue) {
+                    run_on(machine, &files, filters, &shared);
+                }
+            });
         }
-        println!("--- kernel {machine}: {:.1} s", start.elapsed().as_secs_f32());
-    }
+    });
     Ok(())
+}
+
+fn next<'a>(queue: &Mutex<Iter<'a, Machine>>) -> Option<&'a Machine> {
+    queue.lock().unwrap_or_else(PoisonError::into_inner).next()
+}
+
+fn run_on(machine: &Machine, files: &[Extra], filters: &[String], totals: &Mutex<&mut Totals>) {
+    println!("\n--- kernel {machine}");
+    let start = Instant::now();
+    let mut own = Totals::default();
+    if let Err(error) = boot(machine, files, filters, &mut own) {
+        println!("error: {error:#}");
+        own.failed.push(format!("[{machine}] {error:#}"));
+    }
+    println!("--- kernel {machine}: {:.1} s", start.elapsed().as_secs_f32());
+    totals.lock().unwrap_or_else(PoisonError::into_inner).add(own);
 }
 
 fn boot(machine: &Machine, files: &[Extra], filters: &[String], totals: &mut Totals) -> Result<()> {
     let attach = format!("SENSOR_LIVETEST_ATTACH={}", machine.attach);
     let mut command = ["/usr/bin/env", &attach, "/usr/bin/sensor-livetest"].map(OsString::from).to_vec();
-    if KernelId::required().contains(&machine.kernel) {
+    if KernelId::required().contains(&machine.kernel) || machine.kernel == KernelId::rt() {
         command.push("--required".into());
     }
     for filter in filters {
         command.extend(["--filter".into(), filter.into()]);
     }
-    let spec = Spec { timeout: LIMIT, ..Spec::new(machine.kernel, files.to_vec(), command) };
+    let spec = Spec {
+        timeout: LIMIT,
+        label: machine.to_string().replace(' ', "-"),
+        ..Spec::new(machine.kernel, files.to_vec(), command)
+    };
     let lines = Arc::new(Mutex::new(Vec::new()));
     let stdout = Lines { prefix: format!("[{machine}] "), partial: Vec::new(), seen: Arc::clone(&lines) };
     let outcome = vm::boot(&spec, Streams { stdout: Box::new(stdout), stderr: Box::new(io::stderr()) })?;

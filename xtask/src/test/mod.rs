@@ -12,6 +12,7 @@ use anyhow::Result;
 
 use crate::setup::kernels::KernelId;
 use crate::{cmd, ebpf, paths, setup, tidy};
+use live::Machine;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -27,25 +28,29 @@ pub(crate) struct Args {
     /// Kernels for the live tests (default: all that are required)
     #[arg(long = "kernel", value_name = "SERIES[-FLAVOUR]")]
     kernels: Vec<KernelId>,
-    /// Ways to attach for the live tests (default: fentry and kprobe)
+    /// Ways to attach for the live tests (default: fentry and kprobe; on 6.12-rt fentry)
     #[arg(long = "attach", value_name = "MODE")]
     attach: Vec<String>,
 }
 
 impl Args {
-    /// Every kernel in every way.
-    fn machines(&self) -> Vec<live::Machine> {
-        let kernels =
-            if self.kernels.is_empty() { KernelId::required().to_vec() } else { self.kernels.clone() };
-        let modes: Vec<&str> = if self.attach.is_empty() {
-            vec!["fentry", "kprobe"]
+    /// The required kernels in every way; where everything can be preempted, in the usual way.
+    fn machines(&self) -> Vec<Machine> {
+        let required = KernelId::required().into_iter();
+        let kernels: Vec<KernelId> = if self.kernels.is_empty() {
+            required.chain([KernelId::rt()]).collect()
         } else {
-            self.attach.iter().map(String::as_str).collect()
+            self.kernels.clone()
         };
-        let each = |&kernel: &KernelId| {
-            modes.iter().map(move |&attach| live::Machine { kernel, attach: attach.to_owned() })
+        let modes = |kernel: KernelId| {
+            if !self.attach.is_empty() {
+                return self.attach.clone();
+            }
+            let usual = if kernel == KernelId::rt() { &["fentry"][..] } else { &["fentry", "kprobe"] };
+            usual.iter().map(|&mode| mode.to_owned()).collect()
         };
-        kernels.iter().flat_map(each).collect()
+        let each = |kernel: KernelId| modes(kernel).into_iter().map(move |attach| Machine { kernel, attach });
+        kernels.into_iter().flat_map(each).collect()
     }
 }
 
@@ -57,6 +62,14 @@ struct Totals {
     failed: Vec<String>,
     /// Each with its reason.
     skipped: Vec<String>,
+}
+
+impl Totals {
+    fn add(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed.extend(other.failed);
+        self.skipped.extend(other.skipped);
+    }
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
@@ -117,12 +130,15 @@ fn summary(totals: &Totals) -> ExitCode {
     if totals.failed.is_empty() && totals.passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn set_up(machines: &[live::Machine]) -> Result<()> {
+fn set_up(machines: &[Machine]) -> Result<()> {
     let (compiler, linker) = setup::ensure_ebpf()?;
     println!("BPF compiler: {}\nBPF linker: {}", compiler.describe(), linker.display());
     let kernels: BTreeSet<KernelId> = machines.iter().map(|machine| machine.kernel).collect();
     for kernel in kernels {
         println!("kernel {kernel}: {}", crate::vm::prepare(kernel)?.release);
+    }
+    for kernel in KernelId::described() {
+        println!("BTF of kernel {kernel}: {}", setup::ensure_btf(kernel)?.display());
     }
     Ok(())
 }

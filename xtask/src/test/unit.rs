@@ -9,12 +9,14 @@ use std::process::Stdio;
 use anyhow::{Context, Result, bail};
 
 use super::Totals;
-use crate::{cmd, ebpf, paths};
+use crate::{cmd, ebpf, paths, setup};
 
 /// Names the folder with sample data that is not part of the repository.
 const DATA_VARIABLE: &str = "SENSOR_TEST_DATA";
+/// Names the folder with the BTF of kernels, each in a file named after its release.
+const BTF_VARIABLE: &str = "SENSOR_TEST_BTF";
 
-/// With the eBPF programs inside the sensor if there is an `object`.
+/// With the eBPF programs inside the sensor if there is an `object`, and with the kernels' BTF if there is any.
 pub(super) fn run(object: Option<&Path>, filters: &[String], totals: &mut Totals) -> Result<()> {
     let root = paths::root()?;
     let mut cargo = cmd::cargo();
@@ -24,6 +26,10 @@ pub(super) fn run(object: Option<&Path>, filters: &[String], totals: &mut Totals
         .current_dir(&root);
     if let Some(object) = object {
         ebpf::embed(&mut cargo, object);
+    }
+    let btf = setup::btf::folder()?;
+    if env::var_os(BTF_VARIABLE).is_none() && btf.is_dir() {
+        cargo.env(BTF_VARIABLE, btf);
     }
     let data = root.join("../shared/data");
     if env::var_os(DATA_VARIABLE).is_none() && data.is_dir() {

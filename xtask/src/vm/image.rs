@@ -18,7 +18,7 @@ const BUSYBOX: &str = "/bin/busybox";
 const BOOT_MODULES: [&str; 3] = ["virtio_pci", "virtio_console", "overlay"];
 
 /// Loaded on request by `load-module NAME`: some of them measure the processor for seconds first.
-const MODULES_ON_REQUEST: [&str; 4] = ["xfs", "btrfs", "fuse", "loop"];
+const MODULES_ON_REQUEST: [&str; 6] = ["xfs", "btrfs", "fuse", "loop", "crc32c_generic", "ext4"];
 
 /// The real root lies in this folder of the initramfs: `/init` moves it to a tmpfs.
 const ROOT: &str = "image";

@@ -56,6 +56,8 @@ pub(crate) struct Args {
 #[derive(Clone, Debug)]
 pub(crate) struct Spec {
     pub(crate) kernel: KernelId,
+    /// Names its console's log.
+    pub(crate) label: String,
     pub(crate) mem_mib: u32,
     pub(crate) smp: u32,
     pub(crate) timeout: Duration,
@@ -71,6 +73,7 @@ impl Spec {
     pub(crate) fn new(kernel: KernelId, extras: Vec<Extra>, command: Vec<OsString>) -> Self {
         Self {
             kernel,
+            label: kernel.to_string(),
             mem_mib: 768,
             smp: 2,
             timeout: Duration::from_secs(600),

@@ -310,7 +310,8 @@ fn accelerate(command: &mut Command, spec: &Spec) {
 
 fn kernel_words(spec: &Spec) -> String {
     let mut words = String::from(
-        "console=ttyS0 quiet panic=-1 oops=panic random.trust_cpu=on \
+        // On a busy host the timer may stand still for longer than the kernel's check of it.
+        "console=ttyS0 quiet panic=-1 oops=panic random.trust_cpu=on no_timer_check \
          lsm=landlock,lockdown,yama,integrity,apparmor,bpf",
     );
     if spec.icount {
@@ -323,12 +324,12 @@ fn kernel_words(spec: &Spec) -> String {
     words
 }
 
-/// The console log of the latest run of each kernel stays for a look.
+/// The console log of the latest run under each label stays for a look.
 fn keep_console(spec: &Spec, console: &Path) -> PathBuf {
     let keep = || -> Result<PathBuf> {
         let dir = paths::target()?.join("vm");
         fs::create_dir_all(&dir)?;
-        let kept = dir.join(format!("console-{}.log", spec.kernel));
+        let kept = dir.join(format!("console-{}.log", spec.label));
         fs::copy(console, &kept)?;
         Ok(kept)
     };
@@ -337,7 +338,7 @@ fn keep_console(spec: &Spec, console: &Path) -> PathBuf {
 
 fn explain(spec: &Spec, why: &str, log: &str, kept: &Path) -> String {
     let panic = log.lines().find(|line| line.contains("Kernel panic"));
-    let mut text = format!("virtual machine ({}): {why}", spec.kernel);
+    let mut text = format!("virtual machine ({}): {why}", spec.label);
     if let Some(line) = panic {
         text = format!("{text}: {}", line.trim());
     }
