@@ -115,7 +115,7 @@ pub(super) enum StoreCommand {
     Import(ImportArgs),
     /// Say what a store holds.
     Stat(StatArgs),
-    /// Write a store's events as one JSON document a line, in the order of their times.
+    /// Write a store's events as one JSON document a line, dataset by dataset, in the order in which they are kept.
     Export(ExportArgs),
 }
 

@@ -11,7 +11,8 @@ const WIDTH: f64 = 720.0;
 const BARS_MAX: usize = 15;
 const BAR_HEIGHT: f64 = 22.0;
 const LABEL_WIDTH: f64 = 300.0;
-const LABEL_CHARS: usize = 46;
+const LABEL_CHARS: usize = 42;
+const LABELS_MAX: usize = 3;
 const BINS: usize = 48;
 const TIMELINE_HEIGHT: f64 = 150.0;
 /// Room for the axis below and the largest count above.
@@ -21,15 +22,14 @@ const HEAD_HEIGHT: f64 = 18.0;
 /// The rows with the largest count, each named by its other values.
 pub(super) fn bars(answer: &Answer) -> Option<String> {
     let counts = answer.columns.iter().position(is_count)?;
+    let labels = labels(answer);
     let mut rows: Vec<(String, f64)> = answer
         .rows
         .iter()
         .filter_map(|row| {
             let value = number(row.get(counts)?)?;
-            let named = row.iter().zip(&answer.columns).filter(|(cell, column)| {
-                matches!(column.ty, Type::Keyword | Type::Ip) && **cell != Cell::Null
-            });
-            Some((named.map(|(cell, _)| shown(cell)).collect::<Vec<_>>().join(" · "), value))
+            let named = labels.iter().filter_map(|index| row.get(*index)).filter(|cell| **cell != Cell::Null);
+            Some((named.map(shown).collect::<Vec<_>>().join(" · "), value))
         })
         .filter(|(label, value)| !label.is_empty() && *value > 0.0)
         .collect();
@@ -68,6 +68,19 @@ pub(super) fn bars(answer: &Answer) -> Option<String> {
     }
     out.push_str("</svg></figure>\n");
     Some(out)
+}
+
+/// The columns that name a row: its path if it has one, otherwise the first texts that are no times.
+fn labels(answer: &Answer) -> Vec<usize> {
+    let texts = answer.columns.iter().enumerate().filter(|(index, column)| {
+        let is_time = |row: &Vec<Cell>| row.get(*index).is_some_and(|cell| time(cell).is_some());
+        matches!(column.ty, Type::Keyword | Type::Ip) && !answer.rows.iter().any(is_time)
+    });
+    let texts: Vec<(usize, &Column)> = texts.collect();
+    match texts.iter().find(|(_, column)| column.name == "path") {
+        Some((index, _)) => vec![*index],
+        None => texts.iter().map(|(index, _)| *index).take(LABELS_MAX).collect(),
+    }
 }
 
 /// A number that says how often: such a column is what a hunt sorts by.
@@ -268,7 +281,7 @@ mod tests {
         assert!(
             cut(&label).starts_with("/start/")
                 && cut(&label).ends_with("/end")
-                && cut(&label).chars().count() == 46
+                && cut(&label).chars().count() == 42
         );
     }
 }
