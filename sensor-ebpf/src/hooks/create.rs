@@ -31,8 +31,10 @@
 //!
 //! File systems that create inside `atomic_open` (FUSE, NFS) are asked for permission like the others before, and
 //! FUSE instantiates the dentry like them. Misses: NFSv4 instantiates a name that was not cached while its lookup still
-//! runs, which is taken for an opening; writers in the kernel that skip the path hooks (nfsd) have no mount and are not
-//! reported.
+//! runs, which is taken for an opening.
+//!
+//! Kernel threads skip the first group, and no one knows their mount: their record has the path within the file
+//! system. Other threads are not taken in without it: overlayfs makes files in its upper layer in their name.
 
 use sensor_common::wire::{FileOp, RecordKind};
 
@@ -41,7 +43,7 @@ use crate::{
     context::{Access, Context as _, at_function},
     diag::diagnose,
     emit,
-    kernel::{DCACHE_PAR_LOOKUP, Ptr, loaded, offset, probe, probe_ptr},
+    kernel::{DCACHE_PAR_LOOKUP, Ptr, load, loaded, offset, probe, probe_ptr},
     maps::{CREATE_INTENTS, CreateIntent},
     path::Start,
     task,
@@ -68,18 +70,38 @@ fn intend<A: Access>(dir: Ptr, dentry: Ptr) {
 /// file that a hard link names.
 #[inline(always)]
 fn allow<A: Access>(dentry: Ptr, op: FileOp, other: Ptr) {
-    if let Some(intent) = CREATE_INTENTS.get_ptr_mut(task::thread_key()) {
-        // SAFETY: a value of the map, used by this thread alone; loads through an argument.
-        unsafe {
-            if (*intent).dentry == dentry as u64 {
-                (*intent).parent = A::load(dentry, offset!(dentry_parent));
-                (*intent).name_hash = u64::from(A::load::<u32>(dentry, offset!(dentry_name_hash)));
-                // `mknod` of a regular file asks for the same permission as `open`.
-                if op != FileOp::Open || (*intent).op != FileOp::Mknod as u64 {
-                    (*intent).op = op as u64;
-                }
-                (*intent).other = other as u64;
+    let key = task::thread_key();
+    // SAFETY: a value of the map, used by this thread alone; loads through an argument and from the current task.
+    unsafe {
+        let (parent, name_hash) = (
+            A::load(dentry, offset!(dentry_parent)),
+            u64::from(A::load::<u32>(dentry, offset!(dentry_name_hash))),
+        );
+        if let Some(intent) = CREATE_INTENTS.get_ptr_mut(key)
+            && (*intent).dentry == dentry as u64
+        {
+            (*intent).parent = parent;
+            (*intent).name_hash = name_hash;
+            // `mknod` of a regular file asks for the same permission as `open`.
+            if op != FileOp::Open || (*intent).op != FileOp::Mknod as u64 {
+                (*intent).op = op as u64;
             }
+            (*intent).other = other as u64;
+            return;
+        }
+        if load::<u64>(task::current(), offset!(task_mm)) != 0 {
+            return;
+        }
+        let intent = CreateIntent {
+            dentry: dentry as u64,
+            vfsmount: 0,
+            parent,
+            name_hash,
+            op: op as u64,
+            other: other as u64,
+        };
+        if CREATE_INTENTS.insert(key, intent, 0).is_err() {
+            emit::count_no_intent(RecordKind::FileCreate);
         }
     }
 }
@@ -187,7 +209,9 @@ fn instantiated<A: Access>(dentry: Ptr, inode: Ptr) {
     };
     let _ = CREATE_INTENTS.remove(key);
     // A mount of another file system cannot be where this name was looked up.
-    if probe::<u64>(vfsmount as Ptr, offset!(vfsmount_sb)) != probe::<u64>(dentry, offset!(dentry_sb)) {
+    if vfsmount != 0
+        && probe::<u64>(vfsmount as Ptr, offset!(vfsmount_sb)) != probe::<u64>(dentry, offset!(dentry_sb))
+    {
         diagnose!("creation: the mount is not of the file's file system");
         return;
     }

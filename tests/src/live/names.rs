@@ -18,6 +18,7 @@ tests![
     two_invalid_names_stay_different,
     path_near_the_limit_is_whole,
     path_with_many_components_is_whole,
+    parents_renamed_meanwhile_give_no_wrong_path,
 ];
 
 fn created(ctx: &Ctx, path: &OsStr) -> Result<Run> {
@@ -101,5 +102,41 @@ fn path_with_many_components_is_whole(ctx: &Ctx) -> Result<Outcome> {
     let run = sensor.stop()?;
     run.file(&path, "creation")?;
     run.only_alert()?.expect(&[("file.path", &path)])?;
+    Ok(Outcome::Passed)
+}
+
+/// The directory above changes its name all the time: each path has one of its two names, or is marked.
+fn parents_renamed_meanwhile_give_no_wrong_path(ctx: &Ctx) -> Result<Outcome> {
+    const FILES: u32 = 2_000;
+    let top = ctx.dir("top")?;
+    let (short, long) = (top.join("short"), top.join("a-name-that-is-much-longer-than-the-other-one"));
+    fs::create_dir_all(short.join("below"))?;
+    let sensor = Sensor::start_own(ctx, Kind::SeeingAll)?;
+    let below = short.join("below").display().to_string();
+    let mut writer = act(&["create-many", &below, &FILES.to_string()]).spawn()?;
+    let mut renames = 0_u32;
+    while writer.try_wait()?.is_none() {
+        fs::rename(&short, &long)?;
+        fs::rename(&long, &short)?;
+        renames += 2;
+    }
+    let run = sensor.stop()?;
+    let whole = [short, long].map(|name| format!("{}/below", name.display()));
+    let is_file =
+        |doc: &&crate::doc::Doc| doc.text("file.name").is_some_and(|name| name.starts_with("burst-"));
+    let files: Vec<_> = run.events.iter().filter(is_file).collect();
+    ensure!(files.len() == FILES as usize, "wanted {FILES} events, got {}", files.len());
+    ensure!(renames > 50, "the directory was renamed only {renames} times");
+    let mut marked = 0;
+    for doc in files {
+        let path = doc.text("file.path").unwrap_or_default();
+        let name = doc.text("file.name").unwrap_or_default();
+        if doc.is("file.Ext.path_incomplete", "true") {
+            marked += 1;
+        } else {
+            ensure!(whole.iter().any(|dir| path == format!("{dir}/{name}")), "a wrong path: {path}");
+        }
+    }
+    println!("{renames} renames, {marked} of {FILES} paths marked");
     Ok(Outcome::Passed)
 }

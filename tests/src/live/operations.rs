@@ -25,6 +25,7 @@ tests![
     every_operation_in_a_mount_namespace,
     every_operation_through_io_uring,
     every_operation_through_io_uring_on_an_overlay,
+    kernel_thread_is_seen_by_way_of_the_file_system,
 ];
 
 /// What an operation of the actor must give: the name that the event is about, and the rest of it.
@@ -275,4 +276,24 @@ fn every_operation_through_io_uring(ctx: &Ctx) -> Result<Outcome> {
 fn every_operation_through_io_uring_on_an_overlay(ctx: &Ctx) -> Result<Outcome> {
     let (_mount, merged) = overlay(ctx)?;
     by_ring(ctx, &merged)
+}
+
+/// The kernel itself makes the nodes of devices, in a mount that no process has.
+fn kernel_thread_is_seen_by_way_of_the_file_system(ctx: &Ctx) -> Result<Outcome> {
+    let sensor = Sensor::start_seeing_all(ctx)?;
+    ok(Command::new("/usr/sbin/load-module").arg("fuse"))?;
+    ensure!(Path::new("/dev/fuse").exists(), "the module made no device");
+    let run = sensor.stop()?;
+    let named = |doc: &&&Doc| doc.is("file.name", "fuse") && doc.is("file.type", "char_device");
+    let all = run.files("/");
+    let found: Vec<&&Doc> = all.iter().filter(named).collect();
+    let [event] = found.as_slice() else { anyhow::bail!("wanted one event, got {}", run.show(&all)) };
+    event.expect(&[
+        ("event.action", "creation"),
+        ("file.Ext.operation", "mknod"),
+        ("file.Ext.file_system_path", "/dev/fuse"),
+        ("file.Ext.path_incomplete", "true"),
+    ])?;
+    event.expect_absent(&["process.executable"])?;
+    Ok(Outcome::Passed)
 }
