@@ -149,6 +149,9 @@ kernel_fields! {
     Required cred_sgid = "cred" ["sgid"];
     Required cred_euid = "cred" ["euid"];
     Required cred_egid = "cred" ["egid"];
+    Required cred_group_info = "cred" ["group_info"];
+    Required group_info_ngroups = "group_info" ["ngroups"];
+    Required group_info_gid = "group_info" ["gid"];
     // u32[2] until 6.2, u64 since: eight bytes either way.
     Required cred_cap_effective = "cred" ["cap_effective"];
     Required cred_cap_permitted = "cred" ["cap_permitted"];

@@ -13,6 +13,8 @@ pub const PATH_BLOB_BYTES_MAX: usize = PATH_BYTES_MAX + NAME_BYTES_MAX + 1;
 pub const ARGV_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of the environment that an exec record carries; longer ones are cut and flagged.
 pub const ENVP_BYTES_MAX: usize = 4 * 1024;
+/// Supplementary groups that an exec record carries.
+pub const GROUPS_MAX: usize = 32;
 /// Bytes of the path as the caller wrote it (`bprm->filename`).
 pub const FILENAME_BYTES_MAX: usize = PATH_BYTES_MAX;
 /// Deepest cgroup chain that is walked.

@@ -233,6 +233,8 @@ pub mod record_flags {
     pub const CGROUP_TRUNCATED: u16 = 1 << 4;
     /// The environment did not fit, or could not be read.
     pub const ENVP_TRUNCATED: u16 = 1 << 5;
+    /// There are more supplementary groups.
+    pub const GROUPS_TRUNCATED: u16 = 1 << 7;
     /// `bprm->filename` did not fit.
     pub const FILENAME_TRUNCATED: u16 = 1 << 6;
 }
@@ -376,8 +378,8 @@ pub struct ExecRecord {
     pub cgroup: Span,
     /// The first bytes of the environment, `NAME=value` each ended by a NUL.
     pub envp: Span,
-    /// Zero.
-    pub reserved: u32,
+    /// Supplementary groups, four bytes each.
+    pub groups: Span,
 }
 
 /// A new process (not a thread). `header.task` is the parent's.

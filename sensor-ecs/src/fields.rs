@@ -331,6 +331,10 @@ fields! {
     PROCESS_REAL_GROUP_NAME = "process.real_group.name", Keyword, process, ProcessTable, yes, |e| e.process().real_group_name();
     PROCESS_REAL_USER_ID = "process.real_user.id", Keyword, process, Kernel, yes, |e| e.process().real_user_id();
     PROCESS_REAL_USER_NAME = "process.real_user.name", Keyword, process, ProcessTable, yes, |e| e.process().real_user_name();
+    PROCESS_SAVED_GROUP_ID = "process.saved_group.id", Keyword, process, Kernel, yes, |e| e.process().saved_group_id();
+    PROCESS_SAVED_GROUP_NAME = "process.saved_group.name", Keyword, process, ProcessTable, yes, |e| e.process().saved_group_name();
+    PROCESS_SAVED_USER_ID = "process.saved_user.id", Keyword, process, Kernel, yes, |e| e.process().saved_user_id();
+    PROCESS_SAVED_USER_NAME = "process.saved_user.name", Keyword, process, ProcessTable, yes, |e| e.process().saved_user_name();
     PROCESS_SESSION_LEADER_ARGS = "process.session_leader.args", Keyword, process, ProcessTable, yes, |e| e.session_leader().args();
     PROCESS_SESSION_LEADER_ARGS_COUNT = "process.session_leader.args_count", Long, process, ProcessTable, yes, |e| e.session_leader().args_count();
     PROCESS_SESSION_LEADER_COMMAND_LINE = "process.session_leader.command_line", Keyword, process, ProcessTable, yes, |e| e.session_leader().command_line();

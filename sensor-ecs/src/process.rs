@@ -80,6 +80,10 @@ pub struct Credentials {
     pub real_user: Account,
     /// Real group.
     pub real_group: Account,
+    /// Saved user.
+    pub saved_user: Account,
+    /// Saved group.
+    pub saved_group: Account,
     /// `supplemental_groups.id`.
     pub supplemental_group_ids: Vec<Scalar>,
     /// `supplemental_groups.name`.

@@ -89,6 +89,10 @@ impl<'a> Who<'a> {
         real_user_name = |p| Actor(Some(&p.credentials)).real_user_name();
         real_group_id = |p| Actor(Some(&p.credentials)).real_group_id();
         real_group_name = |p| Actor(Some(&p.credentials)).real_group_name();
+        saved_user_id = |p| id(&p.credentials.saved_user);
+        saved_user_name = |p| name(&p.credentials.saved_user);
+        saved_group_id = |p| id(&p.credentials.saved_group);
+        saved_group_name = |p| name(&p.credentials.saved_group);
         supplemental_group_ids = |p| Value::List(&p.credentials.supplemental_group_ids);
         supplemental_group_names = |p| Value::List(&p.credentials.supplemental_group_names);
         capabilities_effective = |p| Value::List(&p.credentials.capabilities_effective);

@@ -56,6 +56,10 @@ pub fn run(args: &[OsString]) -> Result<ExitCode> {
         ("exec-many", [count, bytes, program, args @ ..]) => {
             programs::exec_many(number(count)?, number(bytes)?, program, args)?;
         }
+        ("groups-exec", [group, program, args @ ..]) => {
+            raw::set_groups(&[number(group)?, number(group)? + 1])?;
+            return exec(program, args);
+        }
         ("leader-exits", [path]) => programs::leader_exits(path)?,
         ("setsid", []) => drop(rustix::process::setsid()?),
         ("thread-create", [path]) => thread_create(path)?,

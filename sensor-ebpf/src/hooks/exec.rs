@@ -13,9 +13,9 @@
 //! Misses: argv that was swapped out again before the tracepoint (flagged as unreadable); an ELF image that
 //! binfmt_misc interprets (another architecture's) has no script record, its exec record keeps `bprm->filename`.
 
-use aya_ebpf::helpers::generated::{bpf_probe_read_kernel_str, bpf_probe_read_user};
+use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_kernel_str, bpf_probe_read_user};
 use sensor_common::{
-    limits::CGROUP_BYTES_MAX,
+    limits::{CGROUP_BYTES_MAX, GROUPS_MAX},
     wire::{ExecRecord, RecordKind, ScriptRecord, Span, path_flags, record_flags},
 };
 
@@ -254,7 +254,13 @@ impl Fill for Exec {
                     if let Cut::Short(end) = cut { end } else { at }
                 }
             };
-            (*record).reserved = 0;
+            at = copy_groups(
+                slot,
+                at,
+                load(cred, offset!(cred_group_info)),
+                &raw mut (*record).groups,
+                &mut flags,
+            );
             (*record).header.flags = flags;
             (*record).header.len = at as u32;
         }
@@ -321,6 +327,31 @@ fn copy_string<C: Class>(slot: &Slot<C>, at: usize, from: Ptr, span: *mut Span, 
         *span = Span { offset: at as u16, len: len as u16 };
         at + len
     }
+}
+
+/// Copies the supplementary groups.
+#[inline(always)]
+fn copy_groups<C: Class>(slot: &Slot<C>, at: usize, info: Ptr, span: *mut Span, flags: &mut u16) -> usize {
+    const BYTES: usize = GROUPS_MAX * size_of::<u32>();
+    let count: u32 = probe(info, offset!(group_info_ngroups));
+    if count as usize > GROUPS_MAX {
+        *flags |= record_flags::GROUPS_TRUNCATED;
+    }
+    let len = core::hint::black_box((count as usize).min(GROUPS_MAX) * size_of::<u32>()) & (2 * BYTES - 1);
+    // SAFETY: the verifier checks the destination and the span.
+    unsafe {
+        *span = Span { offset: 0, len: 0 };
+        if at > C::SIZE - 2 * BYTES {
+            *flags |= record_flags::GROUPS_TRUNCATED;
+            return at;
+        }
+        let from = info.wrapping_add(offset!(group_info_gid));
+        if bpf_probe_read_kernel(slot.base.add(at).cast(), len as u32, from.cast()) != 0 {
+            return at;
+        }
+        *span = Span { offset: at as u16, len: len as u16 };
+    }
+    at + len
 }
 
 /// Major and minor number of the controlling terminal, zero without one.

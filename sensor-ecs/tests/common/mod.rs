@@ -107,10 +107,11 @@ fn account() -> impl Strategy<Value = Account> {
 prop_compose! {
     fn credentials()(
         user in account(), group in account(), real_user in account(), real_group in account(),
+        saved_user in account(), saved_group in account(),
         ids in list(), names in list(), effective: u64, permitted: u64,
     ) -> Credentials {
         Credentials {
-            user, group, real_user, real_group,
+            user, group, real_user, real_group, saved_user, saved_group,
             supplemental_group_ids: ids,
             supplemental_group_names: names,
             capabilities_effective: capabilities(effective),

@@ -39,6 +39,8 @@ pub(crate) enum Part {
     Argv,
     /// The environment.
     Envp,
+    /// The supplementary groups.
+    Groups,
     /// The cgroup path.
     Cgroup,
 }
@@ -64,6 +66,7 @@ impl Part {
             Self::Interp => "interpreter of exec",
             Self::Argv => "arguments",
             Self::Envp => "environment",
+            Self::Groups => "supplementary groups",
             Self::Cgroup => "cgroup path",
         }
     }

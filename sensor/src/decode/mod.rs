@@ -86,6 +86,8 @@ pub(crate) struct Exec<'a> {
     pub(crate) argv: &'a [u8],
     /// The first bytes of the environment, `NAME=value` each ended by a NUL except perhaps the last.
     pub(crate) envp: &'a [u8],
+    /// Supplementary groups, four bytes each.
+    groups: &'a [u8],
     /// cgroup path, leaf first, NUL-ended.
     cgroup: &'a [u8],
 }
@@ -106,6 +108,11 @@ impl Wire<'_> {
 }
 
 impl<'a> Exec<'a> {
+    /// Supplementary groups.
+    pub(crate) fn groups(&self) -> Vec<u32> {
+        self.groups.as_chunks().0.iter().map(|id| u32::from_ne_bytes(*id)).collect()
+    }
+
     /// Appends the cgroup path from the root of its hierarchy; nothing when the kernel sent none.
     pub(crate) fn write_cgroup(&self, out: &mut Vec<u8>) {
         if !self.cgroup.is_empty() {
@@ -198,6 +205,7 @@ fn exec(used: &[u8]) -> Result<Exec<'_>, DecodeError> {
         filename: reader.text(Part::Filename, record.filename)?,
         argv: reader.span(Part::Argv, record.argv)?,
         envp: reader.span(Part::Envp, record.envp)?,
+        groups: reader.span(Part::Groups, record.groups)?,
         cgroup: reader.terminated(Part::Cgroup, record.cgroup)?,
         record,
     })

@@ -23,19 +23,29 @@ pub(crate) struct CapabilitySets {
 #[derive(Debug)]
 pub(crate) struct Accounts {
     names: Names,
-    known: HashMap<([u32; 4], Option<CapabilitySets>), Arc<Credentials>>,
+    /// By ids and capabilities; those that differ in their groups alone are told apart one by one.
+    known: HashMap<(Ids, Option<CapabilitySets>), Vec<Shared>>,
+    kept: usize,
+}
+
+/// Credentials with these supplementary groups.
+#[derive(Debug)]
+struct Shared {
+    groups: Box<[u32]>,
+    credentials: Arc<Credentials>,
 }
 
 impl Accounts {
     /// `root` is `/` except in tests.
     pub(crate) fn read(root: &Path) -> Self {
-        Self { names: Names::read(root), known: HashMap::new() }
+        Self { names: Names::read(root), known: HashMap::new(), kept: 0 }
     }
 
     /// Follows changes of the files.
     pub(crate) fn refresh(&mut self) {
         if self.names.refresh() {
             self.known.clear();
+            self.kept = 0;
         }
     }
 
@@ -54,18 +64,19 @@ impl Accounts {
         capabilities: Option<CapabilitySets>,
         groups: &[u32],
     ) -> Arc<Credentials> {
-        if !groups.is_empty() {
-            return Arc::new(self.make(ids, capabilities, groups));
-        }
-        let key = ([ids.uid, ids.gid, ids.euid, ids.egid], capabilities);
-        if let Some(known) = self.known.get(&key) {
-            return Arc::clone(known);
+        let key = (ids, capabilities);
+        let known = self.known.get(&key).into_iter().flatten().find(|shared| *shared.groups == *groups);
+        if let Some(known) = known {
+            return Arc::clone(&known.credentials);
         }
         let made = Arc::new(self.make(ids, capabilities, groups));
-        if self.known.len() >= CREDENTIALS_MAX {
+        if self.kept >= CREDENTIALS_MAX {
             self.known.clear();
+            self.kept = 0;
         }
-        self.known.insert(key, Arc::clone(&made));
+        self.kept += 1;
+        let shared = Shared { groups: groups.into(), credentials: Arc::clone(&made) };
+        self.known.entry(key).or_default().push(shared);
         made
     }
 
@@ -78,6 +89,8 @@ impl Accounts {
             group: group(ids.egid),
             real_user: user(ids.uid),
             real_group: group(ids.gid),
+            saved_user: user(ids.suid),
+            saved_group: group(ids.sgid),
             supplemental_group_ids: groups.iter().map(|&gid| keyword(&id_text(gid))).collect(),
             supplemental_group_names: groups
                 .iter()
@@ -105,7 +118,7 @@ mod tests {
         std::fs::create_dir(root.path().join("etc")).unwrap();
         std::fs::write(root.path().join("etc/passwd"), "alice:x:1000:1000::/:/bin/sh\n").unwrap();
         let mut accounts = Accounts::read(root.path());
-        let ids = Ids { uid: 1000, gid: 1000, euid: 0, egid: 1000 };
+        let ids = Ids { uid: 1000, gid: 1000, euid: 0, egid: 1000, suid: 0, sgid: 1000 };
         let first = accounts.credentials(ids, None, &[]);
         assert!(Arc::ptr_eq(&first, &accounts.credentials(ids, None, &[])));
         assert_eq!(first.real_user.name.as_deref(), Some(b"alice".as_slice()));

@@ -25,7 +25,7 @@ enum Agreement {
 }
 
 pub(super) const fn ids_of(task: &TaskFacts) -> Ids {
-    Ids { uid: task.uid, gid: task.gid, euid: task.euid, egid: task.egid }
+    Ids { uid: task.uid, gid: task.gid, euid: task.euid, egid: task.egid, suid: task.suid, sgid: task.sgid }
 }
 
 const fn parent_of(task: &TaskFacts) -> Option<Key> {
@@ -163,7 +163,7 @@ impl Enricher {
     /// What `/proc` says, with links to those that are in the table.
     pub(super) fn entry_from_proc(&mut self, key: Key, facts: &ProcFacts) -> Entry {
         let process = self.new_process(key);
-        let ids = Ids { uid: facts.uid, gid: facts.gid, euid: facts.euid, egid: facts.egid };
+        let ids = facts.ids;
         let sets = CapabilitySets { effective: facts.cap_effective, permitted: facts.cap_permitted };
         let executable = facts.script.as_ref().or_else(|| facts.exe.as_ref().map(|exe| &exe.path));
         let image = Image {
@@ -351,7 +351,7 @@ impl Enricher {
         self.table.set_image(key, Arc::new(image));
         let sets =
             CapabilitySets { effective: exec.record.cap_effective, permitted: exec.record.cap_permitted };
-        let credentials = self.accounts.credentials(ids_of(task), Some(sets), &[]);
+        let credentials = self.accounts.credentials(ids_of(task), Some(sets), &exec.groups());
         let mut cgroup = Vec::new();
         exec.write_cgroup(&mut cgroup);
         let container = if exec.record.header.flags & record_flags::CGROUP_TRUNCATED != 0 {

@@ -12,6 +12,7 @@ use sensor_ecs::Tty;
 use crate::decode::base_name;
 
 use super::environment;
+use super::table::Ids;
 
 /// Bytes of `environ` that are searched.
 const ENVIRON_BYTES_MAX: usize = 128 * 1024;
@@ -44,10 +45,7 @@ pub(crate) struct ProcFacts {
     pub(crate) start_ticks: u64,
     pub(crate) is_kernel_thread: bool,
     pub(crate) tty: Option<Tty>,
-    pub(crate) uid: u32,
-    pub(crate) euid: u32,
-    pub(crate) gid: u32,
-    pub(crate) egid: u32,
+    pub(crate) ids: Ids,
     pub(crate) groups: Vec<u32>,
     pub(crate) cap_effective: u64,
     pub(crate) cap_permitted: u64,
@@ -284,12 +282,16 @@ fn parse_status(text: &[u8], facts: &mut ProcFacts) {
         };
         match key {
             b"Uid" => {
-                facts.uid = id(0).unwrap_or(facts.uid);
-                facts.euid = id(1).unwrap_or(facts.uid);
+                let ids = &mut facts.ids;
+                ids.uid = id(0).unwrap_or(ids.uid);
+                ids.euid = id(1).unwrap_or(ids.uid);
+                ids.suid = id(2).unwrap_or(ids.euid);
             }
             b"Gid" => {
-                facts.gid = id(0).unwrap_or(facts.gid);
-                facts.egid = id(1).unwrap_or(facts.gid);
+                let ids = &mut facts.ids;
+                ids.gid = id(0).unwrap_or(ids.gid);
+                ids.egid = id(1).unwrap_or(ids.gid);
+                ids.sgid = id(2).unwrap_or(ids.egid);
             }
             b"Groups" => facts.groups = words().filter_map(number).collect(),
             b"CapEff" => facts.cap_effective = mask().unwrap_or(0),
@@ -372,7 +374,8 @@ mod tests {
             b"Name:\tx\nUid:\t1000\t0\t0\t0\nGid:\t1000\t4\t4\t4\nGroups:\t27 100 \nCapPrm:\t0000000000200001\n",
             &mut facts,
         );
-        assert_eq!((facts.uid, facts.euid, facts.gid, facts.egid), (1000, 0, 1000, 4));
+        let ids = Ids { uid: 1000, euid: 0, suid: 0, gid: 1000, egid: 4, sgid: 4 };
+        assert_eq!(facts.ids, ids);
         assert_eq!((facts.groups, facts.cap_permitted), (vec![27, 100], 0x20_0001));
     }
 

@@ -74,12 +74,14 @@ pub(crate) struct Proof {
 }
 
 /// Ids and the like that records repeat; compared to see what has changed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Ids {
     pub(crate) uid: u32,
     pub(crate) gid: u32,
     pub(crate) euid: u32,
     pub(crate) egid: u32,
+    pub(crate) suid: u32,
+    pub(crate) sgid: u32,
 }
 
 /// One process.

@@ -72,7 +72,10 @@ pub(crate) async fn run<S: RecordSource, O: Output>(
     ready: impl FnOnce(&Engine<O>),
 ) -> io::Result<(Totals, O)> {
     let ring = watch(source.fd(), Interest::READABLE)?;
-    let mounts = engine.mounts_watch().map(|fd| watch(fd, Interest::PRIORITY)).transpose()?;
+    let mounts = engine.mounts_watch().and_then(|fd| {
+        let failed = |error: &io::Error| tracing::warn!("changes of mounts cannot be waited for: {error}");
+        watch(fd, Interest::PRIORITY).inspect_err(failed).ok()
+    });
     let mut scan = Scan::start(proc_root)?;
     let scan_deadline = Instant::now() + SCAN_MAX;
     let mut ready = Some(ready);

@@ -210,3 +210,9 @@ pub(super) fn end_thread() {
     // SAFETY: it does not return, and what the thread owned stays.
     unsafe { libc::syscall(libc::SYS_exit, 0) };
 }
+
+/// Takes these supplementary groups.
+pub(super) fn set_groups(groups: &[libc::gid_t]) -> Result<()> {
+    // SAFETY: the kernel reads as many numbers as there are.
+    checked(unsafe { libc::setgroups(groups.len(), groups.as_ptr()) }.into()).map(drop)
+}

@@ -73,7 +73,12 @@ fn exec_of_a_set_user_id_program_changes_the_user(ctx: &Ctx) -> Result<Outcome> 
     let execs = events(&run, "exec", pid);
     ensure!(execs.len() == 1, "wanted one exec, got {}", run.show(&execs));
     for exec in execs {
-        exec.expect(&[("user.id", "0"), ("process.executable", &path.display().to_string())])?;
+        exec.expect(&[
+            ("user.id", "0"),
+            ("process.saved_user.id", "0"),
+            ("process.saved_group.id", &ALICE_UID.to_string()),
+            ("process.executable", &path.display().to_string()),
+        ])?;
         exec.expect_absent(&["process.Ext.degraded"])?;
     }
     Ok(Outcome::Passed)

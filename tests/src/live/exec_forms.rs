@@ -24,6 +24,7 @@ tests![
     exec_with_two_mebibytes_of_arguments_is_cut_and_marked,
     allowed_variables_of_the_environment_are_reported,
     large_environment_is_marked,
+    supplementary_groups_are_reported,
 ];
 
 fn execs(run: &Run, pid: u32) -> Vec<&Doc> {
@@ -187,5 +188,12 @@ fn large_environment_is_marked(ctx: &Ctx) -> Result<Outcome> {
     let run = sensor.stop()?;
     let found = execs(&run, child.id());
     found.first().context("no exec")?.expect(&[("process.Ext.degraded", "environment_truncated")])?;
+    Ok(Outcome::Passed)
+}
+
+fn supplementary_groups_are_reported(ctx: &Ctx) -> Result<Outcome> {
+    let (_, exec) = last_exec(ctx, &["groups-exec", "4711", ACTOR, "list"])?;
+    let groups = exec.get("process.supplemental_groups.id").context("no groups")?;
+    ensure!(*groups == serde_json::json!(["4711", "4712"]), "process.supplemental_groups.id is {groups}");
     Ok(Outcome::Passed)
 }
