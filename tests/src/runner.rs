@@ -34,7 +34,7 @@ pub struct Test {
 
 /// Exit status of a case that was skipped; its reason is the last line that it printed.
 const SKIPPED: u8 = 77;
-const CASE_LIMIT: Duration = Duration::from_secs(120);
+const CASE_LIMIT: Duration = Duration::from_secs(400);
 
 /// Where the shared sensors write.
 const SHARED_DIR: &str = "/run/livetest";

@@ -38,9 +38,9 @@ pub fn attach_args() -> Vec<String> {
     env::var(ATTACH_VARIABLE).map(|mode| vec!["--attach".to_owned(), mode]).unwrap_or_default()
 }
 
-const READY_WITHIN: Duration = Duration::from_secs(90);
+const READY_WITHIN: Duration = Duration::from_secs(300);
 const STOPPED_WITHIN: Duration = Duration::from_secs(30);
-const MARKED_WITHIN: Duration = Duration::from_secs(20);
+const MARKED_WITHIN: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(10);
 
 /// Which rules a sensor has.

@@ -112,8 +112,9 @@ fn parents_renamed_meanwhile_give_no_wrong_path(ctx: &Ctx) -> Result<Outcome> {
     let (short, long) = (top.join("short"), top.join("a-name-that-is-much-longer-than-the-other-one"));
     fs::create_dir_all(short.join("below"))?;
     let sensor = Sensor::start_own(ctx, Kind::SeeingAll)?;
-    let below = short.join("below").display().to_string();
-    let mut writer = act(&["create-many", &below, &FILES.to_string()]).spawn()?;
+    // It is there before the first rename, and needs no path from then on.
+    let mut writer =
+        act(&["create-many", ".", &FILES.to_string()]).current_dir(short.join("below")).spawn()?;
     let mut renames = 0_u32;
     while writer.try_wait()?.is_none() {
         fs::rename(&short, &long)?;
