@@ -60,6 +60,9 @@ pub fn run(args: &[OsString]) -> Result<ExitCode> {
             raw::set_groups(&[number(group)?, number(group)? + 1])?;
             return exec(program, args);
         }
+        ("add-loop", [count]) => {
+            raw::add_loop_device(&File::open("/dev/loop-control")?.into(), number(count)?)?;
+        }
         ("leader-exits", [path]) => programs::leader_exits(path)?,
         ("setsid", []) => drop(rustix::process::setsid()?),
         ("thread-create", [path]) => thread_create(path)?,

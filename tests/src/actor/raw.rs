@@ -216,3 +216,11 @@ pub(super) fn set_groups(groups: &[libc::gid_t]) -> Result<()> {
     // SAFETY: the kernel reads as many numbers as there are.
     checked(unsafe { libc::setgroups(groups.len(), groups.as_ptr()) }.into()).map(drop)
 }
+
+/// Has the kernel make a loop device, and with it the node in `/dev`.
+pub(super) fn add_loop_device(control: &OwnedFd, number: u32) -> Result<()> {
+    const LOOP_CTL_ADD: libc::c_ulong = 0x4c80;
+    // SAFETY: the request takes a number.
+    checked(unsafe { libc::ioctl(control.as_raw_fd(), LOOP_CTL_ADD, libc::c_ulong::from(number)) }.into())
+        .map(drop)
+}
