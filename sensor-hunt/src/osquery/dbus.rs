@@ -283,3 +283,43 @@ impl<'a> Reader<'a> {
         end.ok_or_else(|| bad("cut short"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+    use std::time::{Duration, Instant};
+
+    use super::{Connection, Reader};
+
+    /// A real bus takes the greeting and the call, and says that no systemd is on it.
+    #[test]
+    fn a_bus_is_spoken_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bus");
+        let address = format!("--address=unix:path={}", path.display());
+        let mut command = Command::new("dbus-daemon");
+        command.args(["--session", "--nofork", "--nopidfile", &address]).stderr(Stdio::null());
+        let Ok(mut daemon) = command.spawn() else {
+            eprintln!("skipped: there is no dbus-daemon");
+            return;
+        };
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let connected = loop {
+            match Connection::bus(&path) {
+                Err(_) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(20)),
+                result => break result,
+            }
+        };
+        let listed = connected.map(|mut connection| connection.units());
+        daemon.kill().unwrap();
+        daemon.wait().unwrap();
+        let error = listed.unwrap().unwrap_err();
+        assert!(error.to_string().starts_with("org.freedesktop.DBus.Error."), "{error}");
+    }
+
+    #[test]
+    fn what_is_cut_short_is_an_error() {
+        let mut reader = Reader { bytes: &[255, 255, 255, 255, 1], at: 0 };
+        assert!(reader.text().is_err() && reader.array(8).is_err() && reader.signature().is_err());
+    }
+}

@@ -1,6 +1,8 @@
 //! ES|QL on small stores, case by case and beside other engines.
 
 #[cfg(test)]
+mod cli;
+#[cfg(test)]
 mod common;
 #[cfg(test)]
 mod corpus;

@@ -1,0 +1,76 @@
+//! The executable: what it prints, and its exit status.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn sensor(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_sensor-hunt")).args(args).output().unwrap()
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+#[test]
+fn a_query_of_the_live_host_is_answered_in_each_format() {
+    let query = "SELECT uid, username, NULL AS absent FROM users WHERE uid = 0 AND username = 'root'";
+    let table = sensor(&["hunt", "-q", query]);
+    assert_eq!(table.status.code(), Some(0));
+    assert!(out(&table).contains("root") && out(&table).contains("1 row · "), "{}", out(&table));
+    assert_eq!(out(&sensor(&["hunt", "-q", query, "--format", "csv"])), "uid,username,absent\r\n0,root,\r\n");
+    let json: serde_json::Value =
+        serde_json::from_str(&out(&sensor(&["hunt", "-q", query, "--format", "json"]))).unwrap();
+    assert_eq!(json["hunts"][0]["queries"][0]["values"], serde_json::json!([[0, "root", null]]));
+    let lines = out(&sensor(&["hunt", "-q", query, "--format", "ndjson"]));
+    let first: serde_json::Value = serde_json::from_str(lines.lines().next().unwrap()).unwrap();
+    assert_eq!(first["row"]["username"], "root");
+    assert!(lines.lines().nth(1).unwrap().contains("\"status\":\"ran\""), "{lines}");
+}
+
+#[test]
+fn the_exit_status_tells_what_ran() {
+    let folder = tempfile::tempdir().unwrap();
+    let hunt = folder.path().join("h.toml");
+    let status = |queries: &str, more: &[&str]| {
+        std::fs::write(&hunt, format!("[hunt]\nname = 'h'\nquery = [{queries}]\n")).unwrap();
+        let mut args = vec!["hunt", hunt.to_str().unwrap()];
+        args.extend(more);
+        sensor(&args).status.code()
+    };
+    assert_eq!(status("'select 1', 'sql\nselect 2'", &[]), Some(1), "a line end in a TOML text of one line");
+    assert_eq!(status("'select 1', '''\nsql\nselect 2'''", &[]), Some(0));
+    assert_eq!(status("'select 1', 'select from'", &[]), Some(3));
+    assert_eq!(status("'select from'", &[]), Some(1));
+    assert_eq!(status("'select 1', 'select from'", &["--only", "1"]), Some(0));
+    assert_eq!(status("'select pid from processes'", &["--rows-max", "1"]), Some(4));
+    assert_eq!(sensor(&["hunt", "/nowhere.toml"]).status.code(), Some(1));
+    assert_eq!(sensor(&["hunt", "-q", "select 1", "--store", "/nowhere"]).status.code(), Some(1));
+    assert_eq!(sensor(&["hunt"]).status.code(), Some(2));
+}
+
+#[test]
+fn the_shipped_hunt_runs_whole_over_an_imported_event() {
+    let folder = tempfile::tempdir().unwrap();
+    let (events, store, page) =
+        (folder.path().join("e.ndjson"), folder.path().join("store"), folder.path().join("page.html"));
+    let event = serde_json::json!({
+        "@timestamp": "2026-01-02T03:04:05Z", "agent": {"id": "a"}, "host": {"os": {"type": "linux"}},
+        "event": {"action": "creation", "category": ["file"], "type": ["creation"], "dataset": "endpoint.events.file"},
+        "data_stream": {"dataset": "endpoint.events.file"}, "process": {"executable": "/tmp/x"},
+        "file": {"name": "evil.postinst", "path": "/var/lib/dpkg/info/evil.postinst"},
+    });
+    std::fs::write(&events, format!("{event}\n")).unwrap();
+    let (events, store, page) = (events.to_str().unwrap(), store.to_str().unwrap(), page.to_str().unwrap());
+    assert_eq!(sensor(&["store", "import", events, "--store", store]).status.code(), Some(0));
+    let hunts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../hunts/linux");
+    let now = ["--now", "2026-01-03", "--store", store, "--report", page, "--format", "json"];
+    let done = sensor(&[&["hunt", hunts.to_str().unwrap()], now.as_slice()].concat());
+    assert_eq!(done.status.code(), Some(0), "{}", String::from_utf8_lossy(&done.stderr));
+    let json: serde_json::Value = serde_json::from_str(&out(&done)).unwrap();
+    let queries = &json["hunts"][0]["queries"];
+    assert_eq!(queries[0]["values"], serde_json::json!([[1, 1, "evil.postinst", "/tmp/x"]]));
+    assert_eq!(queries[1]["rows"], 0);
+    assert!(std::fs::read_to_string(page).unwrap().contains("evil.postinst"));
+    let exported = out(&sensor(&["store", "export", store]));
+    assert!(exported.contains("\"/var/lib/dpkg/info/evil.postinst\""), "{exported}");
+}
