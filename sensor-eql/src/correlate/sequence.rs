@@ -142,8 +142,9 @@ impl<T: Clone> SequenceState<T> {
     ) {
         let pending = match position.checked_sub(1) {
             None => {
-                let leading =
-                    self.table.peek(&key).and_then(|s| s.leading).filter(|l| *l < at).map(|l| l.time);
+                let may_lead = plan.missing.iter().any(|missing| missing.place == Place::Leading);
+                let slots = if may_lead { self.table.peek(&key) } else { None };
+                let leading = slots.and_then(|s| s.leading).filter(|l| *l < at).map(|l| l.time);
                 Some(Pending { first: at, last: at, leading, events: vec![hold()] })
             }
             Some(before) => {

@@ -76,23 +76,19 @@ impl<S: State> Table<S> {
         self.turn += 1;
         let turn = self.turn;
         let parts: usize = key.iter().map(KeyPart::weight).sum();
-        let shared = match self.entries.get_key_value(key.as_slice()) {
-            Some((shared, _)) => Arc::clone(shared),
-            None => {
-                let shared: Arc<[KeyPart]> = key.into();
-                let entry = Entry { state: S::default(), weight: 0, turn, time };
-                self.entries.insert(Arc::clone(&shared), entry);
-                shared
-            }
-        };
-        if let Some(entry) = self.entries.get_mut(&shared) {
-            entry.turn = turn;
-            entry.time = entry.time.max(time);
-            change(&mut entry.state);
-            let weight = entry.state.weight() + parts;
-            self.bytes = self.bytes.saturating_sub(entry.weight).saturating_add(weight);
-            entry.weight = weight;
-        }
+        let shared: Arc<[KeyPart]> = key.into();
+        let entry = self.entries.entry(Arc::clone(&shared)).or_insert_with(|| Entry {
+            state: S::default(),
+            weight: 0,
+            turn,
+            time,
+        });
+        entry.turn = turn;
+        entry.time = entry.time.max(time);
+        change(&mut entry.state);
+        let weight = entry.state.weight() + parts;
+        self.bytes = self.bytes.saturating_sub(entry.weight).saturating_add(weight);
+        entry.weight = weight;
         self.queue.push_back((turn, shared));
         self.compact();
         while self.entries.len() > self.limits.keys_max || self.bytes > self.limits.bytes_max {
@@ -106,18 +102,15 @@ impl<S: State> Table<S> {
     /// Forgets what was last touched before `time`.
     pub(super) fn expire(&mut self, time: i64) {
         while let Some((turn, key)) = self.queue.front() {
-            match self.entries.get(key) {
-                Some(entry) if entry.turn == *turn => {
-                    if entry.time >= time {
-                        return;
-                    }
-                    self.drop_oldest();
-                    self.expired += 1;
+            if let Some(entry) = self.entries.get(key).filter(|entry| entry.turn == *turn) {
+                if entry.time >= time {
+                    return;
                 }
-                _ => {
-                    self.queue.pop_front();
-                }
+                self.bytes = self.bytes.saturating_sub(entry.weight);
+                self.entries.remove(key);
+                self.expired += 1;
             }
+            self.queue.pop_front();
         }
     }
 

@@ -84,6 +84,8 @@ fn of_pattern(pattern: &Wildcard) -> Demand {
     match (head, tail) {
         ([], []) if witness.len() >= INSIDE_BYTES_MIN => Demand::Inside(lower(witness)),
         ([], []) => ANYTHING,
+        // Many begin with `/home/`; what comes later tells more.
+        _ if witness.len() > 2 * head.len().max(tail.len()) => Demand::Inside(lower(witness)),
         _ if tail.len() > head.len() => Demand::Tail(lower(tail)),
         _ => Demand::Head(lower(head)),
     }

@@ -80,26 +80,17 @@ impl Narrow {
                 *popular.entry(alternative).or_default() += 1;
             }
         }
+        let most: HashMap<(FieldId, Demand), usize> =
+            popular.into_iter().map(|(demand, uses)| (demand.clone(), uses)).collect();
         // What most want, such as an operating system, tells no filter from another.
         let common = filters.len() / 2;
-        let tells: Vec<Vec<bool>> = filters
-            .iter()
-            .map(|(_, clauses)| {
-                let tells = |clause: &Clause| {
-                    clause.iter().all(|a| popular.get(a).is_none_or(|n| *n <= common.max(1)))
-                };
-                clauses.iter().map(tells).collect()
-            })
-            .collect();
-        for ((_, clauses), tells) in filters.iter_mut().zip(tells) {
-            let mut kept: Vec<Clause> =
-                clauses.drain(..).zip(tells).filter_map(|(clause, tells)| tells.then_some(clause)).collect();
-            kept.sort_by_key(breadth);
+        let tells_nothing = |clause: &Clause| clause.iter().any(|a| most.get(a).is_some_and(|n| *n > common));
+        for (_, clauses) in &mut filters {
+            clauses
+                .sort_by_cached_key(|clause| (says_little(clause), tells_nothing(clause), breadth(clause)));
             // That a value must be there is worth a look only if nothing else is demanded.
-            let useful = kept.iter().position(says_little).unwrap_or(kept.len());
-            kept.truncate(useful.max(1));
-            kept.truncate(CLAUSES_MAX);
-            *clauses = kept;
+            let useful = clauses.iter().position(says_little).unwrap_or(clauses.len());
+            clauses.truncate(useful.clamp(1, CLAUSES_MAX));
         }
         Self { fields: fields(&filters) }
     }

@@ -5,6 +5,8 @@ mod bounds;
 #[cfg(test)]
 mod cases;
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod random;

@@ -87,8 +87,12 @@ fn measure(bench: &Bench, args: &Args) -> Result<BTreeMap<String, Measured>> {
             (None, [program, args @ ..]) => {
                 println!("run {number} of {}", bench.runs);
                 let mut command = Command::new(program);
-                command.args(args).current_dir(paths::root()?);
-                parse(&cmd::stdout(&mut command)?)?
+                command.args(args).current_dir(paths::root()?).env("SENSOR_DEV_CACHE", paths::cache()?);
+                let output = cmd::stdout(&mut command)?;
+                // What it has to say beside the figures is said once.
+                let is_told = |line: &&str| number == 1 && !line.starts_with("figure ");
+                output.lines().filter(is_told).for_each(|line| println!("{line}"));
+                parse(&output)?
             }
             (None, []) => {
                 println!("not implemented yet: nothing was measured");
