@@ -78,6 +78,8 @@ kernel_fields! {
     Required dentry_name_len = "dentry" ["d_name.len"];
     Required dentry_name_ptr = "dentry" ["d_name.name"];
     Required dentry_name_hash = "dentry" ["d_name.hash"];
+    // Short names lie here, and `d_name.name` leads here.
+    Optional dentry_inline_name = "dentry" ["d_iname", "d_shortname.string"];
     Required dentry_hash_pprev = "dentry" ["d_hash.pprev"];
     Required dentry_inode = "dentry" ["d_inode"];
     Required dentry_sb = "dentry" ["d_sb"];
@@ -102,6 +104,7 @@ kernel_fields! {
     Optional inode_ctime_sec = "inode" ["i_ctime_sec", "__i_ctime.tv_sec", "i_ctime.tv_sec"];
     Optional inode_ctime_nsec = "inode" ["i_ctime_nsec", "__i_ctime.tv_nsec", "i_ctime.tv_nsec"];
     Required super_block_dev = "super_block" ["s_dev"];
+    Required super_block_magic = "super_block" ["s_magic"];
 
     Required renamedata_old_dentry = "renamedata" ["old_dentry"];
     Required renamedata_new_dentry = "renamedata" ["new_dentry"];
@@ -142,6 +145,9 @@ kernel_fields! {
     Required pid_namespace_inum = "pid_namespace" ["ns.inum"];
     Required nsproxy_mnt_ns = "nsproxy" ["mnt_ns"];
     Required mnt_namespace_inum = "mnt_namespace" ["ns.inum"];
+    // Unique, and changed with every mount and unmount in it. Gone in 6.18, whose namespaces have an id.
+    Optional mnt_namespace_seq = "mnt_namespace" ["seq", "ns.ns_id"];
+    Optional mnt_namespace_event = "mnt_namespace" ["event"];
 
     Required cred_uid = "cred" ["uid"];
     Required cred_gid = "cred" ["gid"];

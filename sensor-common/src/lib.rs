@@ -3,6 +3,7 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod filter;
 pub mod kernel_fields;
 pub mod limits;
 pub mod wire;

@@ -17,6 +17,9 @@ pub trait Access {
     /// # Safety
     /// `base` must come from an argument of the program, and `offset` from [`kernel::offset!`].
     unsafe fn load<T: Copy>(base: Ptr, offset: usize) -> T;
+
+    /// A number that stands for the address: no other address gives the same in one way of access.
+    fn number(address: Ptr) -> u64;
 }
 
 /// The verifier knows the arguments' types: plain loads, which it checks.
@@ -31,12 +34,23 @@ impl Access for Typed {
         // SAFETY: the caller's promise.
         unsafe { kernel::load(base, offset) }
     }
+
+    #[inline(always)]
+    fn number(address: Ptr) -> u64 {
+        // The verifier allows no arithmetic on an address, but for the distance to another.
+        (address as u64).wrapping_sub(kernel::anchor())
+    }
 }
 
 impl Access for Probed {
     #[inline(always)]
     unsafe fn load<T: Copy>(base: Ptr, offset: usize) -> T {
         kernel::probe(base, offset)
+    }
+
+    #[inline(always)]
+    fn number(address: Ptr) -> u64 {
+        address as u64
     }
 }
 

@@ -4,6 +4,7 @@ use aya_ebpf::helpers::generated::{bpf_get_smp_processor_id, bpf_ktime_get_boot_
 use sensor_common::wire::{KindCounters, RecordHeader, RecordKind};
 
 use crate::{
+    atomic,
     context::Typed,
     diag::diagnose,
     maps::{COUNTERS, RING},
@@ -28,24 +29,12 @@ pub fn counters(kind: RecordKind) -> Option<*mut KindCounters> {
     COUNTERS.get_ptr_mut(kind.index() as u32)
 }
 
-/// Adds one to a counter and returns what it was. Atomic: another program may preempt this one on its CPU.
-///
-/// # Safety
-/// `counter` must point into a map's value.
-#[inline(always)]
-unsafe fn increment(counter: *mut u64) -> u64 {
-    // SAFETY: the caller's promise. The target has no compare-and-swap for `core::sync::atomic` to build on.
-    unsafe {
-        core::intrinsics::atomic_xadd::<u64, u64, { core::intrinsics::AtomicOrdering::Relaxed }>(counter, 1)
-    }
-}
-
 /// Takes the next sequence number of `kind` on this CPU.
 #[inline(always)]
 pub fn next_seq(kind: RecordKind) -> u64 {
     match counters(kind) {
         // SAFETY: a value of the map.
-        Some(counters) => unsafe { increment(&raw mut (*counters).seq) },
+        Some(counters) => unsafe { atomic::add(&raw mut (*counters).seq, 1) },
         None => 0,
     }
 }
@@ -54,7 +43,7 @@ pub fn next_seq(kind: RecordKind) -> u64 {
 fn count_ring_full(kind: RecordKind) {
     if let Some(counters) = counters(kind) {
         // SAFETY: a value of the map.
-        unsafe { increment(&raw mut (*counters).lost_ring_full) };
+        unsafe { atomic::add(&raw mut (*counters).lost_ring_full, 1) };
     }
     diagnose!("the ring is full: a record of kind {} is lost", kind as u32);
 }
@@ -64,7 +53,7 @@ fn count_ring_full(kind: RecordKind) {
 pub fn count_no_intent(kind: RecordKind) {
     if let Some(counters) = counters(kind) {
         // SAFETY: a value of the map.
-        unsafe { increment(&raw mut (*counters).lost_no_intent) };
+        unsafe { atomic::add(&raw mut (*counters).lost_no_intent, 1) };
     }
     diagnose!("no room to remember an operation of kind {}", kind as u32);
 }

@@ -84,6 +84,12 @@ pub fn probe_ptr(base: Ptr, offset: usize) -> Ptr {
 #[unsafe(no_mangle)]
 static mut ZERO: u64 = 0;
 
+/// An address that is the same wherever it is asked for.
+#[inline(always)]
+pub fn anchor() -> u64 {
+    core::hint::black_box(&raw const ZERO) as u64
+}
+
 /// `value`, as a number of which the verifier knows nothing.
 ///
 /// A loop whose counter starts as a known constant has another range in each iteration, and the verifier walks

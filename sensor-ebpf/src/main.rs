@@ -6,11 +6,13 @@
 #![no_std]
 #![no_main]
 #![feature(core_intrinsics)]
-#![expect(internal_features, reason = "atomic add: see emit::increment")]
+#![expect(internal_features, reason = "atomic add: see atomic::add")]
 
+mod atomic;
 mod context;
 mod diag;
 mod emit;
+mod filter;
 mod hooks;
 mod kernel;
 mod maps;

@@ -15,6 +15,7 @@ mod like;
 mod lint;
 mod lower;
 mod matcher;
+mod need;
 mod net;
 mod parse;
 pub mod pattern;
@@ -32,6 +33,7 @@ pub use correlate::{Correlator, Limits, Match, Stats, Stream};
 pub use diag::{Diagnostic, Diagnostics, Severity, Span};
 pub use kql::parse_kql;
 pub use matcher::{Concerned, Hits, Known, Memory, ProcessVersion};
+pub use need::{Need, Role, Witness};
 pub use parse::{parse, parse_condition};
 pub use rules::{
     Language, ListedRule, LoadedRule, NewTerms, Origin, Reason, Rule, RuleFile, RuleIndex, RuleSet,

@@ -103,6 +103,22 @@ impl Wildcard {
         }
     }
 
+    /// The plain bytes between wildcards, in order; the first and the last are empty where a wildcard begins or ends
+    /// the pattern (lower case if insensitive).
+    pub(crate) fn runs(&self) -> Vec<&[u8]> {
+        match &self.strategy {
+            Strategy::Anything => vec![&[], &[]],
+            Strategy::Exact(text) => vec![text],
+            Strategy::Prefix(head) => vec![head, &[]],
+            Strategy::Suffix(tail) => vec![&[], tail],
+            Strategy::Pieces { head, middle, tail } => {
+                let middle = middle.iter().map(|piece| piece.bytes.as_ref());
+                [head.as_ref()].into_iter().chain(middle).chain([tail.as_ref()]).collect()
+            }
+            Strategy::General(pattern) => pattern.split(|b| matches!(b, b'*' | b'?')).collect(),
+        }
+    }
+
     /// The longest run of plain bytes: every match contains it, apart from case if insensitive.
     pub(crate) fn witness(&self) -> &[u8] {
         match &self.strategy {

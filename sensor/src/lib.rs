@@ -8,6 +8,7 @@ pub mod cli;
 pub mod config;
 mod decode;
 mod enrich;
+mod filter;
 mod kernel;
 mod memory;
 mod pipeline;

@@ -21,6 +21,8 @@ pub enum Outcome {
     Passed,
     /// It could not be tried here, and why.
     Skipped(String),
+    /// It needs data that is not part of the project.
+    NoData(String),
 }
 
 /// One live test.
@@ -34,6 +36,8 @@ pub struct Test {
 
 /// Exit status of a case that was skipped; its reason is the last line that it printed.
 const SKIPPED: u8 = 77;
+/// The same for a case that has no data: no reason to fail, wherever it runs.
+const NO_DATA: u8 = 78;
 const CASE_LIMIT: Duration = Duration::from_secs(400);
 
 /// Where the shared sensors write.
@@ -74,6 +78,10 @@ fn one(name: &str) -> Result<ExitCode> {
             println!("{reason}");
             Ok(ExitCode::from(SKIPPED))
         }
+        Outcome::NoData(reason) => {
+            println!("{reason}");
+            Ok(ExitCode::from(NO_DATA))
+        }
     }
 }
 
@@ -92,6 +100,10 @@ fn all(options: &Options) -> Result<ExitCode> {
             Verdict::Ok => {
                 passed += 1;
                 println!("test {} ... ok ({seconds:.1} s)", test.name);
+            }
+            Verdict::NoData(reason) => {
+                skipped += 1;
+                println!("test {} ... skipped: {reason}", test.name);
             }
             Verdict::Skipped(reason) if !options.required => {
                 skipped += 1;
@@ -155,6 +167,7 @@ impl Shared {
 enum Verdict {
     Ok,
     Skipped(String),
+    NoData(String),
     Failed(String),
 }
 
@@ -192,6 +205,9 @@ fn case(name: &str) -> Result<Verdict> {
         Some(status) if status.success() => Verdict::Ok,
         Some(status) if status.code() == Some(i32::from(SKIPPED)) => {
             Verdict::Skipped(said.lines().last().unwrap_or("no reason given").to_owned())
+        }
+        Some(status) if status.code() == Some(i32::from(NO_DATA)) => {
+            Verdict::NoData(said.lines().last().unwrap_or("no reason given").to_owned())
         }
         Some(status) => Verdict::Failed(format!("{said}\n({status})")),
         None => Verdict::Failed(format!("{said}\n(stopped after {} s)", CASE_LIMIT.as_secs())),

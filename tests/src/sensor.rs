@@ -127,6 +127,11 @@ impl Sensor {
         Ok(Self(Access::Own(Process::start_with(ctx.scratch(), args)?)))
     }
 
+    /// One that writes into this folder.
+    pub fn start_in<S: AsRef<OsStr>>(dir: &Path, args: &[S]) -> Result<Self> {
+        Ok(Self(Access::Own(Process::start_with(dir, args)?)))
+    }
+
     fn shared_or_own(ctx: &Ctx, kind: Kind) -> Result<Self> {
         let Some(shared) = env::var_os(SHARED_VARIABLE) else { return Self::start_own(ctx, kind) };
         let outputs = Outputs { dir: Path::new(&shared).join(kind.name()) };
@@ -211,6 +216,10 @@ impl Process {
         command.arg("run").args(args);
         if args.iter().all(|arg| arg.as_ref() != "--attach") {
             command.args(attach_args());
+        }
+        // What no rule looks at is seen by tests all the same, unless they say otherwise.
+        if args.iter().all(|arg| arg.as_ref() != "--scope") {
+            command.args(["--scope", "all"]);
         }
         command.arg("--output").arg(outputs.events()).arg("--alerts").arg(outputs.alerts());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(dir.join("stderr.log"))?);

@@ -36,32 +36,46 @@
 //! Kernel threads skip the first group, and no one knows their mount: their record has the path within the file
 //! system. Other threads are not taken in without it: overlayfs makes files in its upper layer in their name.
 
-use sensor_common::wire::{FileOp, RecordKind};
+use sensor_common::{
+    filter::{Ops, op_bit},
+    wire::{FileOp, RecordKind},
+};
 
 use super::file::FileEvent;
 use crate::{
     context::{Access, Context as _, at_function},
     diag::diagnose,
-    emit,
+    emit, filter,
     kernel::{DCACHE_PAR_LOOKUP, Ptr, load, loaded, offset, probe, probe_ptr},
-    maps::{CREATE_INTENTS, CreateIntent},
+    maps::{self, CREATE_INTENTS, CreateIntent},
     path::Start,
     task,
 };
 
-/// Remembers where the name will be: `dir` is a `struct path`.
+/// What `mknod`'s hook precedes.
+const MKNOD: Ops = op_bit(FileOp::Open) | op_bit(FileOp::Mknod);
+
+/// Remembers where the name will be, if anything wants that: `dir` is a `struct path`. `old` is the file that gets a
+/// further name, or `dentry` itself.
 #[inline(always)]
-fn intend<A: Access>(dir: Ptr, dentry: Ptr) {
+fn intend<A: Access>(ops: Ops, dir: Ptr, dentry: Ptr, old: Ptr) {
+    // SAFETY: arguments.
+    let (hint, wanted) = unsafe { (maps::hint::<A>(dentry), filter::wants::<A>(ops, dentry, old, dir)) };
+    if !wanted {
+        maps::forget_intents_on(hint);
+        return;
+    }
     let intent = CreateIntent {
         dentry: dentry as u64,
         // SAFETY: an argument.
         vfsmount: unsafe { A::load(dir, offset!(path_mnt)) },
         parent: 0,
         name_hash: 0,
+        hint,
         op: 0,
         other: 0,
     };
-    if CREATE_INTENTS.insert(task::thread_key(), intent, 0).is_err() {
+    if maps::intend_create(task::thread_key(), &intent).is_err() {
         emit::count_no_intent(RecordKind::FileCreate);
     }
 }
@@ -70,14 +84,12 @@ fn intend<A: Access>(dir: Ptr, dentry: Ptr) {
 /// file that a hard link names.
 #[inline(always)]
 fn allow<A: Access>(dentry: Ptr, op: FileOp, other: Ptr) {
-    let key = task::thread_key();
     // SAFETY: a value of the map, used by this thread alone; loads through an argument and from the current task.
     unsafe {
-        let (parent, name_hash) = (
-            A::load(dentry, offset!(dentry_parent)),
-            u64::from(A::load::<u32>(dentry, offset!(dentry_name_hash))),
-        );
-        if let Some(intent) = CREATE_INTENTS.get_ptr_mut(key)
+        let hint = maps::hint::<A>(dentry);
+        let (parent, name_hash) = (A::load(dentry, offset!(dentry_parent)), hint);
+        if maps::is_intended(hint)
+            && let Some(intent) = CREATE_INTENTS.get_ptr_mut(task::thread_key())
             && (*intent).dentry == dentry as u64
         {
             (*intent).parent = parent;
@@ -97,30 +109,39 @@ fn allow<A: Access>(dentry: Ptr, op: FileOp, other: Ptr) {
             vfsmount: 0,
             parent,
             name_hash,
+            hint,
             op: op as u64,
             other: other as u64,
         };
-        if CREATE_INTENTS.insert(key, intent, 0).is_err() {
+        if maps::intend_create(task::thread_key(), &intent).is_err() {
             emit::count_no_intent(RecordKind::FileCreate);
         }
     }
 }
 
 at_function!("security_path_mknod", path_mknod, path_mknod_kprobe, |A, ctx| intend::<A>(
+    MKNOD,
     ctx.argument(0),
+    ctx.argument(1),
     ctx.argument(1)
 ));
 at_function!("security_path_mkdir", path_mkdir, path_mkdir_kprobe, |A, ctx| intend::<A>(
+    op_bit(FileOp::Mkdir),
     ctx.argument(0),
+    ctx.argument(1),
     ctx.argument(1)
 ));
 at_function!("security_path_symlink", path_symlink, path_symlink_kprobe, |A, ctx| intend::<A>(
+    op_bit(FileOp::Symlink),
     ctx.argument(0),
+    ctx.argument(1),
     ctx.argument(1)
 ));
 at_function!("security_path_link", path_link, path_link_kprobe, |A, ctx| intend::<A>(
+    op_bit(FileOp::Link) | op_bit(FileOp::Tmpfile),
     ctx.argument(1),
-    ctx.argument(2)
+    ctx.argument(2),
+    ctx.argument(0)
 ));
 
 at_function!("security_inode_create", inode_create, inode_create_kprobe, |A, ctx| allow::<A>(
@@ -161,11 +182,15 @@ fn link_op(old_dentry: Ptr) -> FileOp {
     if links == 0 { FileOp::Tmpfile } else { FileOp::Link }
 }
 
-at_function!("vfs_create", vfs_create, vfs_create_kprobe, |A, ctx| by_mknod(ctx.argument(2)));
+at_function!("vfs_create", vfs_create, vfs_create_kprobe, |A, ctx| by_mknod::<A>(ctx.argument(2)));
 
 /// Notes that no open is under way: `open` has the file system create without this function.
 #[inline(always)]
-fn by_mknod(dentry: Ptr) {
+fn by_mknod<A: Access>(dentry: Ptr) {
+    // SAFETY: an argument.
+    if !maps::is_intended(unsafe { maps::hint::<A>(dentry) }) {
+        return;
+    }
     if let Some(intent) = CREATE_INTENTS.get_ptr_mut(task::thread_key()) {
         // SAFETY: a value of the map, used by this thread alone.
         unsafe {
@@ -193,10 +218,14 @@ pub unsafe fn is_intended<A: Access>(intent: *mut CreateIntent, dentry: Ptr) -> 
 /// Reports what was allowed and is done now.
 #[inline(always)]
 fn instantiated<A: Access>(dentry: Ptr, inode: Ptr) {
+    // SAFETY: an argument.
+    if !maps::is_intended(unsafe { maps::hint::<A>(dentry) }) {
+        return;
+    }
     let key = task::thread_key();
     let Some(intent) = CREATE_INTENTS.get_ptr_mut(key) else { return };
     // SAFETY: as above; what is needed is copied before the entry goes.
-    let (vfsmount, op, other) = unsafe {
+    let (vfsmount, hint, op, other) = unsafe {
         if (*intent).op == 0 || inode.is_null() || !is_intended::<A>(intent, dentry) {
             return;
         }
@@ -205,9 +234,9 @@ fn instantiated<A: Access>(dentry: Ptr, inode: Ptr) {
             (*intent).op = 0;
             return;
         }
-        ((*intent).vfsmount, (*intent).op, (*intent).other)
+        ((*intent).vfsmount, (*intent).hint, (*intent).op, (*intent).other)
     };
-    let _ = CREATE_INTENTS.remove(key);
+    maps::forget_create(key, hint);
     // A mount of another file system cannot be where this name was looked up.
     if vfsmount != 0
         && probe::<u64>(vfsmount as Ptr, offset!(vfsmount_sb)) != probe::<u64>(dentry, offset!(dentry_sb))

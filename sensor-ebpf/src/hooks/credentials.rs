@@ -23,6 +23,7 @@ use sensor_common::wire::{CredentialsRecord, RecordKind, SessionRecord};
 use crate::{
     context::{Access, Context as _, at_function},
     emit::{self, Fill},
+    filter,
     kernel::{Ptr, load, offset},
     slot::{Class, Slot, Small},
     task,
@@ -32,14 +33,19 @@ at_function!("commit_creds", commit_creds, commit_creds_kprobe, |A, ctx| committ
 
 #[inline(always)]
 fn committed<A: Access>(new: Ptr) {
+    let (users, groups) =
+        (filter::wants_kind(RecordKind::UidChange), filter::wants_kind(RecordKind::GidChange));
+    if !users && !groups {
+        return;
+    }
     // SAFETY: typed loads from the current task; loads through an argument.
     unsafe {
         let old: Ptr = load(task::current(), offset!(task_cred));
         let differs = |member: usize| load::<u32>(old, member) != A::load::<u32>(new, member);
-        if differs(offset!(cred_uid)) || differs(offset!(cred_euid)) {
+        if users && (differs(offset!(cred_uid)) || differs(offset!(cred_euid))) {
             Changed::<A, { RecordKind::UidChange as u16 }>::emit(new);
         }
-        if differs(offset!(cred_gid)) || differs(offset!(cred_egid)) {
+        if groups && (differs(offset!(cred_gid)) || differs(offset!(cred_egid))) {
             Changed::<A, { RecordKind::GidChange as u16 }>::emit(new);
         }
     }
@@ -99,7 +105,7 @@ pub fn setsid_exit_kprobe(ctx: RetProbeContext) -> u32 {
 /// `ret` is the new session's number, or an error.
 #[inline(always)]
 fn opened(ret: i32) {
-    if ret > 0 {
+    if ret > 0 && filter::wants_kind(RecordKind::SessionChange) {
         let seq = emit::next_seq(RecordKind::SessionChange);
         emit::emit::<Session, Small>(&Session, seq);
     }

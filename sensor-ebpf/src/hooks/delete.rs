@@ -14,34 +14,43 @@
 //! Misses: NFS clients rename a file that is still open instead of removing it; writers in the kernel that skip the
 //! path hooks (nfsd) have no mount and are not reported; the file that a rename replaces is not told of on its own.
 
-use sensor_common::wire::{FileOp, RecordKind};
+use sensor_common::{
+    filter::op_bit,
+    wire::{FileOp, RecordKind},
+};
 
 use super::create::is_intended;
 use super::file::FileEvent;
 use crate::{
     context::{Access, Context as _, at_function},
-    emit,
+    emit, filter,
     kernel::{Ptr, offset, probe},
-    maps::{CREATE_INTENTS, CreateIntent},
+    maps::{self, CREATE_INTENTS, CreateIntent},
     path::Start,
     task,
 };
 
-/// Remembers what is to go: `dir` is a `struct path`.
+/// Remembers what is to go, if anything wants that: `dir` is a `struct path`.
 #[inline(always)]
 fn intend<A: Access>(dir: Ptr, dentry: Ptr, op: FileOp) {
     // SAFETY: loads through arguments.
     let intent = unsafe {
+        let hint = maps::hint::<A>(dentry);
+        if !filter::wants::<A>(op_bit(op), dentry, dentry, dir) {
+            maps::forget_intents_on(hint);
+            return;
+        }
         CreateIntent {
             dentry: dentry as u64,
             vfsmount: A::load(dir, offset!(path_mnt)),
             parent: A::load(dentry, offset!(dentry_parent)),
             name_hash: u64::from(A::load::<u32>(dentry, offset!(dentry_name_hash))),
+            hint,
             op: op as u64,
             other: 0,
         }
     };
-    if CREATE_INTENTS.insert(task::thread_key(), intent, 0).is_err() {
+    if maps::intend_create(task::thread_key(), &intent).is_err() {
         emit::count_no_intent(RecordKind::FileDelete);
     }
 }
@@ -62,18 +71,22 @@ at_function!("d_delete", d_delete, d_delete_kprobe, |A, ctx| deleted::<A>(ctx.ar
 /// Reports what was intended and is done now.
 #[inline(always)]
 fn deleted<A: Access>(dentry: Ptr) {
+    // SAFETY: an argument.
+    if !maps::is_intended(unsafe { maps::hint::<A>(dentry) }) {
+        return;
+    }
     let key = task::thread_key();
     let Some(intent) = CREATE_INTENTS.get_ptr_mut(key) else { return };
     // SAFETY: a value of the map, used by this thread alone; loads through an argument. What is needed is copied
     // before the entry goes.
-    let (vfsmount, op) = unsafe {
+    let (vfsmount, hint, op) = unsafe {
         let op = (*intent).op;
         if op != FileOp::Unlink as u64 && op != FileOp::Rmdir as u64 || !is_intended::<A>(intent, dentry) {
             return;
         }
-        ((*intent).vfsmount, op)
+        ((*intent).vfsmount, (*intent).hint, op)
     };
-    let _ = CREATE_INTENTS.remove(key);
+    maps::forget_create(key, hint);
     // SAFETY: the current task is typed; a load through an argument.
     let (start, inode) = unsafe {
         (Start::new(dentry as u64, vfsmount, task::current()), A::load::<Ptr>(dentry, offset!(dentry_inode)))

@@ -20,6 +20,7 @@ use aya_ebpf::{
     programs::{FEntryContext, FExitContext, ProbeContext, RetProbeContext},
 };
 use sensor_common::{
+    filter::{Ops, op_bit},
     limits::NAME_BYTES_MAX,
     wire::{FileOp, RecordKind},
 };
@@ -28,35 +29,37 @@ use super::file::FileEvent;
 use crate::{
     context::{Access, Context as _, Probed, Typed, at_function},
     diag::diagnose,
-    emit,
+    emit, filter,
     kernel::{Ptr, offset, probe},
-    maps::{RENAME_INTENT_EMPTY, RENAME_INTENTS, RenameIntent},
+    maps::{self, RENAME_INTENTS, RenameIntent},
     path::Start,
     task,
 };
 
 /// `renameat2` flag; user-space ABI.
 const RENAME_EXCHANGE: u32 = 1 << 1;
+/// Of `i_mode`; user-space ABI.
+const S_IFMT: u16 = 0o170_000;
+const S_IFDIR: u16 = 0o040_000;
 
 at_function!("security_path_rename", path_rename, path_rename_kprobe, |A, ctx| {
-    intend::<A>(ctx.argument(0), ctx.argument(1))
+    intend::<A>(ctx.argument(0), ctx.argument(1), ctx.argument(3))
 });
 
-/// Remembers the mount: `old_dir` is a `struct path`.
+/// Remembers the mount, if anything wants the file under either name: `old_dir` is a `struct path`.
 #[inline(always)]
-fn intend<A: Access>(old_dir: Ptr, old_dentry: Ptr) {
-    let key = task::thread_key();
-    // By reference: a copy on the stack would be most of it.
-    let empty = &RENAME_INTENT_EMPTY;
-    if RENAME_INTENTS.insert(key, empty, 0).is_err() {
-        emit::count_no_intent(RecordKind::FileRename);
-        return;
-    }
-    if let Some(intent) = RENAME_INTENTS.get_ptr_mut(key) {
-        // SAFETY: a value of the map, used by this thread alone; a load through an argument.
-        unsafe {
-            (*intent).old_dentry = old_dentry as u64;
-            (*intent).vfsmount = A::load(old_dir, offset!(path_mnt));
+fn intend<A: Access>(old_dir: Ptr, old_dentry: Ptr, new_dentry: Ptr) {
+    const OPS: Ops = op_bit(FileOp::Rename) | op_bit(FileOp::Exchange);
+    // SAFETY: arguments.
+    unsafe {
+        let hints = [maps::hint::<A>(old_dentry), maps::hint::<A>(new_dentry)];
+        if !filter::wants::<A>(OPS, old_dentry, new_dentry, old_dir) {
+            maps::forget_intents_on(hints[0]);
+            return;
+        }
+        let vfsmount: u64 = A::load(old_dir, offset!(path_mnt));
+        if maps::intend_rename(task::thread_key(), old_dentry as u64, vfsmount, hints).is_err() {
+            emit::count_no_intent(RecordKind::FileRename);
         }
     }
 }
@@ -71,7 +74,15 @@ pub fn rename_entry(ctx: FEntryContext) -> i32 {
 #[fexit(function = "vfs_rename")]
 pub fn rename_exit(ctx: FExitContext) -> i32 {
     let renamedata: Ptr = ctx.argument(0);
-    returned::<Typed>(renamedata as u64, ctx.argument(1), |_| renamedata);
+    // SAFETY: an argument.
+    unsafe {
+        note_directory::<Typed>(renamedata);
+        // Under its new name by now, if it got one.
+        let old_dentry: Ptr = Typed::load(renamedata, offset!(renamedata_old_dentry));
+        if maps::is_intended(maps::hint::<Typed>(old_dentry)) {
+            returned::<Typed>(renamedata as u64, ctx.argument(1), |_| renamedata);
+        }
+    }
     0
 }
 
@@ -88,6 +99,7 @@ pub fn rename_exit_kprobe(ctx: RetProbeContext) -> u32 {
     // SAFETY: the kernel passes its registers. The return address has been popped by now.
     let call = unsafe { stack_pointer(ctx.regs) }.wrapping_sub(size_of::<u64>() as u64);
     // No register holds the argument any more.
+    filter::directory_renamed();
     returned::<Probed>(call, ctx.ret(), |intent| intent.renamedata as Ptr);
     0
 }
@@ -105,6 +117,14 @@ unsafe fn stack_pointer(regs: *const pt_regs) -> u64 {
 /// `vfs_rename` begins: saves what it will change.
 #[inline(always)]
 fn begun<A: Access>(call: u64, renamedata: Ptr) {
+    // SAFETY: an argument.
+    unsafe {
+        note_directory::<A>(renamedata);
+        let old_dentry: Ptr = A::load(renamedata, offset!(renamedata_old_dentry));
+        if !maps::is_intended(maps::hint::<A>(old_dentry)) {
+            return;
+        }
+    }
     let Some(intent) = RENAME_INTENTS.get_ptr_mut(task::thread_key()) else { return };
     // SAFETY: as above; loads through an argument.
     unsafe {
@@ -131,6 +151,25 @@ fn begun<A: Access>(call: u64, renamedata: Ptr) {
     }
 }
 
+/// Tells the filter that a directory changes its name, at the beginning and at the end: what is found out in between
+/// may be about either.
+///
+/// # Safety
+/// `renamedata` must be an argument of the program.
+#[inline(always)]
+unsafe fn note_directory<A: Access>(renamedata: Ptr) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let old_dentry: Ptr = A::load(renamedata, offset!(renamedata_old_dentry));
+        let inode: Ptr = A::load(old_dentry, offset!(dentry_inode));
+        let mode: u16 = A::load(inode, offset!(inode_mode));
+        let flags: u32 = A::load(renamedata, offset!(renamedata_flags));
+        if mode & S_IFMT == S_IFDIR || flags & RENAME_EXCHANGE != 0 {
+            filter::directory_renamed();
+        }
+    }
+}
+
 /// `vfs_rename` returns.
 #[inline(always)]
 fn returned<A: Access>(call: u64, ret: i32, renamedata: impl FnOnce(&RenameIntent) -> Ptr) {
@@ -145,7 +184,7 @@ fn returned<A: Access>(call: u64, ret: i32, renamedata: impl FnOnce(&RenameInten
         // SAFETY: the argument of the call that the intent belongs to.
         unsafe { emit_rename::<A>(renamedata(intent), intent) };
     }
-    let _ = RENAME_INTENTS.remove(key);
+    maps::forget_rename(key, intent.hints);
 }
 
 /// # Safety

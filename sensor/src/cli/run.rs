@@ -15,9 +15,10 @@ use crate::alert::Emitter;
 use crate::config::{self, Config, Loaded};
 use crate::enrich::environment;
 use crate::enrich::{Enricher, Sources, TABLE_BYTES_MAX, agent, boot_ns_now};
+use crate::filter::{Filter, Filtered, Mounts};
 use crate::kernel::{self, Capabilities, Kernel, KernelOptions};
 use crate::memory::{self, Keeper, Remembered, Start};
-use crate::pipeline::{self, Engine, Exceptions, Reach};
+use crate::pipeline::{self, Engine, Exceptions, Reach, reads};
 use crate::selftest;
 use crate::sink::Totals;
 
@@ -64,6 +65,9 @@ async fn record(
     mut stop: Stop,
 ) -> anyhow::Result<ExitCode> {
     let telemetry = &config.telemetry;
+    let namespace = &config.agent.namespace;
+    let filter = Filter::new(telemetry.scope, &rules, |rule, action| reads(rule, action, namespace));
+    note(format_args!("sensor: {}", filter.summary()));
     let mut kernel = Kernel::load(&KernelOptions {
         ring_bytes: telemetry.ring_bytes,
         diagnostics: args.kernel_diagnostics,
@@ -90,6 +94,9 @@ async fn record(
         Box::new(|text| note(format_args!("sensor: {text}")))
     })?;
     let sources = Sources::default();
+    // Only now: the self-test's own files are nothing to any rule.
+    let mut kernel = Filtered::new(kernel, filter, Mounts::open(&sources.proc_root))
+        .context("the filter cannot be given to the kernel")?;
     let enricher =
         Enricher::new(&sources, agent, TABLE_BYTES_MAX).context("the kernel gives no random bytes")?;
     let (memories, keeper) = remembered(config, &rules)?;

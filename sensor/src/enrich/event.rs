@@ -143,7 +143,8 @@ impl PathBuffers {
     }
 }
 
-const fn operation(op: FileOp) -> Operation {
+/// What was done, as documents say it.
+pub(crate) const fn operation(op: FileOp) -> Operation {
     match op {
         FileOp::Open => Operation::Open,
         FileOp::Rename => Operation::Rename,

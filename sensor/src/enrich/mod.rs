@@ -37,7 +37,7 @@ use scripts::PendingScripts;
 use table::Table;
 
 pub(crate) use clock::boot_ns_now;
-pub(crate) use event::{Enriched, View};
+pub(crate) use event::{Enriched, View, operation};
 pub(crate) use procfs::{ProcFacts, pids, read_process};
 
 /// Bytes of the process table; some 8,000 processes with ordinary arguments.

@@ -19,9 +19,9 @@ use std::{
 
 use aya::{
     Ebpf, EbpfLoader, VerifierLogLevel,
-    maps::{MapData, PerCpuArray, RingBuf},
+    maps::{Array, MapData, PerCpuArray, RingBuf},
 };
-use sensor_common::{limits::RING_BYTES_DEFAULT, wire::RecordKind};
+use sensor_common::{filter::FilterTables, limits::RING_BYTES_DEFAULT, wire::RecordKind};
 use zerocopy::IntoBytes;
 
 pub(crate) use capability::{Capabilities, Missing};
@@ -90,6 +90,7 @@ pub(crate) struct Kernel {
     ebpf: Ebpf,
     ring: RingBuf<MapData>,
     counters: PerCpuArray<MapData, [u64; 3]>,
+    filter: Array<MapData, [u8; size_of::<FilterTables>()]>,
     logger: Option<aya_log::EbpfLogger<&'static dyn log::Log>>,
     hooks: Vec<HookStatus>,
     capabilities: Capabilities,
@@ -153,6 +154,7 @@ impl Kernel {
             .load(OBJECT)?;
         let ring = take_map(&mut ebpf, "RING")?;
         let counters = take_map(&mut ebpf, "COUNTERS")?;
+        let filter = take_map(&mut ebpf, ".data.filter")?;
         let hooks =
             Programs { ebpf: &mut ebpf, btf: &btf, mismatched: &resolved.functions, attach: options.attach }
                 .attach_all();
@@ -166,7 +168,7 @@ impl Kernel {
         } else {
             None
         };
-        Ok(Self { ebpf, ring, counters, logger, hooks, capabilities, absent: resolved.absent })
+        Ok(Self { ebpf, ring, counters, filter, logger, hooks, capabilities, absent: resolved.absent })
     }
 
     /// Becomes readable when records wait.
@@ -183,6 +185,28 @@ impl Kernel {
             }
             None => false,
         }
+    }
+
+    /// Has the programs let through what `tables` want; until then everything passes.
+    ///
+    /// # Errors
+    ///
+    /// When they cannot be written.
+    pub(crate) fn set_filter(&mut self, tables: &FilterTables) -> io::Result<()> {
+        let mut now = Box::new(FilterTables::NOTHING);
+        let bytes = self.filter.get(&0, 0).map_err(io::Error::other)?;
+        now.as_mut_bytes().copy_from_slice(&bytes);
+        let mut both = Box::new(now.before(tables));
+        // Whoever finds something out while the tables are written must not take it for true when they are.
+        both.version = now.version.wrapping_add(1);
+        let mut next = Box::new(tables.clone());
+        next.version = both.version.wrapping_add(1);
+        for step in [&both, &next] {
+            let bytes: &[u8; size_of::<FilterTables>()] =
+                step.as_bytes().try_into().map_err(io::Error::other)?;
+            self.filter.set(0, bytes, 0).map_err(io::Error::other)?;
+        }
+        Ok(())
     }
 
     /// Losses so far, in the order of [`RecordKind::ALL`].

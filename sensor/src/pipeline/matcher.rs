@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use sensor_ecs::{Action, Event, FieldId, Record, Value, field};
-use sensor_eql::{Hits, Known, Memory, RuleIndex, RuleSet, Selection};
+use sensor_eql::{Hits, Known, LoadedRule, Memory, RuleIndex, RuleSet, Selection};
 
 use crate::enrich::{Enriched, View};
 
@@ -38,6 +38,11 @@ pub(super) struct Matcher<O> {
 /// The name of the data stream of an action's events.
 pub(super) fn data_stream(action: Action, namespace: &str) -> String {
     format!("logs-{}-{namespace}", action.dataset())
+}
+
+/// Whether the rule reads the data stream of an action's events.
+pub(crate) fn reads(rule: &LoadedRule, action: Action, namespace: &str) -> bool {
+    rule.rule.reads(&data_stream(action, namespace))
 }
 
 impl<O: Output> Matcher<O> {

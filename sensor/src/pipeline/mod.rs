@@ -28,9 +28,10 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 pub(crate) use caps::Caps;
 pub(crate) use engine::Engine;
 pub(crate) use exceptions::{Exception, Exceptions};
+pub(crate) use matcher::reads;
 pub(crate) use output::{Hit, Kept, Output, SeveralHit};
 pub(crate) use reach::Reach;
-pub(crate) use source::RecordSource;
+pub(crate) use source::{LostByKind, RecordSource};
 pub(crate) use totals::Totals;
 pub(crate) use urgency::urgent_kinds;
 

@@ -20,7 +20,7 @@ tests![
 const WRITE: &str = "echo >/etc/apt/apt.conf.d/99evil";
 
 /// Unshares the mount namespace and makes `root` the root of everything in it.
-fn in_container(root: &Path, script: &str) -> Command {
+pub(super) fn in_container(root: &Path, script: &str) -> Command {
     let mut command = Command::new("/usr/bin/unshare");
     command.args(["-m", "sh", "-c"]).arg(format!(
         "cd '{}' && mount --make-rprivate / && pivot_root . old && cd / && mount -t proc proc /proc && \

@@ -7,6 +7,7 @@ mod evasion;
 mod exec;
 mod exec_forms;
 mod file_create;
+mod filter;
 mod lifecycle;
 mod mounts;
 mod names;
@@ -31,6 +32,7 @@ pub fn all() -> Vec<Test> {
         silent::TESTS,
         container::TESTS,
         evasion::TESTS,
+        filter::TESTS,
         mounts::TESTS,
         operations::TESTS,
         views::TESTS,

@@ -37,6 +37,9 @@ impl fmt::Display for Machine {
 pub(super) fn run(machines: &[Machine], filters: &[String], totals: &mut Totals) -> Result<()> {
     let mut files = build_guest()?;
     files.extend(makers());
+    if let Some(rules) = more_rules()? {
+        files.push(Extra { guest: "/usr/share/sensor-livetest/rules".to_owned(), host: rules });
+    }
     host(filters, totals)?;
     // Each runs on one thread of this host.
     let queue = Mutex::new(machines.iter());
@@ -143,6 +146,15 @@ const MAKERS: [&str; 3] = ["/usr/sbin/mke2fs", "/usr/sbin/mkfs.xfs", "/usr/sbin/
 fn makers() -> impl Iterator<Item = Extra> {
     let there = MAKERS.into_iter().filter(|maker| std::path::Path::new(maker).exists());
     there.map(|maker| Extra { guest: maker.to_owned(), host: PathBuf::from(maker) })
+}
+
+/// Rules that are not part of the project, for the tests that compare many.
+fn more_rules() -> Result<Option<PathBuf>> {
+    let data = match std::env::var_os("SENSOR_TEST_DATA") {
+        Some(data) => PathBuf::from(data),
+        None => paths::root()?.join("../shared/data"),
+    };
+    Ok(Some(data.join("corpus/rules")).filter(|rules| rules.is_dir()))
 }
 
 /// Where a kernel refuses the hooks of files, a start with rules on files alone must end in one clear message.

@@ -14,12 +14,18 @@ pub(super) use explain::explain;
 pub(super) use list::list;
 pub(crate) use load::load_for_run;
 pub use load::{Choice, Rules, obstacles};
-use sensor_ecs::Ecs;
+use sensor_ecs::{Action, Ecs};
 use sensor_eql::diag::printable;
 pub(super) use test::test;
 
 use super::args::RulesCheckArgs;
 use super::say::{note, print};
+use crate::config::Scope;
+use crate::filter::{Filter, RuleNeeds};
+use crate::pipeline::reads;
+
+/// Of the data streams that rules are checked against; patterns in rules end with a wildcard.
+const NAMESPACE: &str = "default";
 
 /// `sensor rules check`: everything about the rules at these paths.
 ///
@@ -47,10 +53,17 @@ pub fn check(args: &RulesCheckArgs) -> anyhow::Result<ExitCode> {
         for obstacle in obstacles {
             let _ = writeln!(text, "        {obstacle}");
         }
+        if reads(rule, Action::Creation, NAMESPACE) {
+            for line in RuleNeeds::of(&rule.compiled).lines() {
+                let _ = writeln!(text, "        kernel filter: {line}");
+            }
+        }
     }
     for listed in rules.set.listed() {
         let _ = writeln!(text, "{}", load::listed_line(listed));
     }
+    let filter = Filter::new(Scope::Rules, &rules.set, |rule, action| reads(rule, action, NAMESPACE));
+    let _ = writeln!(text, "{}", filter.summary());
     print(&text).context("standard output")?;
     for problem in rules.errors().chain(rules.set.warnings()) {
         note(format_args!("{problem}"));

@@ -1,0 +1,13 @@
+//! Counters that several programs may change at once, on one CPU too: one can preempt another.
+
+/// Adds `n`, modulo the width, and returns what there was before.
+///
+/// # Safety
+/// `counter` must point into a map's value or a static.
+#[inline(always)]
+pub unsafe fn add(counter: *mut u64, n: u64) -> u64 {
+    // SAFETY: the caller's promise. The target has no compare-and-swap for `core::sync::atomic` to build on.
+    unsafe {
+        core::intrinsics::atomic_xadd::<u64, u64, { core::intrinsics::AtomicOrdering::Relaxed }>(counter, n)
+    }
+}

@@ -1,0 +1,67 @@
+//! The kernel programs with a filter that follows the mounts.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+
+use super::mounts::Mounts;
+use super::{Filter, everything};
+use crate::kernel::Kernel;
+use crate::pipeline::{LostByKind, RecordSource};
+
+/// A kernel whose filter is kept right.
+pub(crate) struct Filtered {
+    kernel: Kernel,
+    filter: Filter,
+    mounts: Mounts,
+}
+
+impl Filtered {
+    /// Gives the filter to the kernel.
+    ///
+    /// # Errors
+    ///
+    /// When it does not take it.
+    pub(crate) fn new(kernel: Kernel, filter: Filter, mounts: Mounts) -> io::Result<Self> {
+        let mut filtered = Self { kernel, filter, mounts };
+        filtered.mounts.tell(&mut filtered.filter);
+        filtered.kernel.set_filter(filtered.filter.tables())?;
+        Ok(filtered)
+    }
+
+    fn follow_mounts(&mut self) {
+        if !self.mounts.have_changed() {
+            return;
+        }
+        self.mounts.tell(&mut self.filter);
+        if let Err(error) = self.kernel.set_filter(self.filter.tables()) {
+            tracing::warn!("the filter cannot be changed, and is lifted: {error}");
+            // What it was told before may be too little now.
+            if let Err(error) = self.kernel.set_filter(&everything()) {
+                tracing::error!("the filter cannot be lifted: {error}");
+            }
+        }
+    }
+}
+
+impl RecordSource for Filtered {
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.kernel.fd()
+    }
+
+    fn next_record(&mut self, take: &mut dyn FnMut(&[u8])) -> bool {
+        self.kernel.next_record(take)
+    }
+
+    fn lost(&self) -> io::Result<LostByKind> {
+        RecordSource::lost(&self.kernel)
+    }
+
+    fn tick(&mut self) {
+        self.follow_mounts();
+        RecordSource::tick(&mut self.kernel);
+    }
+
+    fn detach(&mut self) {
+        self.kernel.detach();
+    }
+}
