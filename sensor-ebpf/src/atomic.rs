@@ -8,6 +8,7 @@
 pub unsafe fn add(counter: *mut u64, n: u64) -> u64 {
     // SAFETY: the caller's promise. The target has no compare-and-swap for `core::sync::atomic` to build on.
     unsafe {
-        core::intrinsics::atomic_xadd::<u64, u64, { core::intrinsics::AtomicOrdering::Relaxed }>(counter, n)
+        // With relaxed ordering the compiler takes the instruction that does not fetch, and hands back the addend.
+        core::intrinsics::atomic_xadd::<u64, u64, { core::intrinsics::AtomicOrdering::SeqCst }>(counter, n)
     }
 }
