@@ -22,6 +22,9 @@ pub(crate) struct Entry {
     pub(crate) day: i64,
     pub(crate) rows: u64,
     pub(crate) bytes: u64,
+    /// Bytes of the rows before they were compressed: what reading them may take.
+    #[serde(default)]
+    pub(crate) raw_bytes: u64,
     pub(crate) first_ns: i64,
     pub(crate) last_ns: i64,
     /// Imported events keep their times and are not removed for their age.

@@ -9,6 +9,8 @@ use crate::table::Texts;
 
 /// A file with fewer events is small.
 pub(crate) const SMALL_ROWS: u64 = 100_000;
+/// Rows of a file, before compression: it is one group, which a hunt reads a column of at once.
+const RAW_BYTES_MAX: u64 = 512 << 20;
 /// So many small files of a day are merged while the day is not over.
 const SMALL_FILES: usize = 8;
 
@@ -32,16 +34,18 @@ pub(crate) enum Merged {
 
 /// Files worth merging, oldest first. `today` in days since 1970; `all` merges whatever makes fewer files.
 pub(crate) fn choose(segments: &[Entry], today: i64, all: bool) -> Option<Vec<Entry>> {
-    let mut small: Vec<&Entry> = segments.iter().filter(|entry| entry.rows < SMALL_ROWS).collect();
+    let is_small = |entry: &&Entry| entry.rows < SMALL_ROWS && entry.raw_bytes < RAW_BYTES_MAX / 2;
+    let mut small: Vec<&Entry> = segments.iter().filter(is_small).collect();
     small.sort_by_key(|entry| (&entry.dataset, entry.day, entry.imported, entry.first_ns));
     for group in small.chunk_by(|a, b| (&a.dataset, a.day, a.imported) == (&b.dataset, b.day, b.imported)) {
         let over = all || group.first().is_some_and(|entry| entry.day < today);
-        let mut rows = 0;
+        let (mut rows, mut raw_bytes) = (0, 0);
         let chosen: Vec<Entry> = group
             .iter()
             .take_while(|entry| {
                 rows += entry.rows;
-                rows <= GROUP_ROWS as u64
+                raw_bytes += entry.raw_bytes;
+                rows <= GROUP_ROWS as u64 && raw_bytes <= RAW_BYTES_MAX
             })
             .map(|entry| (*entry).clone())
             .collect();

@@ -40,6 +40,7 @@ mod tests {
             day: 0,
             rows: 10,
             bytes,
+            raw_bytes: bytes,
             first_ns: last_ns,
             last_ns,
             imported,

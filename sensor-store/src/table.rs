@@ -74,6 +74,11 @@ impl Partition {
         self.rows.len()
     }
 
+    /// Bytes of the rows.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.rows.iter().map(|(start, end)| u64::from(end - start)).sum()
+    }
+
     /// The same in pieces of so many rows.
     pub(crate) fn chunks(&self, rows: usize) -> Vec<Self> {
         self.rows

@@ -214,6 +214,7 @@ impl Writer {
             day: partition.day,
             rows: partition.len() as u64,
             bytes,
+            raw_bytes: partition.bytes(),
             first_ns: partition.first_ns,
             last_ns: partition.last_ns,
             imported,
@@ -273,6 +274,7 @@ impl Writer {
                     path,
                     rows: inputs.iter().map(|entry| entry.rows).sum(),
                     bytes,
+                    raw_bytes: inputs.iter().map(|entry| entry.raw_bytes).sum(),
                     first_ns: inputs.iter().map(|entry| entry.first_ns).min().unwrap_or(first.first_ns),
                     last_ns: inputs.iter().map(|entry| entry.last_ns).max().unwrap_or(first.last_ns),
                     ..first

@@ -1,6 +1,7 @@
 //! The sensor: kernel records to documents, documents to alerts, and the commands around them.
 //!
-//! `kernel` -> `decode` -> `enrich` -> `pipeline` -> `alert` -> `sink`: a module names only what is upstream of it,
+//! `kernel` -> `decode` -> `enrich` -> `pipeline` -> `alert` -> `sink`, `store`: a module names only what is
+//! upstream of it,
 //! and `cli` puts them together. `selftest` stands beside `pipeline`.
 
 pub mod alert;
@@ -14,6 +15,7 @@ mod memory;
 mod pipeline;
 mod selftest;
 pub mod sink;
+mod store;
 
 /// For fuzz targets, which live outside of the workspace.
 #[doc(hidden)]

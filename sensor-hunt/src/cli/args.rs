@@ -117,6 +117,22 @@ pub(super) enum StoreCommand {
     Stat(StatArgs),
     /// Write a store's events as one JSON document a line, dataset by dataset, in the order in which they are kept.
     Export(ExportArgs),
+    /// Seal the log, merge small files, remove what is too old or too much. The sensor starts it by itself.
+    Keep(KeepArgs),
+}
+
+/// `sensor store keep`.
+#[derive(Clone, Debug, Args)]
+pub(super) struct KeepArgs {
+    /// The store.
+    #[arg(value_name = "PATH", default_value = super::hunt::STORE)]
+    pub store: PathBuf,
+    /// Days that events stay; imported ones stay.
+    #[arg(long, value_name = "DAYS", default_value = "31", value_parser = clap::value_parser!(u32).range(1..))]
+    pub days: u32,
+    /// Bytes of sealed files above which the oldest events are removed.
+    #[arg(long, value_name = "BYTES", default_value = "10737418240")]
+    pub bytes: u64,
 }
 
 /// `sensor store import`.

@@ -4,11 +4,12 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use sensor_store::{Options, Stat, Store, Writer};
 use serde_json::json;
 
-use super::args::{ExportArgs, ImportArgs, StatArgs, StoreCommand};
+use super::args::{ExportArgs, ImportArgs, KeepArgs, StatArgs, StoreCommand};
 use super::when::{milliseconds, now};
 use super::{note, print};
 use crate::esql::date_text;
@@ -19,6 +20,7 @@ pub(super) fn store(command: &StoreCommand) -> Result<ExitCode, String> {
         StoreCommand::Import(args) => import(args),
         StoreCommand::Stat(args) => stat(args),
         StoreCommand::Export(args) => export(args),
+        StoreCommand::Keep(args) => keep(args),
     }
 }
 
@@ -55,6 +57,21 @@ fn import(args: &ImportArgs) -> Result<ExitCode, String> {
     }
     writer.close(now().saturating_mul(NS_PER_MS)).map_err(|cause| cause.to_string())?;
     Ok(if refused == 0 { ExitCode::SUCCESS } else { ExitCode::from(super::NOT_ALL_RAN) })
+}
+
+/// What the sensor has begun gives way to whatever else the host has to do.
+fn keep(args: &KeepArgs) -> Result<ExitCode, String> {
+    // Where it is refused, the work is the same, only not as polite.
+    let _ = rustix::process::nice(19);
+    let options = Options {
+        age_max: Some(Duration::from_secs(u64::from(args.days) * 86_400)),
+        bytes_max: Some(args.bytes),
+        ..Options::default()
+    };
+    let (mut writer, mut found) = Writer::open(&args.store, options).map_err(|cause| cause.to_string())?;
+    found.extend(writer.keep(now().saturating_mul(NS_PER_MS)).map_err(|cause| cause.to_string())?);
+    found.iter().for_each(|text| note(format_args!("sensor: {}", harmless(text))));
+    Ok(ExitCode::SUCCESS)
 }
 
 fn stat(args: &StatArgs) -> Result<ExitCode, String> {

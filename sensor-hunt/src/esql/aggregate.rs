@@ -3,6 +3,8 @@
 use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 
+use arrow_array::Array as _;
+
 use super::bound::{Aggregate, Node, Reduce, Slot};
 use super::eval::{Context, evaluate, truths};
 use super::hll::{Distinct, hash_of};
@@ -317,23 +319,13 @@ impl Codes {
 /// The hash of each row's only value, worked out once for each text.
 fn hashes_of(vector: &Vector) -> Option<Vec<Option<u64>>> {
     let Data::Text(codes, dictionary) = &vector.data else { return None };
-    let mut known: Vec<Option<Option<u64>>> = vec![None; dictionary.len_of()];
+    let mut known: Vec<Option<Option<u64>>> = vec![None; dictionary.len()];
     let hash = |code: u32| entry(dictionary, code).map(|text| hash_of(&Val::text(text)));
     let all = codes.iter().map(|code| match known.get_mut(*code as usize) {
         Some(place) => *place.get_or_insert_with(|| hash(*code)),
         None => None,
     });
     Some(all.collect())
-}
-
-trait LenOf {
-    fn len_of(&self) -> usize;
-}
-
-impl LenOf for arrow_array::StringArray {
-    fn len_of(&self) -> usize {
-        arrow_array::Array::len(self)
-    }
 }
 
 impl State {

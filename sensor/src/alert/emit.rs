@@ -10,6 +10,8 @@ use crate::enrich::View;
 use crate::pipeline::{Hit, Output, SeveralHit};
 use crate::sink::{OpenError, Place, Report, Sink, Target, Totals};
 
+use crate::store::{StoreTotals, Storing};
+
 use super::author::Author;
 use super::document::write_alert;
 use super::text::{self, Colour};
@@ -38,6 +40,7 @@ enum Shape {
 /// Writes every event and every alert. Never waits: the sinks have threads of their own.
 pub(crate) struct Emitter {
     events: Option<Sink>,
+    store: Option<Storing>,
     alerts: Sink,
     shape: Shape,
     author: Author,
@@ -49,6 +52,8 @@ pub(crate) struct EmitterTotals {
     /// Absent when no output for events was asked for.
     pub(crate) events: Option<Totals>,
     pub(crate) alerts: Totals,
+    /// Absent when nothing was stored.
+    pub(crate) store: Option<StoreTotals>,
 }
 
 impl Emitter {
@@ -77,15 +82,25 @@ impl Emitter {
         };
         Ok(Self {
             events: events.map(|place| Sink::open(place, report())).transpose()?,
+            store: None,
             alerts: Sink::open(alerts, report())?,
             shape,
             author: Author::new(agent),
         })
     }
 
-    /// Writes out what waits, and says what became of everything.
-    pub(crate) fn close(self) -> EmitterTotals {
-        EmitterTotals { events: self.events.map(Sink::close), alerts: self.alerts.close() }
+    /// Stores every event, too.
+    pub(crate) fn store(&mut self, store: Storing) {
+        self.store = Some(store);
+    }
+
+    /// Writes out what waits, and says what became of everything. `lost` events never came this far.
+    pub(crate) fn close(self, lost: u64) -> EmitterTotals {
+        EmitterTotals {
+            events: self.events.map(Sink::close),
+            store: self.store.map(|store| store.close(lost)),
+            alerts: self.alerts.close(),
+        }
     }
 }
 
@@ -93,6 +108,9 @@ impl Output for Emitter {
     fn event(&mut self, event: &Event<'_>) {
         if let Some(sink) = &self.events {
             sink.line(|out| write_json(event, out));
+        }
+        if let Some(store) = &self.store {
+            store.event(event);
         }
     }
 

@@ -102,6 +102,9 @@ pub struct RunArgs {
     /// How alerts are written; auto, the default, is text on a terminal and NDJSON otherwise.
     #[arg(long, value_name = "FORMAT")]
     pub alert_format: Option<Format>,
+    /// Keep every event in this folder, for `sensor hunt`.
+    #[arg(long, value_name = "DIR")]
+    pub store: Option<PathBuf>,
     /// Which events are recorded: what an enabled rule can match, the default, or all.
     #[arg(long, value_name = "SCOPE")]
     pub scope: Option<Scope>,

@@ -22,7 +22,8 @@ pub(super) fn hand_over(command: &str, args: &[OsString]) -> anyhow::Result<Exit
     Err(cause).with_context(|| format!("cannot start {}", program.display()))
 }
 
-fn find() -> anyhow::Result<PathBuf> {
+/// Where it is.
+pub(super) fn find() -> anyhow::Result<PathBuf> {
     let own = std::env::current_exe().context("where the sensor itself is")?;
     let folder = own.parent().unwrap_or(Path::new("/"));
     let places: Vec<PathBuf> = FOLDERS.iter().map(|near| folder.join(near).join(PROGRAM)).collect();

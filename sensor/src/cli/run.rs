@@ -11,6 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::RunArgs;
 use super::rules::load_for_run;
 use super::say::{count, note};
+use super::store;
 use crate::alert::Emitter;
 use crate::config::{self, Config, Loaded};
 use crate::enrich::environment;
@@ -79,7 +80,8 @@ async fn record(
         note(format_args!("sensor: {line}"));
     }
     let events = config.outputs.events.place(args.output.clone());
-    check_reach(kernel.capabilities(), &rules, config, events.is_some())?;
+    let records = events.is_some() || store::is_wanted(args.store.as_deref(), config);
+    check_reach(kernel.capabilities(), &rules, config, records)?;
     let meanwhile = if args.no_self_test { Vec::new() } else { selftest::run(&mut kernel)? };
     let hooks = kernel.hooks().iter().filter(|status| status.is_used && status.mode.is_some()).count();
     let missing = kernel.capabilities().missing_names();
@@ -90,9 +92,12 @@ async fn record(
     let outputs = &config.outputs;
     let alerts = outputs.alerts.place(args.alerts.clone());
     let format = args.alert_format.unwrap_or(outputs.alerts.format);
-    let emitter = Emitter::open(events.as_ref(), &alerts, format, Arc::clone(&agent), || {
+    let mut emitter = Emitter::open(events.as_ref(), &alerts, format, Arc::clone(&agent), || {
         Box::new(|text| note(format_args!("sensor: {text}")))
     })?;
+    if let Some(store) = store::open(args.store.as_deref(), config, kernel.capabilities(), &agent)? {
+        emitter.store(store);
+    }
     let sources = Sources::default();
     // Only now: the self-test's own files are nothing to any rule.
     let mut kernel = Filtered::new(kernel, filter, Mounts::open(&sources.proc_root))
@@ -117,9 +122,12 @@ async fn record(
         .await
         .context("the kernel's ring cannot be waited for")?;
     drop(kernel);
-    let written = emitter.close();
+    let written = emitter.close(totals.lost.map_or(0, |lost| lost.iter().sum()));
     for (what, totals) in [("events", written.events.unwrap_or_default()), ("alerts", written.alerts)] {
         say_dropped(what, totals);
+    }
+    if let Some(store) = written.store {
+        note(format_args!("sensor: {} stored, {} could not be", count(store.stored, "event"), store.dropped));
     }
     note(format_args!("sensor: stopped by {}\n{totals}", stop.name()));
     if !missing.is_empty() {
@@ -174,7 +182,7 @@ fn check_reach(
     capabilities: &Capabilities,
     rules: &RuleSet,
     config: &Config,
-    writes_events: bool,
+    records: bool,
 ) -> anyhow::Result<()> {
     let reach = Reach { files: capabilities.sees_files(), processes: capabilities.sees_processes() };
     let (all, blind) = (rules.rules().len(), reach.blind_rules(rules, &config.agent.namespace));
@@ -182,7 +190,7 @@ fn check_reach(
         return Ok(());
     }
     anyhow::ensure!(
-        blind < all || writes_events,
+        blind < all || records,
         "no rule can match on this kernel ({} loaded), and no events are written: {}",
         count(all as u64, "rule"),
         capabilities.explain().join("; ")

@@ -47,6 +47,8 @@ pub struct Config {
     pub exceptions: Vec<ExceptionSettings>,
     /// Where events and alerts go.
     pub outputs: Outputs,
+    /// The event store that hunts look at.
+    pub store: StoreSettings,
 }
 
 /// `[telemetry]`
@@ -109,6 +111,18 @@ pub struct Outputs {
     pub events: EventOutput,
     /// `[outputs.alerts]`
     pub alerts: AlertOutput,
+}
+
+/// `[store]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StoreSettings {
+    /// Its folder; nothing is stored if it is empty.
+    pub path: PathBuf,
+    /// Days that events stay.
+    pub days: NonZeroU32,
+    /// Bytes of sealed files above which the oldest are removed.
+    pub bytes: u64,
 }
 
 /// `[outputs.events]`
@@ -177,6 +191,12 @@ impl Default for Telemetry {
 impl Default for AgentSettings {
     fn default() -> Self {
         Self { state_directory: "/var/lib/sensor".into(), namespace: "default".to_owned() }
+    }
+}
+
+impl Default for StoreSettings {
+    fn default() -> Self {
+        Self { path: PathBuf::new(), days: NonZeroU32::MIN.saturating_add(30), bytes: 10 << 30 }
     }
 }
 
@@ -308,7 +328,7 @@ impl Config {
     /// Makes paths relative to the configuration's directory, wherever the sensor is started.
     fn resolve(&mut self, directory: &Path) {
         let Outputs { events, alerts } = &mut self.outputs;
-        let files = [&mut events.path, &mut alerts.path].into_iter().filter(|path| {
+        let files = [&mut events.path, &mut alerts.path, &mut self.store.path].into_iter().filter(|path| {
             let name = path.as_os_str();
             !name.is_empty() && name != "-"
         });

@@ -1,0 +1,60 @@
+//! The event store of `sensor run`.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use sensor_ecs::{Action, Agent};
+use sensor_store::coverage;
+
+use super::hunting;
+use super::say::note;
+use crate::config::{Config, Scope};
+use crate::kernel::Capabilities;
+use crate::store::{Keeping, Storing};
+
+fn root<'a>(named: Option<&'a Path>, config: &'a Config) -> &'a Path {
+    named.unwrap_or(&config.store.path)
+}
+
+/// Whether events are to be stored.
+pub(super) fn is_wanted(named: Option<&Path>, config: &Config) -> bool {
+    !root(named, config).as_os_str().is_empty()
+}
+
+/// Opens it, if one is wanted.
+pub(super) fn open(
+    named: Option<&Path>,
+    config: &Config,
+    capabilities: &Capabilities,
+    agent: &Agent,
+) -> anyhow::Result<Option<Storing>> {
+    let settings = &config.store;
+    if !is_wanted(named, config) {
+        return Ok(None);
+    }
+    let root = root(named, config).to_owned();
+    let datasets = [
+        (capabilities.sees_files(), "endpoint.events.file"),
+        (capabilities.sees_processes(), "endpoint.events.process"),
+    ];
+    let left_out = match config.telemetry.scope {
+        Scope::All => Vec::new(),
+        Scope::Rules => {
+            vec!["file events that no enabled rule can match (telemetry.scope is \"rules\")".to_owned()]
+        }
+    };
+    let scope = coverage::Scope {
+        datasets: datasets.iter().filter(|(seen, _)| *seen).map(|(_, name)| (*name).to_owned()).collect(),
+        actions: Action::ALL.iter().map(|action| action.name().to_owned()).collect(),
+        left_out,
+    };
+    let program = hunting::find().inspect_err(|cause| {
+        note(format_args!(
+            "sensor: events are stored, but nobody seals their log or removes old ones: {cause:#}"
+        ));
+    });
+    let keeping = Keeping { root, program: program.ok(), days: settings.days.get(), bytes: settings.bytes };
+    let id = String::from_utf8_lossy(&agent.id).into_owned();
+    let store = Storing::open(keeping, &id, scope, Box::new(|text| note(format_args!("sensor: {text}"))));
+    Ok(Some(store.context("the event store cannot be written")?))
+}

@@ -1,0 +1,230 @@
+//! Events kept on this host: the log of an event store, written off the hot path.
+//!
+//! The hot path encodes an event into a buffer in memory and goes on; a thread commits the buffer once a second. What
+//! does not fit is dropped, counted, and noted in the store as a gap. Sealing the log into files is the work of another
+//! program, which the thread starts when there is something to seal: the sensor carries no query engine.
+
+mod keeper;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use sensor_ecs::{Ecs, Event};
+use sensor_store::coverage::{Gap, Scope};
+use sensor_store::{Encoder, Log, LogOptions, StoreError};
+
+use crate::sink::Report;
+use keeper::Keeper;
+pub(crate) use keeper::Keeping;
+
+/// Encoded events that wait to be committed, in bytes: some seconds of a busy host.
+const PENDING_BYTES_MAX: usize = 8 << 20;
+/// A buffer that is this full is committed before its time.
+const EARLY_BYTES: usize = 2 << 20;
+/// What kill -9 and the loss of power may take: the events of this time.
+const COMMIT_TIME: Duration = Duration::from_secs(1);
+/// How long an ending sensor waits for the thread.
+const CLOSE_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// What became of the events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct StoreTotals {
+    /// In the log, durably.
+    pub(crate) stored: u64,
+    /// Not, because the log could not be written as fast, or at all.
+    pub(crate) dropped: u64,
+}
+
+#[derive(Default)]
+struct State {
+    pending: Vec<u8>,
+    count: u64,
+    /// Events that the thread has taken and not yet committed.
+    taken: u64,
+    totals: StoreTotals,
+    /// Events that the kernel or the enrichment lost, to be noted at the end.
+    lost: u64,
+    ending: bool,
+    ended: bool,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    wake: Condvar,
+    done: Condvar,
+}
+
+/// An open store and its thread.
+pub(crate) struct Storing {
+    shared: Arc<Shared>,
+    encoder: Encoder,
+    thread: Option<JoinHandle<()>>,
+}
+
+fn lock(shared: &Shared) -> MutexGuard<'_, State> {
+    // Nothing that holds the lock can leave it half-done: it only moves bytes and counts.
+    shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn now_ns() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}
+
+impl Storing {
+    /// Opens the store and starts the thread. `report` is called from it, rarely.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be written, or a thread cannot be started.
+    pub(crate) fn open(
+        keeping: Keeping,
+        agent: &str,
+        scope: Scope,
+        report: Report,
+    ) -> Result<Self, StoreError> {
+        let root = keeping.root.clone();
+        let mut log = Log::open(&root, LogOptions::default())?;
+        log.start_session(now_ns(), agent, scope)?;
+        let shared = Arc::new(Shared { state: Mutex::default(), wake: Condvar::new(), done: Condvar::new() });
+        let writer =
+            Writer { shared: Arc::clone(&shared), log, keeper: Keeper::new(keeping), report, failing: false };
+        let thread = std::thread::Builder::new().name("store".to_owned()).spawn(move || writer.run());
+        let thread = thread.map_err(|cause| not_started(&root, &cause))?;
+        Ok(Self { shared, encoder: Encoder::new(&Ecs), thread: Some(thread) })
+    }
+
+    /// Takes an event. Costs a lock that is held for the time of an append, and no allocation once the buffer has grown.
+    pub(crate) fn event(&self, event: &Event<'_>) {
+        let mut state = lock(&self.shared);
+        let before = state.pending.len();
+        let taken = self.encoder.append(event, &mut state.pending);
+        if taken.is_err() || state.pending.len() > PENDING_BYTES_MAX || state.ended {
+            state.pending.truncate(before);
+            state.totals.dropped += 1;
+            return;
+        }
+        state.count += 1;
+        if before < EARLY_BYTES && state.pending.len() >= EARLY_BYTES {
+            self.shared.wake.notify_one();
+        }
+    }
+
+    /// Commits what waits and ends. `lost` events never came this far.
+    pub(crate) fn close(mut self, lost: u64) -> StoreTotals {
+        let mut state = lock(&self.shared);
+        state.ending = true;
+        state.lost = lost;
+        self.shared.wake.notify_one();
+        let deadline = Instant::now() + CLOSE_TIME_MAX;
+        while !state.ended {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                state.totals.dropped += std::mem::take(&mut state.count) + std::mem::take(&mut state.taken);
+                return state.totals;
+            }
+            (state, _) = self.shared.done.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner);
+        }
+        drop(state);
+        if let Some(thread) = self.thread.take() {
+            // A panic has been reported by its own hook; the totals tell the rest.
+            let _ = thread.join();
+        }
+        lock(&self.shared).totals
+    }
+}
+
+fn not_started(root: &Path, cause: &io::Error) -> StoreError {
+    StoreError { path: root.to_owned(), cause: format!("its thread cannot be started: {cause}") }
+}
+
+/// The thread's side.
+struct Writer {
+    shared: Arc<Shared>,
+    log: Log,
+    keeper: Keeper,
+    report: Report,
+    failing: bool,
+}
+
+impl Writer {
+    fn run(mut self) {
+        let (mut batch, mut count) = (Vec::new(), 0);
+        let mut noted = 0;
+        loop {
+            let (ending, dropped, lost) = {
+                let mut state = lock(&self.shared);
+                let deadline = Instant::now() + COMMIT_TIME;
+                while !state.ending && state.pending.len() < EARLY_BYTES {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        break;
+                    }
+                    (state, _) =
+                        self.shared.wake.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner);
+                }
+                if batch.is_empty() {
+                    std::mem::swap(&mut state.pending, &mut batch);
+                    count = std::mem::take(&mut state.count);
+                    state.taken = count;
+                }
+                (state.ending && state.pending.is_empty(), state.totals.dropped, state.lost)
+            };
+            let failed = self.store(&batch, count);
+            if failed && !ending {
+                // The batch is tried again; what comes meanwhile waits or is dropped.
+                std::thread::sleep(COMMIT_TIME / 2);
+                continue;
+            }
+            {
+                let mut state = lock(&self.shared);
+                // Who closes may have given up on them, and counted them already.
+                let taken = std::mem::take(&mut state.taken);
+                let totals = &mut state.totals;
+                *(if failed { &mut totals.dropped } else { &mut totals.stored }) += taken;
+            }
+            batch.clear();
+            count = 0;
+            let missing = (dropped - noted) + if ending { lost } else { 0 };
+            if missing > 0 {
+                let cause = "the kernel's ring, the sensor or the disk could not keep up".to_owned();
+                // When even this cannot be written, the totals still tell.
+                let _ = self.log.gap(Gap { time_ns: now_ns(), events: missing, cause });
+                noted = dropped;
+            }
+            if ending {
+                break;
+            }
+        }
+        let closed = self.log.close(now_ns());
+        if let Err(cause) = closed {
+            (self.report)(&format!("the event store was not closed in order: {cause}"));
+        }
+        lock(&self.shared).ended = true;
+        self.shared.done.notify_all();
+    }
+
+    /// Commits a batch and sees to what is to be sealed. Returns whether it failed.
+    fn store(&mut self, batch: &[u8], count: u64) -> bool {
+        let done = self.log.commit(batch, count, now_ns());
+        match (&done, self.failing) {
+            (Err(cause), false) => (self.report)(&format!("events cannot be stored: {cause}; trying again")),
+            (Ok(()), true) => (self.report)("events can be stored again"),
+            _ => {}
+        }
+        self.failing = done.is_err();
+        if self.failing {
+            return true;
+        }
+        let waiting = self.log.turn(now_ns()).map_err(|cause| cause.to_string());
+        if let Err(text) = waiting.and_then(|waiting| self.keeper.tick(waiting)) {
+            (self.report)(&text);
+        }
+        false
+    }
+}
