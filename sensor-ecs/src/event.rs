@@ -286,6 +286,8 @@ pub struct FileFields<'a> {
     pub file_system: Names<'a>,
     /// Of a file on overlayfs, in the directory that holds its upper layer: `file.Ext.upper_path` and its original.
     pub upper: Names<'a>,
+    /// The device, as `st_dev` has it; no document does.
+    pub device: Option<u64>,
     /// What was done: `file.Ext.operation`.
     pub operation: Option<Operation>,
     /// The name that a hard link was made from: `file.Ext.linked_path`.
@@ -335,6 +337,7 @@ impl<'a> FileFields<'a> {
             host: Names::default(),
             file_system: Names::default(),
             upper: Names::default(),
+            device: None,
             operation: None,
             linked_path: None,
             path_incomplete: false,

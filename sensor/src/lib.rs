@@ -1,19 +1,20 @@
 //! The sensor: kernel records to documents, documents to alerts, and the commands around them.
 //!
-//! `kernel` -> `decode` -> `enrich` -> `pipeline` -> `alert` -> `sink`, `store`: a module names only what is
-//! upstream of it,
-//! and `cli` puts them together. `selftest` stands beside `pipeline`.
+//! `kernel` -> `decode` -> `enrich` -> `pipeline` -> `evidence` -> `alert` -> `sink`, `store`: a module names only what
+//! is upstream of it, and `cli` puts them together. `selftest` stands beside `pipeline`.
 
 pub mod alert;
 pub mod cli;
 pub mod config;
 mod decode;
 mod enrich;
+mod evidence;
 mod filter;
 mod kernel;
 mod memory;
 mod pipeline;
 mod selftest;
+mod shown;
 pub mod sink;
 mod store;
 

@@ -301,7 +301,13 @@ fn mark(outputs: &Outputs, what: &str) -> Result<Marks> {
     Ok(marks)
 }
 
-/// Waits for a whole line that holds the name. The size is from before the marker, perhaps amid a line.
+/// Whether a document is about a file of this name; an alert's evidence may name others.
+fn is_about(line: &str, name: &str) -> bool {
+    line.contains(name)
+        && parse_ndjson(line.as_bytes()).is_ok_and(|docs| docs.iter().any(|doc| doc.is("file.name", name)))
+}
+
+/// Waits for a whole line about a file of this name. The size is from before the marker, perhaps amid a line.
 fn find(outputs: &Outputs, file: &Path, name: &str, size: u64) -> Result<Mark> {
     let start = Instant::now();
     loop {
@@ -309,7 +315,7 @@ fn find(outputs: &Outputs, file: &Path, name: &str, size: u64) -> Result<Mark> {
         let mut at = size;
         for line in text.split_inclusive('\n') {
             let end = at + line.len() as u64;
-            if line.contains(name) && line.ends_with('\n') {
+            if line.ends_with('\n') && is_about(line, name) {
                 return Ok(Mark { start: at, end });
             }
             at = end;

@@ -7,6 +7,7 @@ use sensor_ecs::{Agent, Event, write_json};
 use sensor_eql::LoadedRule;
 
 use crate::enrich::View;
+use crate::evidence::{Collector, Pending, Places};
 use crate::pipeline::{Hit, Output, SeveralHit};
 use crate::sink::{OpenError, Place, Report, Sink, Target, Totals};
 
@@ -41,7 +42,8 @@ enum Shape {
 pub(crate) struct Emitter {
     events: Option<Sink>,
     store: Option<Storing>,
-    alerts: Sink,
+    alerts: Arc<Sink>,
+    evidence: Collector,
     shape: Shape,
     author: Author,
 }
@@ -57,7 +59,8 @@ pub(crate) struct EmitterTotals {
 }
 
 impl Emitter {
-    /// Opens both outputs. `report` makes a function that tells a person about the state of an output.
+    /// Opens both outputs; evidence is looked for in `places`. `report` makes a function that tells a person about the
+    /// state of an output.
     ///
     /// # Errors
     ///
@@ -67,6 +70,7 @@ impl Emitter {
         alerts: &Place,
         format: Format,
         agent: Arc<Agent>,
+        places: Places,
         report: impl Fn() -> Report,
     ) -> Result<Self, OpenError> {
         let on_terminal = alerts.target == Target::Stdout && std::io::stdout().is_terminal();
@@ -80,13 +84,12 @@ impl Emitter {
             Format::Text => Shape::Text(colour),
             Format::Auto | Format::Ndjson => Shape::Document,
         };
-        Ok(Self {
-            events: events.map(|place| Sink::open(place, report())).transpose()?,
-            store: None,
-            alerts: Sink::open(alerts, report())?,
-            shape,
-            author: Author::new(agent),
-        })
+        let events = events.map(|place| Sink::open(place, report())).transpose()?;
+        let target = &alerts.target;
+        let alerts = Arc::new(Sink::open(alerts, report())?);
+        let evidence = Collector::start(Arc::clone(&alerts), places)
+            .map_err(|cause| OpenError::thread(target, cause))?;
+        Ok(Self { events, store: None, alerts, evidence, shape, author: Author::new(agent) })
     }
 
     /// Stores every event, too.
@@ -96,16 +99,30 @@ impl Emitter {
 
     /// Writes out what waits, and says what became of everything. `lost` events never came this far.
     pub(crate) fn close(self, lost: u64) -> EmitterTotals {
-        EmitterTotals {
-            events: self.events.map(Sink::close),
-            store: self.store.map(|store| store.close(lost)),
-            alerts: self.alerts.close(),
-        }
+        self.evidence.close();
+        let events = self.events.map(Sink::close);
+        let alerts = match Arc::try_unwrap(self.alerts) {
+            Ok(sink) => sink.close(),
+            // A thread that hangs still has it.
+            Err(shared) => shared.totals(),
+        };
+        EmitterTotals { events, store: self.store.map(|store| store.close(lost)), alerts }
     }
+}
+
+fn document(write: impl FnOnce(&mut Vec<u8>)) -> Pending {
+    let mut json = Vec::new();
+    write(&mut json);
+    Pending::Document(json)
+}
+
+fn lines(lines: String, colour: Colour) -> Pending {
+    Pending::Text { lines, colour: colour == Colour::Yes }
 }
 
 impl Output for Emitter {
     fn event(&mut self, event: &Event<'_>) {
+        self.evidence.note(event);
         if let Some(sink) = &self.events {
             sink.line(|out| write_json(event, out));
         }
@@ -117,13 +134,11 @@ impl Output for Emitter {
     fn alert(&mut self, hit: &Hit<'_>) {
         let own = self.author.next();
         let rule = &hit.rule.rule;
-        match self.shape {
-            Shape::Document => self.alerts.line(|out| write_alert(rule, hit.event, hit.view, own, out)),
-            Shape::Text(colour) => {
-                let text = text::alert(rule, hit.event, hit.view, colour);
-                self.alerts.line(|out| out.extend_from_slice(text.as_bytes()))
-            }
+        let alert = match self.shape {
+            Shape::Document => document(|out| write_alert(rule, hit.event, hit.view, own, out)),
+            Shape::Text(colour) => lines(text::alert(rule, hit.event, hit.view, colour), colour),
         };
+        self.evidence.raise(alert, Some((rule, hit.event)));
     }
 
     fn keep(&self, event: &Event<'_>, view: View) -> Box<[u8]> {
@@ -139,25 +154,23 @@ impl Output for Emitter {
 
     fn alert_of_several(&mut self, hit: &SeveralHit<'_>) {
         let author = &mut self.author;
-        match self.shape {
-            Shape::Document => self.alerts.line(|out| author.several(hit, out)),
+        let alert = match self.shape {
+            Shape::Document => document(|out| author.several(hit, out)),
             Shape::Text(colour) => {
                 let parts: Vec<_> =
                     hit.events.iter().map(|kept| kept.as_ref().map(|kept| &*kept.bytes)).collect();
-                let text = text::alert_of_several(&hit.rule.rule, &parts, colour);
-                self.alerts.line(|out| out.extend_from_slice(text.as_bytes()))
+                lines(text::alert_of_several(&hit.rule.rule, &parts, colour), colour)
             }
         };
+        self.evidence.raise(alert, hit.current.map(|event| (&hit.rule.rule, event)));
     }
 
     fn held_back(&mut self, rule: &LoadedRule, count: u64, last_ns: i64) {
         let author = &mut self.author;
-        match self.shape {
-            Shape::Document => self.alerts.line(|out| author.held_back(rule, count, last_ns, out)),
-            Shape::Text(colour) => {
-                let text = text::held_back(&rule.rule, count, last_ns, colour);
-                self.alerts.line(|out| out.extend_from_slice(text.as_bytes()))
-            }
+        let notice = match self.shape {
+            Shape::Document => document(|out| author.held_back(rule, count, last_ns, out)),
+            Shape::Text(colour) => lines(text::held_back(&rule.rule, count, last_ns, colour), colour),
         };
+        self.evidence.raise(notice, None);
     }
 }

@@ -3,7 +3,6 @@
 mod author;
 mod document;
 mod emit;
-mod shown;
 #[cfg(test)]
 mod tests;
 mod text;

@@ -7,7 +7,7 @@ use sensor_eql::{Rule, RuleSeverity};
 
 use crate::enrich::View;
 
-use super::shown::shown;
+use crate::shown::shown;
 
 /// Of more events, the last is shown beside so many first ones.
 const PARTS_SHOWN_MAX: usize = 7;

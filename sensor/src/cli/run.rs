@@ -16,6 +16,7 @@ use crate::alert::Emitter;
 use crate::config::{self, Config, Loaded};
 use crate::enrich::environment;
 use crate::enrich::{Enricher, Sources, TABLE_BYTES_MAX, agent, boot_ns_now};
+use crate::evidence::Places;
 use crate::filter::{Filter, Filtered, Mounts};
 use crate::kernel::{self, Capabilities, Kernel, KernelOptions};
 use crate::memory::{self, Keeper, Remembered, Start};
@@ -92,13 +93,14 @@ async fn record(
     let outputs = &config.outputs;
     let alerts = outputs.alerts.place(args.alerts.clone());
     let format = args.alert_format.unwrap_or(outputs.alerts.format);
-    let mut emitter = Emitter::open(events.as_ref(), &alerts, format, Arc::clone(&agent), || {
+    let sources = Sources::default();
+    let places = Places { root: sources.root.clone(), proc_root: sources.proc_root.clone() };
+    let mut emitter = Emitter::open(events.as_ref(), &alerts, format, Arc::clone(&agent), places, || {
         Box::new(|text| note(format_args!("sensor: {text}")))
     })?;
     if let Some(store) = store::open(args.store.as_deref(), config, kernel.capabilities(), &agent)? {
         emitter.store(store);
     }
-    let sources = Sources::default();
     // Only now: the self-test's own files are nothing to any rule.
     let mut kernel = Filtered::new(kernel, filter, Mounts::open(&sources.proc_root))
         .context("the filter cannot be given to the kernel")?;

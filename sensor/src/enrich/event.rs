@@ -159,6 +159,11 @@ pub(crate) const fn operation(op: FileOp) -> Operation {
     }
 }
 
+/// The kernel's number of a device as system calls give it.
+fn device(dev: u32) -> u64 {
+    rustix::fs::makedev(dev >> 20, dev & 0xf_ffff)
+}
+
 /// The kernel leaves what it could not read at zero.
 fn known<T: Default + PartialEq>(value: T) -> Option<T> {
     (value != T::default()).then_some(value)
@@ -241,6 +246,7 @@ impl Enricher {
             host: self.paths.names(renamed, |views| &views.namespace),
             file_system: self.paths.names(renamed, |views| &views.file_system),
             upper: self.paths.names(renamed, |views| &views.upper),
+            device: known(record.dev).map(device),
             operation: Some(operation),
             linked_path: known(self.paths.original.task.as_slice()).filter(|_| operation == Operation::Link),
             path_incomplete: is_incomplete(&file.path) || file.old_path.as_ref().is_some_and(is_incomplete),

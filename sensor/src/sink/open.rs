@@ -29,7 +29,7 @@ impl OpenError {
         Self { target: target.to_string(), why: why.into(), source: None }
     }
 
-    pub(super) fn thread(target: &Target, cause: io::Error) -> Self {
+    pub(crate) fn thread(target: &Target, cause: io::Error) -> Self {
         Self { source: Some(cause), ..Self::new(target, "cannot start a thread for it") }
     }
 }

@@ -4,6 +4,7 @@ mod changes;
 mod cli;
 mod container;
 mod evasion;
+mod evidence;
 mod exec;
 mod exec_forms;
 mod file_create;
@@ -33,6 +34,7 @@ pub fn all() -> Vec<Test> {
         container::TESTS,
         evasion::TESTS,
         filter::TESTS,
+        evidence::TESTS,
         mounts::TESTS,
         operations::TESTS,
         views::TESTS,

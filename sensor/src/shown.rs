@@ -8,7 +8,7 @@ const SHOWN_CHARS_MAX: usize = 400;
 /// The text with everything escaped that a terminal would obey or that would make it read otherwise than it is: control
 /// characters as `\x1b`, bytes that are no UTF-8 as `\xff`, marks that reorder or hide text as `\u{202e}`, and the
 /// backslash itself as `\\`.
-pub(super) fn shown(bytes: &[u8]) -> String {
+pub(crate) fn shown(bytes: &[u8]) -> String {
     let mut text = String::new();
     let mut chars = 0;
     for chunk in bytes.utf8_chunks() {

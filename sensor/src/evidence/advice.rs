@@ -1,0 +1,105 @@
+//! What to do with an alert: look, undo, keep it from coming again, find it elsewhere.
+
+use sensor_ecs::Action;
+
+use super::package::{Package, Shipped};
+use super::{Question, Text};
+
+/// Steps for the person who has the alert in front of them.
+pub(super) fn next_steps(question: &Question, package: Option<&Package>, runs_commands: bool) -> Vec<String> {
+    let mut steps = Vec::new();
+    let path = question.path.as_ref().map(shown);
+    match (&path, question.action) {
+        (Some(path), Action::Creation | Action::Rename) => {
+            steps.push(format!("Keep a copy of {path} for later, outside of the directory it is in."));
+            if runs_commands {
+                steps.push(
+                    "The file makes the package manager run commands as root: do not run apt or dpkg, and stop \
+                     timers that do (apt-daily, apt-daily-upgrade), before it is gone."
+                        .to_owned(),
+                );
+            }
+            steps.push(match package {
+                Some(Package { name: Some(name), shipped: Shipped::Different, .. }) => format!(
+                    "The package {name} ships this file with other content. To restore it: \
+                     apt-get -o Dpkg::Options::=--force-confask,confnew,confmiss install --reinstall {name}"
+                ),
+                Some(Package { name: Some(name), shipped: Shipped::Same, .. }) => format!(
+                    "The content is what the package {name} ships. Find out why something else than the package \
+                     manager wrote it."
+                ),
+                Some(Package { name: Some(name), .. }) => {
+                    format!("Compare the file with what the package {name} ships: dpkg --verify {name}")
+                }
+                _ => format!("No package is known to bring {path}: remove it unless you know who put it there."),
+            });
+            if let Some(original) = question.original.as_ref().map(shown) {
+                steps.push(format!("It came from {original}: look what else is there, and what wrote it."));
+            }
+        }
+        (Some(path), _) => steps.push(format!("Find out whether {path} was meant to change.")),
+        (None, _) => steps.push("Find out whether the program was meant to run.".to_owned()),
+    }
+    if let Some(process) = question.known.first() {
+        let program = process.executable.as_ref().map_or_else(|| "the process".to_owned(), shown);
+        steps.push(format!(
+            "Look at {program} (pid {}), its parents and what else they did, below; end what should not run.",
+            process.pid
+        ));
+    }
+    steps.push(
+        "Run the query below against all hosts; the same file in few places is what to look at.".to_owned(),
+    );
+    steps
+}
+
+/// An exception that keeps this from being raised again, as the configuration takes it: no wider than this program
+/// and this file.
+pub(super) fn exception(question: &Question) -> Option<String> {
+    let path = question.path.as_ref()?;
+    let executable = question.known.first()?.executable.as_ref()?;
+    Some(format!(
+        "[[exceptions]]\nname = \"known: {}\"\nrules = [\"{}\"]\ncondition = '''\nfile where process.executable == \
+         {} and file.path == {}\n'''\n",
+        toml_text(&shown(executable)),
+        toml_text(&question.rule_id),
+        quoted(executable)?,
+        quoted(path)?
+    ))
+}
+
+/// A query that shows where else the same happened.
+pub(super) fn query(question: &Question) -> Option<String> {
+    let executable = question.known.first().and_then(|process| process.executable.as_ref());
+    let (index, mut conditions) = match &question.path {
+        Some(path) => ("logs-endpoint.events.file-*", vec![format!("file.path == {}", quoted(path)?)]),
+        None => ("logs-endpoint.events.process-*", Vec::new()),
+    };
+    if question.path.is_none() {
+        conditions.push(format!("process.executable == {}", quoted(executable?)?));
+    }
+    Some(format!(
+        "from {index}\n| where @timestamp > now() - 30 day and host.os.type == \"linux\" and {}\n| stats hosts = \
+         count_distinct(agent.id), events = count(*), last = max(@timestamp) by process.executable, user.name\n| \
+         sort hosts asc",
+        conditions.join(" and ")
+    ))
+}
+
+/// A string of EQL and ES|QL; `None` for what they cannot say.
+fn quoted(text: &Text) -> Option<String> {
+    let text = std::str::from_utf8(&text.0).ok()?;
+    if text.chars().any(char::is_control) || text.contains("'''") {
+        return None;
+    }
+    Some(format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"")))
+}
+
+fn toml_text(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"")
+}
+
+/// For a sentence: control characters are shown, not obeyed.
+fn shown(text: &Text) -> String {
+    crate::shown::shown(&text.0)
+}

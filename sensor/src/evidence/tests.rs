@@ -1,0 +1,130 @@
+//! A question and its answers, on a host made for the purpose.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use serde_json::Value as Json;
+
+use super::*;
+
+const RULE: &str = include_str!("../../../rules/linux/persistence_apt_package_manager_file_creation.toml");
+const HOOK: &str = "/etc/apt/apt.conf.d/99hook";
+
+fn rule() -> Rule {
+    sensor_eql::parse_rule_file("rule.toml", RULE).unwrap().rule.unwrap()
+}
+
+/// A process wrote a hook and has ended.
+pub(super) fn question(pid: u32) -> Question {
+    let rule = rule();
+    Question {
+        rule_id: rule.id,
+        query: rule.query,
+        action: Action::Creation,
+        path: Some(Text(HOOK.as_bytes().to_vec())),
+        host_paths: Vec::new(),
+        original: None,
+        identity: Identity::default(),
+        known: vec![Known {
+            pid,
+            executable: Some(Text(b"/usr/bin/cp".to_vec())),
+            command_line: Some(Text(b"cp x y".to_vec())),
+            ..Known::default()
+        }],
+        document: format!(
+            r#"{{"event":{{"category":["file"],"action":"creation"}},"host":{{"os":{{"type":"linux"}}}},
+               "file":{{"path":"{HOOK}","name":"99hook"}},
+               "process":{{"name":"cp","executable":"/usr/bin/cp"}}}}"#
+        )
+        .into_bytes(),
+        tree: Tree::default(),
+        acts: Vec::new(),
+        acts_hidden: 0,
+        related: Vec::new(),
+    }
+}
+
+fn host(content: &str) -> tempfile::TempDir {
+    let root = tempfile::tempdir().unwrap();
+    for directory in ["etc/apt/apt.conf.d", "var/lib/dpkg/info", "proc"] {
+        fs::create_dir_all(root.path().join(directory)).unwrap();
+    }
+    fs::write(root.path().join("var/lib/dpkg/info/apt.list"), "/etc/apt/apt.conf.d/01autoremove\n").unwrap();
+    fs::write(root.path().join("etc/apt/apt.conf.d/01autoremove"), "").unwrap();
+    fs::write(root.path().join(HOOK.trim_start_matches('/')), content).unwrap();
+    root
+}
+
+fn identity(path: &Path) -> Identity {
+    use std::os::unix::fs::MetadataExt as _;
+    let metadata = fs::symlink_metadata(path).unwrap();
+    Identity { device: Some(metadata.dev()), inode: Some(metadata.ino()) }
+}
+
+fn answers(question: &Question, root: &Path) -> (Json, String) {
+    let places = Places { root: root.into(), proc_root: root.join("proc") };
+    let evidence = Mutex::new(Evidence::default());
+    gather(question, &places, Instant::now() + Duration::from_secs(60), &evidence);
+    let evidence = evidence.into_inner().unwrap();
+    let mut json = Vec::new();
+    assert!(!write(&evidence, &mut json));
+    (serde_json::from_slice(&json).unwrap(), text::lines(&evidence, false))
+}
+
+#[test]
+fn the_questions_about_a_hook_are_answered() {
+    let root = host("APT::Update::Pre-Invoke {\"id\";};\n");
+    let file = root.path().join(HOOK.trim_start_matches('/'));
+    let (json, text) = answers(&Question { identity: identity(&file), ..question(9) }, root.path());
+    assert_eq!(json["file"]["content"]["data"], "APT::Update::Pre-Invoke {\"id\";};\n");
+    assert_eq!(json["file"]["identity"], "device_and_inode");
+    assert_eq!(json["file"]["apt_hooks"][0]["name"], "APT::Update::Pre-Invoke");
+    assert_eq!(json["file"]["apt_hooks"][0]["value"], "id");
+    assert_eq!(json["package"]["shipped"], "never");
+    assert_eq!(json["ancestry"][0]["reason"], "it has ended");
+    assert_eq!(json["ancestry"][0]["executable"], "/usr/bin/cp");
+    let names: Vec<_> = json["directory"].as_array().unwrap().iter().map(|entry| &entry["name"]).collect();
+    assert!(
+        names.contains(&&Json::from("01autoremove")) && names.contains(&&Json::from("99hook")),
+        "{names:?}"
+    );
+    let owner = json["directory"].as_array().unwrap().iter().find(|entry| entry["name"] == "01autoremove");
+    assert_eq!(owner.unwrap()["package"], "apt");
+    // One for each alternative behind the rule's `not`.
+    assert_eq!(json["exclusions"].as_array().unwrap().len(), 9);
+    assert!(json["exception"].as_str().unwrap().contains("file.path == \"/etc/apt/apt.conf.d/99hook\""));
+    assert!(json["query"].as_str().unwrap().starts_with("from logs-endpoint.events.file-*"));
+    assert!(json["next_steps"].as_array().unwrap().len() >= 4);
+    assert!(json["login"]["absent"].is_string());
+    assert!(text.contains("APT runs   id   (APT::Update::Pre-Invoke, line 1)"), "{text}");
+    assert!(text.contains("package    none has this file"), "{text}");
+}
+
+#[test]
+fn another_file_of_the_name_gives_no_content() {
+    let root = host("innocent\n");
+    let other = Identity { device: Some(1), inode: Some(1) };
+    let (json, text) = answers(&Question { identity: other, ..question(9) }, root.path());
+    assert_eq!(json["file"]["absent"], "another file has the name now");
+    assert!(!text.contains("innocent"));
+    // The rest does not depend on it.
+    assert!(json["directory"].is_array());
+}
+
+#[test]
+fn names_cannot_command_the_terminal() {
+    let root = host("\x1b]0;owned\x07\n");
+    let file = root.path().join(HOOK.trim_start_matches('/'));
+    fs::write(root.path().join("etc/apt/apt.conf.d/\x1b[2J"), "").unwrap();
+    let (_, text) = answers(&Question { identity: identity(&file), ..question(9) }, root.path());
+    assert!(text.contains("\\x1b[2J") && !text.contains('\x1b'), "{text}");
+}
+
+#[test]
+fn an_entity_id_tells_when_its_process_began() {
+    let id = sensor_ecs::entity_id(b"0a-1b-2c", 901, 1100, 5);
+    assert_eq!(start_ticks(&id), Some(1100));
+    assert_eq!(start_ticks(b"no base64!"), None);
+}

@@ -1,0 +1,137 @@
+//! Evidence for a person: below the alert, on the same screen.
+
+use std::fmt::Write as _;
+
+use crate::shown::shown;
+
+use super::package::Shipped;
+use super::{Answer, Evidence};
+
+const DIM: &str = "\x1b[2m";
+const RESET: &str = "\x1b[0m";
+const CONTENT_LINES_MAX: usize = 8;
+const ANCESTORS_MAX: usize = 8;
+const ACTS_MAX: usize = 8;
+const NEIGHBOURS_MAX: usize = 6;
+
+struct Lines {
+    text: String,
+    colour: bool,
+}
+
+impl Lines {
+    fn line(&mut self, label: &str, value: &str) {
+        let (dim, reset) = if self.colour { (DIM, RESET) } else { ("", "") };
+        // Writing to a string cannot fail.
+        let _ = writeln!(self.text, "{dim}  {label:<11}{reset}{value}");
+    }
+
+    /// What is missing, and why.
+    fn absent<T>(&mut self, label: &str, answer: &Answer<T>) {
+        if let Answer::Absent { absent } = answer {
+            self.line(label, &format!("not known: {}", shown(absent.as_bytes())));
+        }
+    }
+}
+
+/// Each line is ended.
+pub(super) fn lines(evidence: &Evidence, colour: bool) -> String {
+    let mut to = Lines { text: String::new(), colour };
+    file(&mut to, evidence);
+    package(&mut to, evidence);
+    people(&mut to, evidence);
+    surroundings(&mut to, evidence);
+    for (at, step) in evidence.next_steps.iter().enumerate() {
+        to.line(if at == 0 { "next" } else { "" }, &format!("{}. {}", at + 1, shown(step.as_bytes())));
+    }
+    to.text
+}
+
+fn file(to: &mut Lines, evidence: &Evidence) {
+    to.absent("content", &evidence.file);
+    let Some(file) = evidence.file.found() else { return };
+    match file.content.text() {
+        Some(text) => {
+            let mut all = text.lines();
+            for (at, line) in all.by_ref().take(CONTENT_LINES_MAX).enumerate() {
+                to.line(if at == 0 { "content" } else { "" }, &format!("| {}", shown(line.as_bytes())));
+            }
+            let more = all.count();
+            if more > 0 {
+                to.line("", &format!("({more} more lines)"));
+            }
+        }
+        None => to.line("content", "no text; the first bytes are in the document"),
+    }
+    for hook in &file.apt_hooks {
+        let (name, value) = (shown(hook.name.as_bytes()), shown(hook.value.as_bytes()));
+        to.line("APT runs", &format!("{value}   ({name}, line {})", hook.line));
+    }
+    if let Some(sha256) = &file.sha256 {
+        to.line("sha256", sha256);
+    }
+}
+
+fn package(to: &mut Lines, evidence: &Evidence) {
+    to.absent("package", &evidence.package);
+    let Some(package) = evidence.package.found() else { return };
+    let name = package.name.as_deref().map(|name| shown(name.as_bytes()));
+    let said = match (name, package.shipped) {
+        (None, _) => "none has this file".to_owned(),
+        (Some(name), Shipped::Same) => format!("{name}: the content is what it ships"),
+        (Some(name), Shipped::Different) => format!("{name}: the content is NOT what it ships"),
+        (Some(name), Shipped::Never | Shipped::Unknown) => {
+            format!("{name}: whether the content is its own is not known")
+        }
+    };
+    to.line("package", &said);
+}
+
+fn people(to: &mut Lines, evidence: &Evidence) {
+    to.absent("ancestors", &evidence.ancestry);
+    for (at, ancestor) in evidence.ancestry.found().into_iter().flatten().take(ANCESTORS_MAX).enumerate() {
+        let process = &ancestor.process;
+        let name = process.command_line.as_ref().or(process.executable.as_ref());
+        let name = name.map_or_else(|| "?".to_owned(), |name| shown(&name.0));
+        let hash = ancestor.sha256().and_then(|sha256| sha256.get(..12));
+        let hash = hash.map_or_else(String::new, |hash| format!("  sha256 {hash}.."));
+        let branch = if at == 0 { String::new() } else { format!("{}\u{2514} ", "  ".repeat(at - 1)) };
+        to.line(if at == 0 { "ancestors" } else { "" }, &format!("{branch}[{}] {name}{hash}", process.pid));
+    }
+    match evidence.login.found() {
+        Some(login) => {
+            let user = login.user.as_deref().unwrap_or("somebody");
+            let from = login.remote.as_deref().map_or_else(String::new, |remote| format!(" from {remote}"));
+            to.line("login", &shown(format!("{user}{from} ({})", login.source).as_bytes()));
+        }
+        None => to.absent("login", &evidence.login),
+    }
+    for socket in evidence.sockets.found().into_iter().flatten().take(4) {
+        let remote = socket.remote.as_deref().map_or_else(String::new, |remote| format!(" to {remote}"));
+        to.line(
+            "socket",
+            &format!("{} {} {}{remote} (pid {})", socket.protocol, socket.state, socket.local, socket.pid),
+        );
+    }
+}
+
+fn surroundings(to: &mut Lines, evidence: &Evidence) {
+    let hidden = evidence.activity.len().saturating_sub(ACTS_MAX);
+    for (at, act) in evidence.activity.iter().skip(hidden).enumerate() {
+        let said = format!("{} {} (pid {})", act.action, shown(&act.name.0), act.pid);
+        to.line(if at == 0 { "tree did" } else { "" }, &said);
+    }
+    for related in &evidence.related_alerts {
+        to.line("also", &shown(related.rule_name.as_bytes()));
+    }
+    for (at, neighbour) in evidence.directory.found().into_iter().flatten().take(NEIGHBOURS_MAX).enumerate() {
+        let package = neighbour
+            .package
+            .as_deref()
+            .map_or_else(|| "no package".to_owned(), |name| shown(name.as_bytes()));
+        to.line(
+            if at == 0 { "beside it" } else { "" },
+            &format!("{}  ({package})", shown(&neighbour.name.0)),
+        );
+    }
+}
