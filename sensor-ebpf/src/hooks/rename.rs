@@ -203,33 +203,26 @@ unsafe fn emit_rename<A: Access>(renamedata: Ptr, intent: &RenameIntent) {
             diagnose!("rename: the mount is not of the file's file system");
             return;
         }
-        let current = task::current();
-        let moved = Start::new(old_dentry as u64, vfsmount, current);
-        FileEvent::<{ RecordKind::FileRename as u16 }> {
+        // One for both records: two would not fit on the stack of Linux 6.1's calls.
+        let mut event = FileEvent::<{ RecordKind::FileRename as u16 }> {
             op: if exchange { FileOp::Exchange as u16 } else { FileOp::Rename as u16 },
             inode: A::load(old_dentry, offset!(dentry_inode)),
-            start: moved,
-            old: Start {
-                dentry: intent.old_parent,
-                name: (&raw const intent.name) as u64,
-                name_len: intent.name_len,
-                ..moved
-            },
+            start: Start::new(old_dentry as u64, vfsmount, task::current()),
+            old: Start::new(intent.old_parent, vfsmount, task::current()),
             has_old: true,
             target: core::ptr::null(),
-        }
-        .emit();
+        };
+        event.old.name = (&raw const intent.name) as u64;
+        event.old.name_len = intent.name_len;
+        event.emit();
         if exchange {
             // The other file now has the old name; it came from where the first one is.
-            FileEvent::<{ RecordKind::FileRename as u16 }> {
-                op: FileOp::Exchange as u16,
-                inode: A::load(new_dentry, offset!(dentry_inode)),
-                start: Start { dentry: new_dentry as u64, ..moved },
-                old: moved,
-                has_old: true,
-                target: core::ptr::null(),
-            }
-            .emit();
+            event.inode = A::load(new_dentry, offset!(dentry_inode));
+            event.start.dentry = new_dentry as u64;
+            event.old.dentry = old_dentry as u64;
+            event.old.name = 0;
+            event.old.name_len = 0;
+            event.emit();
         }
     }
 }

@@ -21,7 +21,11 @@ impl Filtered {
     /// # Errors
     ///
     /// When it does not take it.
-    pub(crate) fn new(kernel: Kernel, filter: Filter, mounts: Mounts) -> io::Result<Self> {
+    pub(crate) fn new(kernel: Kernel, mut filter: Filter, mounts: Mounts) -> io::Result<Self> {
+        // What was found out about a directory holds until one is renamed.
+        if !kernel.capabilities().sees_renames() {
+            filter.lift();
+        }
         let mut filtered = Self { kernel, filter, mounts };
         filtered.mounts.tell(&mut filtered.filter);
         filtered.kernel.set_filter(filtered.filter.tables())?;

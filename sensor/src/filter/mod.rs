@@ -150,6 +150,11 @@ impl Filter {
         }
     }
 
+    /// Lets everything pass.
+    pub(crate) fn lift(&mut self) {
+        self.tables.everything = OPS_ALL;
+    }
+
     /// Lets everything pass: it is not known what is mounted where.
     pub(crate) fn distrust_mounts(&mut self) {
         self.tables.clear_devices();

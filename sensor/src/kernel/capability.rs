@@ -164,6 +164,11 @@ impl Capabilities {
         self.available.iter().any(|operation| operation.hooks.contains(&hook))
     }
 
+    /// Whether renames are seen.
+    pub(crate) fn sees_renames(&self) -> bool {
+        self.available.iter().any(|operation| operation.name == "rename")
+    }
+
     /// Whether any file event can come.
     pub(crate) fn sees_files(&self) -> bool {
         self.available.iter().any(|operation| is_file(operation))

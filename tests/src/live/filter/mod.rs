@@ -33,17 +33,18 @@ const SECOND: &str = "second-";
 const FORGOTTEN: &str = "deep04";
 
 fn filter_loses_no_alert(ctx: &Ctx) -> Result<Outcome> {
-    compare(ctx, &[RULES.to_owned()])
+    compare(ctx, &[RULES.to_owned()], true)
 }
 
 fn filter_loses_no_alert_of_a_large_set_of_rules(ctx: &Ctx) -> Result<Outcome> {
     if !Path::new(MORE_RULES).exists() {
         return Ok(Outcome::NoData(format!("no rules at {MORE_RULES}")));
     }
-    compare(ctx, &[RULES.to_owned(), MORE_RULES.to_owned()])
+    // Some of them ask for every event of a kind: there is no directory whose loss would show.
+    compare(ctx, &[RULES.to_owned(), MORE_RULES.to_owned()], false)
 }
 
-fn compare(ctx: &Ctx, more: &[String]) -> Result<Outcome> {
+fn compare(ctx: &Ctx, more: &[String], with_sabotage: bool) -> Result<Outcome> {
     let own = ctx.dir("rules")?;
     for (name, text) in generated() {
         fs::write(own.join(name), text)?;
@@ -60,10 +61,12 @@ fn compare(ctx: &Ctx, more: &[String]) -> Result<Outcome> {
     let filtered = Sensor::start_in(&ctx.dir("filtered")?, &arguments("rules"))?;
     workload.run("")?;
     workload::elsewhere(ctx)?;
-    // What was unmounted is noticed first: the sensor then writes the tables anew.
-    thread::sleep(SETTLED);
-    sabotage::forget_directory(FORGOTTEN)?;
-    workload.run(SECOND)?;
+    if with_sabotage {
+        // What was unmounted is noticed first: the sensor then writes the tables anew.
+        thread::sleep(SETTLED);
+        sabotage::forget_directory(FORGOTTEN)?;
+        workload.run(SECOND)?;
+    }
     let filtered = filtered.stop()?;
     let unfiltered = unfiltered.stop()?;
 
@@ -87,7 +90,7 @@ fn compare(ctx: &Ctx, more: &[String]) -> Result<Outcome> {
 
     let lost: Vec<&Alert> = wanted.second.keys().filter(|alert| !got.second.contains_key(*alert)).collect();
     ensure!(
-        lost.iter().any(|(_, path, ..)| path.contains(FORGOTTEN)),
+        !with_sabotage || lost.iter().any(|(_, path, ..)| path.contains(FORGOTTEN)),
         "the sabotage was not noticed: {} alerts without the filter, {} with it",
         wanted.second.len(),
         got.second.len()
