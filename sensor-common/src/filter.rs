@@ -65,6 +65,8 @@ pub struct FilterTables {
     endings: [Ops; FILTER_SLOTS],
     /// Operations of which everything on a device is wanted, by its number.
     devices: [Ops; FILTER_DEVICES],
+    /// The devices of which that is known. Of any other everything passes: it may be mounted where something is wanted.
+    known_devices: [u32; FILTER_DEVICES],
     /// Overlays of which it is known that no wanted directory leads to their upper layer, by device number.
     plain_overlays: [u32; FILTER_DEVICES],
 }
@@ -165,7 +167,11 @@ impl FilterTables {
     #[inline(always)]
     #[must_use]
     pub fn device(&self, dev: u32) -> Ops {
-        lookup(&self.devices, device_slot(dev))
+        let slot = device_slot(dev);
+        if self.known_devices.get(slot) != Some(&dev) {
+            return OPS_ALL;
+        }
+        lookup(&self.devices, slot)
     }
 
     /// Whether the upper layer of this overlay is known to lie where nothing is wanted.
@@ -205,6 +211,7 @@ impl FilterTables {
         names: [0; FILTER_SLOTS],
         endings: [0; FILTER_SLOTS],
         devices: [0; FILTER_DEVICES],
+        known_devices: [0; FILTER_DEVICES],
         plain_overlays: [0; FILTER_DEVICES],
     };
     /// All is wanted.
@@ -233,14 +240,15 @@ impl FilterTables {
         true
     }
 
-    /// Adds everything on this device.
+    /// Takes note that nothing but this is wanted on the device, whatever its files are called.
     pub fn add_device(&mut self, dev: u32, ops: Ops) {
         add(&mut self.devices, device_slot(dev), ops);
-    }
-
-    /// Adds everything on every device.
-    pub fn add_all_devices(&mut self) {
-        self.devices = [OPS_ALL; FILTER_DEVICES];
+        // The first of two that share a slot is known; the other passes.
+        if let Some(slot) = self.known_devices.get_mut(device_slot(dev))
+            && *slot == 0
+        {
+            *slot = dev;
+        }
     }
 
     /// Notes that nothing wanted leads to the upper layer of this overlay.
@@ -263,15 +271,19 @@ impl FilterTables {
         join(&mut both.names, &self.names);
         join(&mut both.endings, &self.endings);
         join(&mut both.devices, &self.devices);
+        for (mine, theirs) in both.known_devices.iter_mut().zip(&self.known_devices) {
+            *mine = if *mine == *theirs { *mine } else { 0 };
+        }
         for (mine, theirs) in both.plain_overlays.iter_mut().zip(&self.plain_overlays) {
             *mine = if *mine == *theirs { *mine } else { 0 };
         }
         both
     }
 
-    /// Forgets every device.
+    /// Forgets every device: everything passes.
     pub fn clear_devices(&mut self) {
         self.devices = [0; FILTER_DEVICES];
+        self.known_devices = [0; FILTER_DEVICES];
         self.plain_overlays = [0; FILTER_DEVICES];
     }
 
@@ -335,5 +347,5 @@ fn key_of_ending(text: &[u8]) -> Option<usize> {
     (text.len() >= 8 || is_dot(tail) != 0).then(|| ending_key(tail))
 }
 
-const _: () = assert!(size_of::<FilterTables>() == 16 + 2 * (3 * FILTER_SLOTS) + 6 * FILTER_DEVICES);
+const _: () = assert!(size_of::<FilterTables>() == 16 + 2 * (3 * FILTER_SLOTS) + 10 * FILTER_DEVICES);
 const _: () = assert!(OPS_ALL != 0 && FileOp::from_raw(15).is_none());

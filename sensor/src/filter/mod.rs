@@ -158,7 +158,6 @@ impl Filter {
     /// Lets everything pass: it is not known what is mounted where.
     pub(crate) fn distrust_mounts(&mut self) {
         self.tables.clear_devices();
-        self.tables.add_all_devices();
     }
 
     /// The operations that want files below one of the directories of the path.

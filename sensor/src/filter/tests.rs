@@ -360,7 +360,9 @@ fn the_property_is_not_empty() {
     let (mut dropped, mut selected) = (0, 0);
     for _ in 0..3000 {
         let (condition, place, original) = case().new_tree(&mut runner).unwrap().current();
-        let Some((filter, parsed)) = filter_of(&format!("file where {condition}")) else { continue };
+        let Some((mut filter, parsed)) = filter_of(&format!("file where {condition}")) else { continue };
+        let mounted = Mounted { dev: DEV, at: b"/", is_overlay: false, upper: None };
+        filter.set_mounts([mounted].into_iter());
         let op = FileOp::Rename;
         let passed = passes(filter.tables(), op, &[&place, &original]);
         let by_table = filter.tables().everything & op_bit(op) == 0;
