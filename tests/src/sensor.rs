@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
 pub use crate::command::{Ended, end, run_to_end};
@@ -119,7 +119,7 @@ impl Sensor {
 
     /// A sensor of the test's own, which it may stop.
     pub fn start_own(ctx: &Ctx, kind: Kind) -> Result<Self> {
-        Ok(Self(Access::Own(Process::start(ctx.scratch(), kind)?)))
+        Ok(Self(Access::Own(Process::start(ctx.scratch(), RULES, kind)?)))
     }
 
     /// A sensor of the test's own with these arguments beside the two outputs.
@@ -192,7 +192,7 @@ impl Process {
             fs::remove_dir_all(&dir)?;
         }
         fs::create_dir_all(&dir)?;
-        Self::start(&dir, kind)
+        Self::start(&dir, &without_caps(&dir)?, kind)
     }
 
     /// Whether it still runs.
@@ -200,8 +200,8 @@ impl Process {
         Ok(self.child.try_wait()?.is_none())
     }
 
-    fn start(dir: &Path, kind: Kind) -> Result<Self> {
-        let mut args = vec!["--rules".to_owned(), RULES.to_owned()];
+    fn start(dir: &Path, rules: &str, kind: Kind) -> Result<Self> {
+        let mut args = vec!["--rules".to_owned(), rules.to_owned()];
         for (name, content) in kind.rules() {
             let path = dir.join(name);
             fs::write(&path, content)?;
@@ -263,6 +263,29 @@ impl Process {
             stderr,
         })
     }
+}
+
+/// The shipped rules with room for every test's alerts: one must not use up what another waits for.
+fn without_caps(dir: &Path) -> Result<String> {
+    let rules = dir.join("rules");
+    fs::create_dir_all(&rules)?;
+    let mut waiting = vec![PathBuf::from(RULES)];
+    while let Some(from) = waiting.pop() {
+        for entry in fs::read_dir(&from).with_context(|| from.display().to_string())? {
+            let path = entry?.path();
+            if path.is_dir() {
+                waiting.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "toml")
+                && let Some(name) = path.file_name()
+            {
+                let text = fs::read_to_string(&path)?;
+                let text = text.replace("\nmax_signals = 100\n", "\n");
+                ensure!(!text.contains("\nmax_signals"), "{} has another cap", path.display());
+                fs::write(rules.join(name), text.replacen("[rule]\n", "[rule]\nmax_signals = 100000\n", 1))?;
+            }
+        }
+    }
+    Ok(rules.display().to_string())
 }
 
 impl Drop for Process {

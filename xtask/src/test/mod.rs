@@ -34,14 +34,11 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    /// The required kernels in every way; where everything can be preempted, in the usual way.
+    /// The required kernels in every way. The one where everything can be preempted is tried when it is asked for.
     fn machines(&self) -> Vec<Machine> {
         let required = KernelId::required().into_iter();
-        let kernels: Vec<KernelId> = if self.kernels.is_empty() {
-            required.chain([KernelId::rt()]).collect()
-        } else {
-            self.kernels.clone()
-        };
+        let kernels: Vec<KernelId> =
+            if self.kernels.is_empty() { required.collect() } else { self.kernels.clone() };
         let modes = |kernel: KernelId| {
             if !self.attach.is_empty() {
                 return self.attach.clone();
