@@ -84,6 +84,10 @@ pub(super) struct Activity {
 impl Activity {
     /// Remembers an event that names a file or a program.
     pub(super) fn note(&mut self, event: &Event<'_>) {
+        if self.slots.capacity() < SLOTS {
+            // Once; memory is taken as it is written.
+            self.slots.reserve_exact(SLOTS);
+        }
         let Some(view) = &event.process else { return };
         let name = match (&event.file, event.meta.action) {
             (Some(file), _) => file.path.path(),

@@ -91,7 +91,7 @@ impl Question {
             action: event.meta.action,
             path: file.map(|file| Text(file.path.path().to_vec())),
             host_paths: file.map_or_else(Vec::new, |file| {
-                let ways = [file.host.path, file.file_system.path, file.upper.path];
+                let ways = [file.file_system.path, file.upper.path, file.host.path];
                 ways.into_iter().flatten().map(|path| Text(path.to_vec())).collect()
             }),
             original: file.and_then(|file| file.original).map(|path| Text(path.path().to_vec())),
@@ -302,16 +302,20 @@ struct Rooted {
 }
 
 /// Looks for the event's file: below the acting process's root while the process is there, below the host's
-/// otherwise. The file's identity decides whether it is the one, so that trying cannot mislead.
+/// otherwise. The file's identity decides whether it is the one. Where none is, the directory is looked at all the
+/// same, so that a root counts only where the path may be meant: the process must be the one that acted, and a path
+/// that is another one on the host is not tried there.
 fn find(
     question: &Question,
     places: &Places,
     path: &Text,
 ) -> (Option<Rooted>, Result<open::Opened, open::Refusal>) {
-    let process_root = question.known.first().map(|process| {
+    let acting = question.known.first().filter(|process| process::is_alive(&places.proc_root, process));
+    let process_root = acting.map(|process| {
         (places.proc_root.join(process.pid.to_string()).join("root"), path, "the acting process's root")
     });
-    let host_paths = question.host_paths.iter().chain([path]);
+    let same = question.host_paths.is_empty().then_some(path);
+    let host_paths = question.host_paths.iter().chain(same);
     let on_host = host_paths.map(|path| (places.root.clone(), path, "the host's root"));
     let candidates = process_root.into_iter().chain(on_host);
     let mut best: Option<(Rooted, Result<open::Opened, open::Refusal>)> = None;

@@ -84,6 +84,12 @@ pub(super) fn ancestry(proc_root: &Path, known: &[Known], deadline: Instant) -> 
     chain
 }
 
+/// Whether a process is still the one that is meant, and not another with its number.
+pub(super) fn is_alive(proc_root: &Path, known: &Known) -> bool {
+    let same = |facts: ProcFacts| known.start_ticks.is_none_or(|start| start == facts.start_ticks);
+    read_process(proc_root, known.pid).is_some_and(same)
+}
+
 /// Adds the hashes of the programs that run.
 pub(super) fn hash(proc_root: &Path, chain: &mut [Ancestor], deadline: Instant) {
     for ancestor in chain.iter_mut().filter(|ancestor| ancestor.reason.is_none()) {
@@ -261,6 +267,8 @@ mod tests {
     #[test]
     fn a_pid_that_was_reused_is_not_taken_for_the_process() {
         let other_life = Known { pid: std::process::id(), start_ticks: Some(1), ..Known::default() };
+        assert!(!is_alive(Path::new("/proc"), &other_life));
+        assert!(is_alive(Path::new("/proc"), &Known { start_ticks: None, ..other_life.clone() }));
         let chain = ancestry(Path::new("/proc"), &[other_life], later());
         assert_eq!(chain.len(), 1);
         assert_eq!(chain[0].reason.as_deref(), Some("it has ended"));

@@ -113,6 +113,22 @@ fn another_file_of_the_name_gives_no_content() {
     assert!(json["directory"].is_array());
 }
 
+/// A container's path is another file's on the host: neither it nor its directory is looked at there.
+#[test]
+fn a_path_that_differs_on_the_host_is_not_tried_there() {
+    let root = host("the host's\n");
+    fs::create_dir_all(root.path().join("layers/etc/apt/apt.conf.d")).unwrap();
+    fs::write(root.path().join("layers/etc/apt/apt.conf.d/98beside"), "").unwrap();
+    let elsewhere = vec![Text(b"/layers/etc/apt/apt.conf.d/99hook".to_vec())];
+    let file = root.path().join(HOOK.trim_start_matches('/'));
+    // Even the identity of the host's file does not help.
+    let asked = Question { host_paths: elsewhere, identity: identity(&file), ..question(9) };
+    let (json, text) = answers(&asked, root.path());
+    assert_eq!(json["file"]["absent"], "it is not there any more");
+    assert_eq!(json["directory"][0]["name"], "98beside");
+    assert!(!text.contains("the host's") && !text.contains("01autoremove"), "{text}");
+}
+
 #[test]
 fn names_cannot_command_the_terminal() {
     let root = host("\x1b]0;owned\x07\n");
