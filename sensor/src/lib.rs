@@ -1,7 +1,8 @@
 //! The sensor: kernel records to documents, documents to alerts, and the commands around them.
 //!
 //! `kernel` -> `decode` -> `enrich` -> `pipeline` -> `evidence` -> `alert` -> `sink`, `store`: a module names only what
-//! is upstream of it, and `cli` puts them together. `selftest` stands beside `pipeline`.
+//! is upstream of it, and `cli` puts them together. `selftest` and
+//! `service` stand beside `pipeline`.
 
 pub mod alert;
 pub mod cli;
@@ -14,6 +15,7 @@ mod kernel;
 mod memory;
 mod pipeline;
 mod selftest;
+mod service;
 mod shown;
 pub mod sink;
 mod store;

@@ -68,6 +68,8 @@ fn watch(dir: &Path, attach: &str, act: impl FnOnce()) -> (Vec<Value>, Vec<Value
         .arg(path("alerts"))
         .arg("--rules")
         .arg(path("rule.toml"))
+        .arg("--state-directory")
+        .arg(path("state"))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(File::create(path("stderr")).unwrap())

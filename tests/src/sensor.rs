@@ -221,6 +221,10 @@ impl Process {
         if args.iter().all(|arg| arg.as_ref() != "--scope") {
             command.args(["--scope", "all"]);
         }
+        // A second sensor with the state of a first is refused.
+        if args.iter().all(|arg| arg.as_ref() != "--state-directory") {
+            command.arg("--state-directory").arg(dir.join("state"));
+        }
         command.arg("--output").arg(outputs.events()).arg("--alerts").arg(outputs.alerts());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(dir.join("stderr.log"))?);
         let child = command.spawn().with_context(|| format!("cannot run {SENSOR}"))?;

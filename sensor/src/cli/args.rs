@@ -105,6 +105,9 @@ pub struct RunArgs {
     /// Keep every event in this folder, for `sensor hunt`.
     #[arg(long, value_name = "DIR")]
     pub store: Option<PathBuf>,
+    /// Where the agent's id, and what rules remember over a restart, is kept. One sensor at a time has it.
+    #[arg(long, value_name = "DIR")]
+    pub state_directory: Option<PathBuf>,
     /// Which events are recorded: what an enabled rule can match, the default, or all.
     #[arg(long, value_name = "SCOPE")]
     pub scope: Option<Scope>,

@@ -22,6 +22,7 @@ use crate::kernel::{self, Capabilities, Kernel, KernelOptions};
 use crate::memory::{self, Keeper, Remembered, Start};
 use crate::pipeline::{self, Engine, Exceptions, Reach, reads};
 use crate::selftest;
+use crate::service::{self, Notifier};
 use crate::sink::Totals;
 
 /// Runs the sensor until it is stopped.
@@ -43,15 +44,19 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let loaded = configured(&args)?;
     environment::allow(&loaded.config.telemetry.environment);
     let (rules, exceptions) = load_for_run(&loaded)?;
+    let _lock = service::lock(&loaded.config.agent.state_directory)?;
     runtime.block_on(record(&args, &loaded.config, rules, exceptions, stop))
 }
 
 /// What the file says, but for what the command line says otherwise.
 fn configured(args: &RunArgs) -> anyhow::Result<Loaded> {
     let mut loaded = config::load(args.config.config.as_deref())?;
-    let Config { telemetry, rules, .. } = &mut loaded.config;
+    let Config { telemetry, agent, rules, .. } = &mut loaded.config;
     telemetry.scope = args.scope.unwrap_or(telemetry.scope);
     telemetry.ring_bytes = args.ring_bytes.unwrap_or(telemetry.ring_bytes);
+    if let Some(directory) = &args.state_directory {
+        agent.state_directory = std::path::absolute(directory).context("the state directory")?;
+    }
     if !args.rules.is_empty() {
         rules.paths.clone_from(&args.rules);
     }
@@ -110,19 +115,27 @@ async fn record(
     let mut engine = Engine::new(enricher, rules, exceptions, emitter, since_ns);
     engine.remember(memories, keeper);
     meanwhile.iter().for_each(|record| engine.record(record));
+    let notifier = Notifier::from_environment();
     let ready = |engine: &Engine<Emitter>| {
         kernel::trim_heap();
-        note(format_args!(
-            "sensor: ready: {}, {}, {} processes{}{missing}",
+        let status = format!(
+            "{}, {}, {} processes{}{missing}",
             count(engine.rules().rules().len() as u64, "rule"),
             count(hooks as u64, "hook"),
             engine.processes(),
             if missing.is_empty() { "" } else { "; NOT available: " }
-        ));
+        );
+        note(format_args!("sensor: ready: {status}"));
+        notifier.ready(&status);
     };
-    let (totals, emitter) = pipeline::run(&mut kernel, engine, sources.proc_root, stop.wait(), ready)
-        .await
-        .context("the kernel's ring cannot be waited for")?;
+    let stop_told = async {
+        stop.wait().await;
+        notifier.stopping();
+    };
+    let (totals, emitter) =
+        pipeline::run(&mut kernel, engine, sources.proc_root, stop_told, ready, || notifier.alive())
+            .await
+            .context("the kernel's ring cannot be waited for")?;
     drop(kernel);
     let written = emitter.close(totals.lost.map_or(0, |lost| lost.iter().sum()));
     for (what, totals) in [("events", written.events.unwrap_or_default()), ("alerts", written.alerts)] {

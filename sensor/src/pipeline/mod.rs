@@ -59,8 +59,8 @@ enum Input {
     Stop,
 }
 
-/// Runs until `stop` is ready; `ready` is called once, when every event from then on will be seen. Drains the ring at
-/// the end, and hands the output back.
+/// Runs until `stop` is ready; `ready` is called once, when every event from then on will be seen, and `alive` in each
+/// round, about once a second, for as long as the loop turns. Drains the ring at the end, and hands the output back.
 ///
 /// # Errors
 ///
@@ -71,6 +71,7 @@ pub(crate) async fn run<S: RecordSource, O: Output>(
     proc_root: PathBuf,
     stop: impl Future<Output = ()>,
     ready: impl FnOnce(&Engine<O>),
+    mut alive: impl FnMut(),
 ) -> io::Result<(Totals, O)> {
     let ring = watch(source.fd(), Interest::READABLE)?;
     let mounts = engine.mounts_watch().and_then(|fd| {
@@ -125,6 +126,7 @@ pub(crate) async fn run<S: RecordSource, O: Output>(
                 more_wait = drain(source, &mut engine, RECORDS_PER_TURN) == RECORDS_PER_TURN;
                 source.tick();
                 engine.tick(more_wait);
+                alive();
             }
             Input::Stop => break,
         }

@@ -328,7 +328,8 @@ fn the_loop_is_ready_after_the_scan_and_drains_at_the_end() {
         assert!(!engine.is_scanning() && engine.processes() > 0);
         say_ready.send(()).unwrap();
     };
-    let (totals, kept) = runtime.block_on(run(&mut source, engine, "/proc".into(), stop, ready)).unwrap();
+    let (totals, kept) =
+        runtime.block_on(run(&mut source, engine, "/proc".into(), stop, ready, || {})).unwrap();
     drop(writable);
     assert_eq!(kept.alerts.len(), 1);
     assert!(kept.events.iter().filter(|action| *action == "already_running").count() > 1);

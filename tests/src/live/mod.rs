@@ -16,6 +16,7 @@ mod operations;
 mod privileges;
 mod process_table;
 mod rename;
+mod service;
 mod silent;
 mod stop;
 mod views;
@@ -45,6 +46,7 @@ pub fn all() -> Vec<Test> {
         process_table::TESTS,
         changes::TESTS,
         stop::TESTS,
+        service::TESTS,
         lifecycle::TESTS,
     ]
     .concat()
