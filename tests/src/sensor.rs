@@ -41,7 +41,8 @@ pub fn attach_args() -> Vec<String> {
 /// How the files are called that mark where a test begins and ends; the rule in `rules` knows it too.
 const MARKER_NAME: &str = "zz-marker-";
 const READY_WITHIN: Duration = Duration::from_secs(300);
-const STOPPED_WITHIN: Duration = Duration::from_secs(30);
+/// What is still in the ring is written first: seconds where everything is emulated.
+const STOPPED_WITHIN: Duration = Duration::from_secs(120);
 const MARKED_WITHIN: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(10);
 
@@ -145,6 +146,31 @@ impl Sensor {
             Access::Own(process) => Ok(process.child.id()),
             Access::Shared { .. } => bail!("a test must not touch a shared sensor"),
         }
+    }
+
+    /// Waits until an own sensor has raised an alert on this path; `again` is called before each look.
+    pub fn wait_for_alert_on(&self, path: &str, mut again: impl FnMut() -> Result<()>) -> Result<()> {
+        let Access::Own(process) = &self.0 else { bail!("a shared sensor's alerts are read at the end") };
+        let start = Instant::now();
+        while start.elapsed() < MARKED_WITHIN {
+            again()?;
+            thread::sleep(POLL * 10);
+            let size = fs::metadata(process.outputs.alerts())?.len();
+            let alerts = slice(&process.outputs.alerts(), 0, size)?;
+            // The last line may still be on its way.
+            let whole = alerts.iter().rposition(|byte| *byte == b'\n').unwrap_or_default();
+            if parse_ndjson(alerts.get(..whole).unwrap_or_default())?
+                .iter()
+                .any(|alert| alert.is("file.path", path))
+            {
+                return Ok(());
+            }
+        }
+        bail!(
+            "no alert on {path} within {} s; the sensor said:\n{}",
+            MARKED_WITHIN.as_secs(),
+            process.outputs.stderr()
+        )
     }
 
     /// What it recorded. An own sensor is stopped with SIGTERM, as a service manager does, and must exit with status 0.

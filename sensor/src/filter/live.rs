@@ -60,7 +60,12 @@ impl RecordSource for Filtered {
         RecordSource::lost(&self.kernel)
     }
 
+    fn mounts_changed(&mut self) {
+        self.follow_mounts();
+    }
+
     fn tick(&mut self) {
+        // Where changes cannot be waited for.
         self.follow_mounts();
         RecordSource::tick(&mut self.kernel);
     }

@@ -1,7 +1,8 @@
 //! What is mounted where, as pid 1 sees it, for the filter: read when the kernel says that it has changed.
 //!
-//! Between a change and the next look, at most a tenth of a second, a new mount is judged by the directories that lead
-//! to it on the way it is used, not by those that lead to its file system's other mounts.
+//! Between a change and that look a file system whose device was not known passes whole. Where its number was another's
+//! a moment ago, it is judged by the directories that lead to it on the way it is used, not by those that lead to its
+//! other mounts: a file that is named there and watched here is missed for that time.
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _};

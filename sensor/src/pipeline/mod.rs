@@ -121,7 +121,10 @@ pub(crate) async fn run<S: RecordSource, O: Output>(
                     ready(&engine);
                 }
             }
-            Input::Mounts => engine.mounts_changed(),
+            Input::Mounts => {
+                source.mounts_changed();
+                engine.mounts_changed();
+            }
             Input::Tick => {
                 more_wait = drain(source, &mut engine, RECORDS_PER_TURN) == RECORDS_PER_TURN;
                 source.tick();

@@ -23,6 +23,9 @@ pub(crate) trait RecordSource {
     /// When they cannot be read.
     fn lost(&self) -> io::Result<LostByKind>;
 
+    /// Called when something was mounted or unmounted.
+    fn mounts_changed(&mut self) {}
+
     /// Called from time to time.
     fn tick(&mut self) {}
 

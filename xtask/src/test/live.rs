@@ -26,6 +26,8 @@ pub(super) struct Machine {
     pub(super) kernel: KernelId,
     /// How sensors attach there.
     pub(super) attach: String,
+    /// The tests that are enough for it; none means all.
+    pub(super) only: &'static [&'static str],
 }
 
 impl fmt::Display for Machine {
@@ -78,6 +80,9 @@ fn boot(machine: &Machine, files: &[Extra], filters: &[String], totals: &mut Tot
     if KernelId::required().contains(&machine.kernel) || machine.kernel == KernelId::rt() {
         command.push("--required".into());
     }
+    let only = machine.only.iter().copied();
+    let filters: Vec<&str> =
+        if filters.is_empty() { only.collect() } else { filters.iter().map(String::as_str).collect() };
     for filter in filters {
         command.extend(["--filter".into(), filter.into()]);
     }
@@ -100,7 +105,7 @@ fn boot(machine: &Machine, files: &[Extra], filters: &[String], totals: &mut Tot
 
 /// Adds up the verdicts; tells whether the closing line was there, which a run that broke off lacks.
 fn count(machine: &Machine, lines: &[String], totals: &mut Totals) -> bool {
-    for line in lines {
+    for (at, line) in lines.iter().enumerate() {
         let Some((name, verdict)) = line.strip_prefix("test ").and_then(|rest| rest.split_once(" ... "))
         else {
             continue;
@@ -110,7 +115,9 @@ fn count(machine: &Machine, lines: &[String], totals: &mut Totals) -> bool {
         } else if let Some(reason) = verdict.strip_prefix("skipped: ") {
             totals.skipped.push(format!("[{machine}] {name}: {reason}"));
         } else {
-            totals.failed.push(format!("[{machine}] {name}"));
+            let why = lines.iter().skip(at + 1).take_while(|line| line.starts_with("    "));
+            let why: String = why.flat_map(|line| ["\n", line]).collect();
+            totals.failed.push(format!("[{machine}] {name}{why}"));
         }
     }
     lines.last().is_some_and(|line| line.starts_with("livetest: "))
@@ -223,7 +230,7 @@ mod tests {
             ["test a ... ok (0.1 s)", "test b ... skipped: no disk", "test c ... FAILED (1.0 s)", "    why"]
                 .map(str::to_owned)
                 .to_vec();
-        let machine = Machine { kernel: KernelId::newest(), attach: "kprobe".to_owned() };
+        let machine = Machine { kernel: KernelId::newest(), attach: "kprobe".to_owned(), only: &[] };
         let mut totals = Totals::default();
         assert!(!count(&machine, &lines, &mut totals));
         assert_eq!((totals.passed, totals.failed.len(), totals.skipped.len()), (1, 1, 1));

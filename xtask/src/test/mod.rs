@@ -28,28 +28,50 @@ pub(crate) struct Args {
     /// Kernels for the live tests (default: all that are required)
     #[arg(long = "kernel", value_name = "SERIES[-FLAVOUR]")]
     kernels: Vec<KernelId>,
-    /// Ways to attach for the live tests (default: fentry and kprobe; on 6.12-rt fentry)
+    /// Ways to attach for the live tests: fentry, kprobe (default: each once, on one of the kernels)
     #[arg(long = "attach", value_name = "MODE")]
     attach: Vec<String>,
+    /// Every live test on every kernel, 6.12-rt too, in every way to attach
+    #[arg(long, conflicts_with_all = ["no_live", "kernels", "attach"])]
+    every_kernel: bool,
 }
 
+const MODES: [&str; 2] = ["fentry", "kprobe"];
+/// What is tried where not all is: every program is loaded and attached, and each kind of event comes back right.
+const SOME: &[&str] = &[
+    "doctor_finds_every_hook_usable",
+    "every_operation_on_tmpfs",
+    "every_operation_in_a_mount_namespace",
+    "exec_gives_arguments_user_and_parent",
+    "setuid_and_setgid_give_one_event_each",
+    "shell_writing_a_hook_alerts_once",
+];
+
 impl Args {
-    /// The required kernels in every way. The one where everything can be preempted is tried when it is asked for.
     fn machines(&self) -> Vec<Machine> {
-        let required = KernelId::required().into_iter();
-        let kernels: Vec<KernelId> =
-            if self.kernels.is_empty() { required.collect() } else { self.kernels.clone() };
-        let modes = |kernel: KernelId| {
-            if !self.attach.is_empty() {
-                return self.attach.clone();
-            }
-            let usual = if kernel == KernelId::rt() { &["fentry"][..] } else { &["fentry", "kprobe"] };
-            usual.iter().map(|&mode| mode.to_owned()).collect()
+        let is_chosen = self.every_kernel || !self.kernels.is_empty() || !self.attach.is_empty();
+        let mut kernels =
+            if self.kernels.is_empty() { KernelId::required().to_vec() } else { self.kernels.clone() };
+        kernels.extend(self.every_kernel.then(KernelId::rt));
+        let usual = || MODES.map(str::to_owned).to_vec();
+        let modes = if self.attach.is_empty() { usual() } else { self.attach.clone() };
+        // Every test once in either way and once on either kernel takes half of the time.
+        let only = |kernel: KernelId, attach: &str| {
+            if is_chosen || (kernel == KernelId::newest()) == (attach == "fentry") { &[] } else { SOME }
         };
-        let each = |kernel: KernelId| modes(kernel).into_iter().map(move |attach| Machine { kernel, attach });
-        kernels.into_iter().flat_map(each).collect()
+        let each = |kernel: KernelId| {
+            let machine = move |attach: String| Machine { kernel, only: only(kernel, &attach), attach };
+            modes.clone().into_iter().map(machine)
+        };
+        let mut all: Vec<Machine> = kernels.into_iter().flat_map(each).collect();
+        // Those that take long come first.
+        all.sort_by_key(|machine| !machine.only.is_empty());
+        all
     }
 }
+
+/// How much of a failure is said again in the end.
+const FAILURE_LINES: usize = 20;
 
 /// What came of it all.
 #[derive(Debug, Default)]
@@ -121,7 +143,10 @@ fn summary(totals: &Totals) -> ExitCode {
         println!("skipped: {skip}");
     }
     for failure in &totals.failed {
-        println!("failed: {}", failure.lines().next().unwrap_or_default());
+        // The whole of it stands where it happened.
+        let mut lines = failure.lines();
+        println!("failed: {}", lines.next().unwrap_or_default());
+        lines.take(FAILURE_LINES).for_each(|line| println!("{line}"));
     }
     println!("{} passed, {} failed, {} skipped", totals.passed, totals.failed.len(), totals.skipped.len());
     if totals.failed.is_empty() && totals.passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }

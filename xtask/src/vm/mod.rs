@@ -74,7 +74,7 @@ impl Spec {
         Self {
             kernel,
             label: kernel.to_string(),
-            mem_mib: 768,
+            mem_mib: 1_536,
             smp: 2,
             timeout: Duration::from_secs(600),
             append: String::new(),

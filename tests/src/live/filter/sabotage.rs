@@ -9,8 +9,21 @@ use zerocopy::IntoBytes as _;
 const NAME: &str = ".data.filter";
 const SIZE: usize = size_of::<FilterTables>();
 
+/// A filter that is no longer what its sensor wrote.
+pub(super) struct Sabotage {
+    tables: Array<MapData, [u8; SIZE]>,
+    left: [u8; SIZE],
+}
+
+impl Sabotage {
+    /// Whether the sensor has not written its tables since.
+    pub(super) fn lasts(&self) -> Result<bool> {
+        Ok(self.tables.get(&0, 0)? == self.left)
+    }
+}
+
 /// Clears what stands for the directory of this name.
-pub(super) fn forget_directory(name: &str) -> Result<()> {
+pub(super) fn forget_directory(name: &str) -> Result<Sabotage> {
     let ids = loaded_maps().filter_map(Result::ok).filter(|map| map.name_as_str() == Some(NAME));
     let newest = ids.map(|map| map.id()).max().context("no filter is loaded")?;
     let mut tables: Array<MapData, [u8; SIZE]> = Array::try_from(Map::Array(MapData::from_id(newest)?))?;
@@ -23,5 +36,5 @@ pub(super) fn forget_directory(name: &str) -> Result<()> {
         *byte &= !drop;
     }
     tables.set(0, bytes, 0)?;
-    Ok(())
+    Ok(Sabotage { tables, left: bytes })
 }

@@ -11,12 +11,15 @@ use sensor_eql::{Language, parse, parse_kql, parse_rule_file};
 use super::rule_files;
 use crate::ctx::{Ctx, Mount, container_root, ok, shell};
 use crate::live::container::in_container;
+use crate::sensor::Sensor;
 
 /// Paths that rules look at.
 pub(super) struct Workload(BTreeSet<PathBuf>);
 
 /// Files that are nothing to any rule.
 const UNWATCHED: usize = 50;
+/// Made until it is heard of; how often is left to the sensor.
+pub(super) const PROBE: &str = "probe";
 /// Where names and extensions without a directory are put.
 const ANYWHERE: &str = "/srv/anywhere";
 
@@ -145,7 +148,7 @@ fn place(field: &str, pattern: &str) -> Option<PathBuf> {
 }
 
 /// The same directories, by other ways: below, out and in, mounted elsewhere, as a container has them.
-pub(super) fn elsewhere(ctx: &Ctx) -> Result<()> {
+pub(super) fn elsewhere(ctx: &Ctx, sensors: &[&Sensor]) -> Result<()> {
     let watched = "/srv/watched";
     ok(&mut shell(&format!(
         "rm -rf {watched} /srv/moving /srv/a /srv/out && mkdir -p {watched}/dir00.d/a/b/c/d {watched}/from05 {watched}/deep04 && cd {watched} && \
@@ -179,7 +182,14 @@ pub(super) fn elsewhere(ctx: &Ctx) -> Result<()> {
         let _mount = Mount::new("tmpfs", "", "below", &inside)?;
         let _bind = Mount::bind(&inside, &below)?;
         // Until the sensor has heard of the mount, it cannot know the file's other path: with a filter or without.
-        std::thread::sleep(super::SETTLED);
+        for sensor in sensors {
+            let heard = inside.join(PROBE);
+            sensor.wait_for_alert_on(&heard.display().to_string(), || {
+                let probe = below.join(PROBE);
+                File::create(&probe)?;
+                Ok(fs::remove_file(&probe)?)
+            })?;
+        }
         ok(&mut shell(&format!("echo >{}/first && echo >{}/by-bind", inside.display(), below.display())))?;
     }
     ok(&mut shell("chroot /srv /usr/bin/true 2>/dev/null; true"))?;
