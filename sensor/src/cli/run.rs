@@ -98,7 +98,11 @@ async fn record(
     let outputs = &config.outputs;
     let alerts = outputs.alerts.place(args.alerts.clone());
     let format = args.alert_format.unwrap_or(outputs.alerts.format);
-    let sources = Sources::default();
+    let sources = Sources {
+        root: config.host.root.clone(),
+        hashed_bytes_max: config.hashing.executable_bytes,
+        ..Sources::default()
+    };
     let places = Places { root: sources.root.clone(), proc_root: sources.proc_root.clone() };
     let mut emitter = Emitter::open(events.as_ref(), &alerts, format, Arc::clone(&agent), places, || {
         Box::new(|text| note(format_args!("sensor: {text}")))

@@ -23,6 +23,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::alert::Format;
+use crate::enrich::HASHED_BYTES_DEFAULT;
 use crate::enrich::environment::ALLOWED_DEFAULT;
 use crate::sink::{Place, Rotation, Target};
 
@@ -41,6 +42,10 @@ pub struct Config {
     pub telemetry: Telemetry,
     /// Who records.
     pub agent: AgentSettings,
+    /// What is watched.
+    pub host: HostSettings,
+    /// What is hashed.
+    pub hashing: Hashing,
     /// What is matched.
     pub rules: RuleSettings,
     /// Which matches are nothing to the user.
@@ -85,6 +90,23 @@ pub struct AgentSettings {
     /// `data_stream.namespace`
     #[serde(deserialize_with = "namespace")]
     pub namespace: String,
+}
+
+/// `[host]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HostSettings {
+    /// Its root directory, as the sensor sees it.
+    #[serde(deserialize_with = "some_path")]
+    pub root: PathBuf,
+}
+
+/// `[hashing]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Hashing {
+    /// Larger executables are not; none is with 0.
+    pub executable_bytes: u64,
 }
 
 /// `[rules]`
@@ -191,6 +213,18 @@ impl Default for Telemetry {
 impl Default for AgentSettings {
     fn default() -> Self {
         Self { state_directory: "/var/lib/sensor".into(), namespace: "default".to_owned() }
+    }
+}
+
+impl Default for HostSettings {
+    fn default() -> Self {
+        Self { root: "/".into() }
+    }
+}
+
+impl Default for Hashing {
+    fn default() -> Self {
+        Self { executable_bytes: HASHED_BYTES_DEFAULT }
     }
 }
 
@@ -332,7 +366,9 @@ impl Config {
             let name = path.as_os_str();
             !name.is_empty() && name != "-"
         });
-        for path in files.chain([&mut self.agent.state_directory]).chain(&mut self.rules.paths) {
+        for path in
+            files.chain([&mut self.agent.state_directory, &mut self.host.root]).chain(&mut self.rules.paths)
+        {
             *path = directory.join(&*path);
         }
     }

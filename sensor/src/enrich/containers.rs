@@ -1,22 +1,36 @@
 //! Containers by cgroup: one description shared by all processes of a container.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use sensor_ecs::{Container, Pod};
+use sensor_ecs::{Container, Pod, Scalar};
 
 use super::container;
+use super::lookup::Lookup;
+use super::runtimes::{self, Details};
 
 /// cgroups that are remembered.
 const CGROUPS_MAX: usize = 4096;
 
+/// A container's id and what made it.
+type Which = (String, Option<&'static str>);
+
 /// What is known of cgroups, by the kernel's id.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Containers {
     by_cgroup: HashMap<u64, Option<Arc<Container>>>,
+    /// Asked once for each container; runtimes write before they start what they describe.
+    details: Lookup<Which, Details>,
 }
 
 impl Containers {
+    /// With the files of runtimes below this root.
+    pub(crate) fn new(root: PathBuf) -> Self {
+        let read = |root: &std::path::Path, (id, runtime): &Which| runtimes::read(root, id, *runtime);
+        Self { by_cgroup: HashMap::new(), details: Lookup::new(root, read) }
+    }
+
     /// The container of a cgroup whose path is at hand.
     pub(crate) fn learn(&mut self, cgroup_id: u64, path: &[u8]) -> Option<Arc<Container>> {
         if let Some(known) = self.by_cgroup.get(&cgroup_id) {
@@ -26,7 +40,7 @@ impl Containers {
                 return known.clone();
             }
         }
-        let made = describe(path).map(Arc::new);
+        let made = self.describe(path).map(Arc::new);
         if cgroup_id != 0 {
             if self.by_cgroup.len() >= CGROUPS_MAX {
                 self.by_cgroup.clear();
@@ -40,19 +54,27 @@ impl Containers {
     pub(crate) fn known(&self, cgroup_id: u64) -> Option<Option<Arc<Container>>> {
         self.by_cgroup.get(&cgroup_id).cloned()
     }
-}
 
-fn describe(path: &[u8]) -> Option<Container> {
-    let found = container::Container::from_cgroup(path)?;
-    Some(Container {
-        id: found.id.into(),
-        runtime: found.runtime.map(container::Runtime::name),
-        name: None,
-        image_name: None,
-        image_tags: Vec::new(),
-        image_hashes: Vec::new(),
-        pod: found.pod_uid.map(|uid| Pod { uid: uid.into(), ..Pod::default() }),
-    })
+    fn describe(&mut self, path: &[u8]) -> Option<Container> {
+        let found = container::Container::from_cgroup(path)?;
+        let runtime = found.runtime.map(container::Runtime::name);
+        let id = String::from_utf8(found.id.clone()).ok();
+        let details = id.and_then(|id| self.details.read(&(id, runtime))).unwrap_or_default();
+        let list = |text: Option<String>| {
+            text.into_iter().map(|text| Scalar::Keyword(text.into_bytes().into())).collect()
+        };
+        let pod_name = details.pod_name.map(|name| name.into_bytes().into());
+        let namespace = details.pod_namespace.map(|name| name.into_bytes().into());
+        Some(Container {
+            id: found.id.into(),
+            runtime,
+            name: details.name.map(|name| name.into_bytes().into()),
+            image_name: details.image_name.map(|name| name.into_bytes().into()),
+            image_tags: list(details.image_tag),
+            image_hashes: list(details.image_hash),
+            pod: found.pod_uid.map(|uid| Pod { uid: uid.into(), name: pod_name, namespace }),
+        })
+    }
 }
 
 #[cfg(test)]
@@ -63,7 +85,7 @@ mod tests {
 
     #[test]
     fn processes_of_a_container_share_its_description() {
-        let mut containers = Containers::default();
+        let mut containers = Containers::new("/nonexistent".into());
         let path = format!("/docker/{ID}");
         let first = containers.learn(7, path.as_bytes()).unwrap();
         assert!(Arc::ptr_eq(&first, &containers.learn(7, path.as_bytes()).unwrap()));

@@ -1,73 +1,74 @@
-//! Asking `/proc` about one process without being held up by it.
+//! Asking a file system without being held up by it.
 //!
 //! Reading the arguments of a process takes its memory lock and may fault in pages that a file system of the process's
-//! own choice provides: it can make its reader wait for ever. So a thread of its own reads, and is given up when it
-//! does not answer.
+//! own choice provides: it can make its reader wait for ever. So can a disk that is gone. A thread of its own reads, and
+//! is given up when it does not answer.
 
-use std::path::PathBuf;
+use std::fmt::Debug;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::procfs::{ProcFacts, read_process};
-
 /// How long the hot path waits for an answer.
 const WAIT_MAX: Duration = Duration::from_millis(100);
-/// Readers that may hang before `/proc` is not asked any more.
+/// Readers that may hang before nothing is asked any more.
 const ABANDONED_MAX: u32 = 8;
 
 #[derive(Debug)]
-struct Reader {
-    ask: Sender<u32>,
-    answers: Receiver<(u32, Option<ProcFacts>)>,
+struct Reader<Q, A> {
+    ask: Sender<Q>,
+    answers: Receiver<(Q, Option<A>)>,
 }
 
-/// The way to `/proc`.
+/// The way to what lies below a directory.
 #[derive(Debug)]
-pub(crate) struct Lookup {
-    proc_root: PathBuf,
-    reader: Option<Reader>,
+pub(crate) struct Lookup<Q, A> {
+    root: PathBuf,
+    read: fn(&Path, &Q) -> Option<A>,
+    reader: Option<Reader<Q, A>>,
     abandoned: u32,
 }
 
-impl Lookup {
-    pub(crate) fn new(proc_root: PathBuf) -> Self {
-        Self { proc_root, reader: None, abandoned: 0 }
+impl<Q: Clone + Debug + PartialEq + Send + 'static, A: Send + 'static> Lookup<Q, A> {
+    pub(crate) fn new(root: PathBuf, read: fn(&Path, &Q) -> Option<A>) -> Self {
+        Self { root, read, reader: None, abandoned: 0 }
     }
 
-    /// The process with this pid; `None` if it is gone, or does not let itself be read.
-    pub(crate) fn read(&mut self, pid: u32) -> Option<ProcFacts> {
+    /// What there is to read about it; `None` if it is gone, or does not let itself be read.
+    pub(crate) fn read(&mut self, about: &Q) -> Option<A> {
         if self.reader.is_none() {
             self.reader = self.start();
         }
         let reader = self.reader.as_ref()?;
         let deadline = Instant::now() + WAIT_MAX;
-        let mut asked = reader.ask.send(pid).is_ok();
+        let mut asked = reader.ask.send(about.clone()).is_ok();
         while asked {
             match reader.answers.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok((about, facts)) if about == pid => return facts,
+                Ok((this, facts)) if this == *about => return facts,
                 Ok(_) => {}
                 Err(_) => asked = false,
             }
         }
         self.reader = None;
         self.abandoned += 1;
-        tracing::warn!("process {pid} cannot be read from /proc");
+        tracing::warn!("{about:?} cannot be read below {}", self.root.display());
         None
     }
 
-    fn start(&self) -> Option<Reader> {
+    fn start(&self) -> Option<Reader<Q, A>> {
         if self.abandoned >= ABANDONED_MAX {
             return None;
         }
-        let (ask, asked) = channel::<u32>();
+        let (ask, asked) = channel::<Q>();
         let (answer, answers) = channel();
-        let proc_root = self.proc_root.clone();
+        let (root, read) = (self.root.clone(), self.read);
         thread::Builder::new()
-            .name("proc-lookup".to_owned())
+            .name("lookup".to_owned())
             .spawn(move || {
-                for pid in asked {
-                    if answer.send((pid, read_process(&proc_root, pid))).is_err() {
+                for about in asked {
+                    let facts = read(&root, &about);
+                    if answer.send((about, facts)).is_err() {
                         break;
                     }
                 }
@@ -80,6 +81,11 @@ impl Lookup {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::enrich::procfs::{ProcFacts, read_process};
+
+    fn processes(root: PathBuf) -> Lookup<u32, ProcFacts> {
+        Lookup::new(root, |root, pid| read_process(root, *pid))
+    }
 
     #[test]
     fn a_process_that_hangs_its_reader_is_given_up() {
@@ -89,10 +95,10 @@ mod tests {
         // Opening a pipe that nobody writes to waits, as the worst file of /proc would.
         let pipe = std::ffi::CString::new(dir.join("stat").to_str().unwrap()).unwrap();
         rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
-        let mut lookup = Lookup::new(root.path().into());
+        let mut lookup = processes(root.path().into());
         let start = Instant::now();
         for _ in 0..ABANDONED_MAX + 3 {
-            assert!(lookup.read(7).is_none());
+            assert!(lookup.read(&7).is_none());
         }
         assert!(start.elapsed() < WAIT_MAX * (ABANDONED_MAX + 3));
         assert_eq!(lookup.abandoned, ABANDONED_MAX);
@@ -100,10 +106,10 @@ mod tests {
 
     #[test]
     fn answers_are_about_who_was_asked_for() {
-        let mut lookup = Lookup::new("/proc".into());
+        let mut lookup = processes("/proc".into());
         let pid = std::process::id();
-        assert!(lookup.read(u32::MAX).is_none());
-        assert_eq!(lookup.read(pid).unwrap().pid, pid);
+        assert!(lookup.read(&u32::MAX).is_none());
+        assert_eq!(lookup.read(&pid).unwrap().pid, pid);
         assert_eq!(lookup.abandoned, 0);
     }
 }

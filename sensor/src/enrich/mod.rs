@@ -8,6 +8,7 @@ mod container;
 mod containers;
 pub(crate) mod environment;
 mod event;
+mod hashes;
 pub(crate) mod host;
 mod leaders;
 mod lookup;
@@ -15,6 +16,7 @@ mod mounts;
 mod names;
 mod process;
 mod procfs;
+mod runtimes;
 mod scripts;
 mod seed;
 mod table;
@@ -31,6 +33,7 @@ use accounts::Accounts;
 use clock::BootClock;
 use containers::Containers;
 use event::PathBuffers;
+use hashes::Hashes;
 use lookup::Lookup;
 use mounts::Mounts;
 use scripts::PendingScripts;
@@ -43,6 +46,9 @@ pub(crate) use procfs::{ProcFacts, pids, read_process};
 /// Bytes of the process table; some 8,000 processes with ordinary arguments.
 pub(crate) const TABLE_BYTES_MAX: usize = 12 << 20;
 
+/// Few executables are larger.
+pub(crate) const HASHED_BYTES_DEFAULT: u64 = 64 << 20;
+
 /// How often processes whose end was missed are looked for.
 const SWEEP_NS: u64 = 60_000_000_000;
 
@@ -53,11 +59,17 @@ pub(crate) struct Sources {
     pub(crate) root: PathBuf,
     /// `/proc`.
     pub(crate) proc_root: PathBuf,
+    /// Larger executables are not hashed.
+    pub(crate) hashed_bytes_max: u64,
 }
 
 impl Default for Sources {
     fn default() -> Self {
-        Self { root: PathBuf::from("/"), proc_root: PathBuf::from("/proc") }
+        Self {
+            root: PathBuf::from("/"),
+            proc_root: PathBuf::from("/proc"),
+            hashed_bytes_max: HASHED_BYTES_DEFAULT,
+        }
     }
 }
 
@@ -81,10 +93,11 @@ pub(crate) struct Enricher {
     agent: Arc<Agent>,
     boot_hash: u32,
     proc_root: PathBuf,
-    lookup: Lookup,
+    lookup: Lookup<u32, ProcFacts>,
     clock: BootClock,
     accounts: Accounts,
     containers: Containers,
+    hashes: Hashes,
     mounts: Mounts,
     table: Table,
     scripts: PendingScripts,
@@ -111,10 +124,11 @@ impl Enricher {
             host,
             agent,
             proc_root: sources.proc_root.clone(),
-            lookup: Lookup::new(sources.proc_root.clone()),
+            lookup: Lookup::new(sources.proc_root.clone(), |root, pid| read_process(root, *pid)),
             clock: BootClock::now(),
             accounts: Accounts::read(&sources.root),
-            containers: Containers::default(),
+            containers: Containers::new(sources.root.clone()),
+            hashes: Hashes::new(sources.hashed_bytes_max),
             mounts: Mounts::read(&sources.proc_root),
             table: Table::new(table_bytes_max),
             scripts: PendingScripts::default(),

@@ -152,7 +152,7 @@ impl Enricher {
     }
 
     fn look_up(&mut self, key: Key) -> Option<ProcFacts> {
-        self.lookup.read(key.pid).filter(|facts| facts.start_ticks == key.start_ticks)
+        self.lookup.read(&key.pid).filter(|facts| facts.start_ticks == key.start_ticks)
     }
 
     fn new_process(&self, key: Key) -> Process {
@@ -347,7 +347,11 @@ impl Enricher {
 
         let cwd = written(&exec.cwd);
         let mut degraded = Vec::new();
-        let image = self.image_of(exec, cwd.as_deref(), &mut degraded);
+        let mut image = self.image_of(exec, cwd.as_deref(), &mut degraded);
+        // What runs for a script is its interpreter.
+        if header.flags & record_flags::SCRIPT == 0 {
+            image.sha256 = self.hashes.of_executable(&self.proc_root, task.tgid, task.exe_inode);
+        }
         self.table.set_image(key, Arc::new(image));
         let sets =
             CapabilitySets { effective: exec.record.cap_effective, permitted: exec.record.cap_permitted };

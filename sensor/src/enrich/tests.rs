@@ -75,7 +75,8 @@ impl Bench {
         )
         .unwrap();
         std::fs::write(root.path().join("etc/group"), "root:x:0:\nalice:x:1000:\n").unwrap();
-        let sources = Sources { root: root.path().into(), proc_root: root.path().join("proc") };
+        let sources =
+            Sources { root: root.path().into(), proc_root: root.path().join("proc"), ..Sources::default() };
         let agent = Agent {
             id: b"agent".as_slice().into(),
             version: b"0".as_slice().into(),

@@ -9,7 +9,6 @@ mod apt;
 mod content;
 mod login;
 mod neighbours;
-mod open;
 mod package;
 mod process;
 #[cfg(test)]
@@ -28,11 +27,11 @@ use sensor_ecs::{Action, Event, Process, Value, field};
 use sensor_eql::Rule;
 use serde::{Serialize, Serializer};
 
+use crate::open::{self, Identity, Proof};
 use activity::{Act, Related, Tree};
 use content::Content;
 use login::Login;
 use neighbours::Neighbour;
-use open::{Identity, Proof};
 use package::Package;
 use process::{Ancestor, Socket};
 use why::Exclusion;

@@ -7,8 +7,8 @@ use rustix::fs::{AtFlags, FileType};
 use serde::Serialize;
 
 use super::Text;
-use super::open::{self, Refusal};
 use super::package::Owners;
+use crate::open::{self, Refusal};
 
 /// More are not listed: the newest are.
 const SHOWN_MAX: usize = 32;

@@ -11,8 +11,8 @@ use std::time::Instant;
 use md5::{Digest as _, Md5};
 use serde::Serialize;
 
-use super::content::hex;
-use super::open::{self, Opened};
+use crate::hash::hex;
+use crate::open::{self, Opened};
 
 const INFO: &str = "/var/lib/dpkg/info";
 const STATUS: &[u8] = b"/var/lib/dpkg/status";
@@ -184,8 +184,8 @@ mod tests {
     use std::os::unix::fs::MetadataExt as _;
     use std::time::Duration;
 
-    use super::super::open::Identity;
     use super::*;
+    use crate::open::Identity;
 
     fn later() -> Instant {
         Instant::now() + Duration::from_secs(60)

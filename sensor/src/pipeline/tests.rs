@@ -122,7 +122,7 @@ fn engine_with(root: &Path, rules: RuleSet) -> Engine<Kept> {
 fn engine_with_exceptions(root: &Path, rules: RuleSet, exceptions: Exceptions) -> Engine<Kept> {
     std::fs::create_dir_all(root.join("etc")).unwrap();
     std::fs::write(root.join("etc/passwd"), "root:x:0:0::/:/bin/sh\n").unwrap();
-    let sources = Sources { root: root.into(), proc_root: root.join("proc") };
+    let sources = Sources { root: root.into(), proc_root: root.join("proc"), ..Sources::default() };
     let agent = Agent {
         id: b"agent".as_slice().into(),
         version: b"0".as_slice().into(),

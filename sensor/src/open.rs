@@ -15,16 +15,16 @@ use rustix::io::Errno;
 
 /// Which file an event was about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Identity {
+pub(crate) struct Identity {
     /// As `st_dev` has it.
-    pub(super) device: Option<u64>,
-    pub(super) inode: Option<u64>,
+    pub(crate) device: Option<u64>,
+    pub(crate) inode: Option<u64>,
 }
 
 /// How far it was proven that the opened file is the event's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Proof {
+pub(crate) enum Proof {
     /// Device and inode are the event's.
     DeviceAndInode,
     /// The inode is; the file system gives its files device numbers of their own, or the event had none.
@@ -33,15 +33,15 @@ pub(super) enum Proof {
 
 /// A file that may be read.
 #[derive(Debug)]
-pub(super) struct Opened {
-    pub(super) file: File,
-    pub(super) stat: Stat,
-    pub(super) proof: Proof,
+pub(crate) struct Opened {
+    pub(crate) file: File,
+    pub(crate) stat: Stat,
+    pub(crate) proof: Proof,
 }
 
 /// Why a file was not read.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Refusal {
+pub(crate) enum Refusal {
     #[error("it is not there any more")]
     Gone,
     #[error("a directory of the path is a symbolic link now")]
@@ -69,19 +69,19 @@ impl From<Errno> for Refusal {
 }
 
 /// Opens the root directory that a path counts from.
-pub(super) fn root(path: &Path) -> Result<OwnedFd, Refusal> {
+pub(crate) fn root(path: &Path) -> Result<OwnedFd, Refusal> {
     Ok(rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
 }
 
 /// Holds what `path` below `root` names, without opening it. The last component may be a link: it is not followed.
-pub(super) fn hold(root: &OwnedFd, path: &[u8]) -> Result<OwnedFd, Refusal> {
+pub(crate) fn hold(root: &OwnedFd, path: &[u8]) -> Result<OwnedFd, Refusal> {
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     Ok(rustix::fs::openat2(root, OsStr::from_bytes(path), flags, Mode::empty(), resolve)?)
 }
 
 /// Opens a directory below `root` for reading its names.
-pub(super) fn directory(root: &OwnedFd, path: &[u8]) -> Result<OwnedFd, Refusal> {
+pub(crate) fn directory(root: &OwnedFd, path: &[u8]) -> Result<OwnedFd, Refusal> {
     let held = hold(root, path)?;
     trusted(&held)?;
     let stat = rustix::fs::fstat(&held)?;
@@ -93,7 +93,7 @@ pub(super) fn directory(root: &OwnedFd, path: &[u8]) -> Result<OwnedFd, Refusal>
 }
 
 /// Opens the regular file that `path` below `root` names if it is the one that is meant.
-pub(super) fn regular(root: &OwnedFd, path: &[u8], wanted: Identity) -> Result<Opened, Refusal> {
+pub(crate) fn regular(root: &OwnedFd, path: &[u8], wanted: Identity) -> Result<Opened, Refusal> {
     let held = hold(root, path)?;
     let stat = rustix::fs::fstat(&held)?;
     let proof = prove(&held, &stat, wanted)?;
@@ -101,7 +101,7 @@ pub(super) fn regular(root: &OwnedFd, path: &[u8], wanted: Identity) -> Result<O
 }
 
 /// Opens the regular file that is held: a system file whose identity is not in question.
-pub(super) fn held_regular(held: &OwnedFd) -> Result<Opened, Refusal> {
+pub(crate) fn held_regular(held: &OwnedFd) -> Result<Opened, Refusal> {
     let stat = rustix::fs::fstat(held)?;
     readable(held, stat, Proof::Inode)
 }
