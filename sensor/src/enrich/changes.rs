@@ -3,7 +3,7 @@
 use sensor_common::wire::{CredentialsRecord, TaskFacts};
 
 use super::Enricher;
-use super::accounts::CapabilitySets;
+use super::accounts::{CapabilitySets, Of};
 use super::process::ids_of;
 use super::table::Key;
 
@@ -23,7 +23,9 @@ impl Enricher {
         }
         let key = self.locate(&task, boot_ns);
         let sets = CapabilitySets { effective: record.cap_effective, permitted: record.cap_permitted };
-        let credentials = self.accounts.credentials(ids_of(&task), Some(sets), &[]);
+        let container = self.table.get(key).and_then(|entry| entry.process.container.as_ref());
+        let of = Of { pid: key.pid, container };
+        let credentials = self.accounts.credentials(of, ids_of(&task), Some(sets), &[]);
         if let Some(entry) = self.table.get_mut(key) {
             entry.process.credentials = credentials;
         }

@@ -240,6 +240,7 @@ impl Enricher {
         let is_incomplete = |path: &WirePath<'_>| !path.is_known() || path.doubts().next().is_some();
         // The mode has type bits whenever the inode could be read.
         let inode_was_read = record.mode != 0;
+        let container = self.table.get(key).and_then(|entry| entry.process.container.as_ref());
         let fields = FileFields {
             path: PathView::new(&self.paths.path.task),
             original: renamed.then(|| PathView::new(&self.paths.original.task)),
@@ -255,8 +256,8 @@ impl Enricher {
             mode: inode_was_read.then(|| Digits::mode(record.mode)),
             uid: inode_was_read.then(|| Digits::decimal(u64::from(record.uid))),
             gid: inode_was_read.then(|| Digits::decimal(u64::from(record.gid))),
-            owner: self.accounts.user(record.uid).filter(|_| inode_was_read),
-            group: self.accounts.group(record.gid).filter(|_| inode_was_read),
+            owner: self.accounts.user(container, record.uid).filter(|_| inode_was_read),
+            group: self.accounts.group(container, record.gid).filter(|_| inode_was_read),
             size: inode_was_read.then_some(record.size),
             mtime_ns: known(record.mtime_ns),
             ctime_ns: known(record.ctime_ns),

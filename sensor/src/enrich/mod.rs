@@ -10,6 +10,7 @@ pub(crate) mod environment;
 mod event;
 mod hashes;
 pub(crate) mod host;
+mod inside;
 mod leaders;
 mod lookup;
 mod mounts;
@@ -126,7 +127,7 @@ impl Enricher {
             proc_root: sources.proc_root.clone(),
             lookup: Lookup::new(sources.proc_root.clone(), |root, pid| read_process(root, *pid)),
             clock: BootClock::now(),
-            accounts: Accounts::read(&sources.root),
+            accounts: Accounts::read(&sources.root, sources.proc_root.clone()),
             containers: Containers::new(sources.root.clone()),
             hashes: Hashes::new(sources.hashed_bytes_max),
             mounts: Mounts::read(&sources.proc_root),

@@ -60,7 +60,7 @@ fn version_of(path: &Path) -> Option<Version> {
 }
 
 /// `name:password:id:...` lines. The first name of an id wins, as it does for `getpwuid`.
-fn parse(text: &[u8]) -> HashMap<u32, Box<[u8]>> {
+pub(super) fn parse(text: &[u8]) -> HashMap<u32, Box<[u8]>> {
     let mut names = HashMap::new();
     for line in text.split(|&byte| byte == b'\n') {
         let mut columns = line.split(|&byte| byte == b':');

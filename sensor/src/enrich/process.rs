@@ -9,7 +9,7 @@ use sensor_ecs::{
 
 use crate::decode::{Exec, WirePath};
 
-use super::accounts::CapabilitySets;
+use super::accounts::{CapabilitySets, Of};
 use super::procfs::{self, ProcFacts, absolute};
 use super::table::{Entry, Ids, Key, Links, Proof};
 use super::{Enricher, environment, leaders};
@@ -172,8 +172,9 @@ impl Enricher {
             env_vars: facts.environment.iter().map(|text| Scalar::Keyword(text.clone().into())).collect(),
             ..Image::default()
         };
-        let credentials = self.accounts.credentials(ids, Some(sets), &facts.groups);
         let container = facts.cgroup.as_ref().and_then(|path| self.containers.learn(0, path));
+        let of = Of { pid: key.pid, container: container.as_ref() };
+        let credentials = self.accounts.credentials(of, ids, Some(sets), &facts.groups);
         let mut entry = Entry::new(Process {
             image: Arc::new(image),
             credentials,
@@ -224,8 +225,12 @@ impl Enricher {
             self.table.set_ancestry(key, ancestry);
         }
         // Capabilities changed with the ids, and no record says to what.
-        let credentials = ids_differ.then(|| self.accounts.credentials(ids_of(task), None, &[]));
         let container = moved.then(|| self.container_of(key.pid, task.cgroup_id));
+        let Some(entry) = self.table.get(key) else { return };
+        let credentials = ids_differ.then(|| {
+            let container = container.as_ref().unwrap_or(&entry.process.container).as_ref();
+            self.accounts.credentials(Of { pid: key.pid, container }, ids_of(task), None, &[])
+        });
         let Some(entry) = self.table.get_mut(key) else { return };
         if let Some(credentials) = credentials {
             entry.process.credentials = credentials;
@@ -355,7 +360,6 @@ impl Enricher {
         self.table.set_image(key, Arc::new(image));
         let sets =
             CapabilitySets { effective: exec.record.cap_effective, permitted: exec.record.cap_permitted };
-        let credentials = self.accounts.credentials(ids_of(task), Some(sets), &exec.groups());
         let mut cgroup = Vec::new();
         exec.write_cgroup(&mut cgroup);
         let container = if exec.record.header.flags & record_flags::CGROUP_TRUNCATED != 0 {
@@ -364,6 +368,10 @@ impl Enricher {
         } else {
             (!cgroup.is_empty()).then(|| self.containers.learn(task.cgroup_id, &cgroup))
         };
+        let entry = self.table.get(key);
+        let current = container.as_ref().or_else(|| entry.map(|entry| &entry.process.container));
+        let of = Of { pid: key.pid, container: current.and_then(Option::as_ref) };
+        let credentials = self.accounts.credentials(of, ids_of(task), Some(sets), &exec.groups());
         let (major, minor) = (exec.record.tty_major, exec.record.tty_minor);
         if let Some(entry) = self.table.get_mut(key) {
             let process = &mut entry.process;

@@ -5,6 +5,7 @@ use std::path::Path;
 use sensor_common::wire::TaskFacts;
 use sensor_ecs::{Ecs, Record, Schema, Value};
 
+use super::inside::tests::{container_root, process_in};
 use super::*;
 use crate::decode::decode;
 use crate::decode::synth::{self, ExecSpec};
@@ -435,6 +436,8 @@ fn sessions_are_traced_to_their_entry() {
 #[test]
 fn ids_and_containers_follow_the_record() {
     let mut bench = Bench::new();
+    let root = container_root("root:x:0:0::/:/bin/sh\nnode:x:1000:1000::/:/bin/sh\n");
+    process_in(&bench.proc_root(), 900, root.path(), "");
     let id = "5694f82f44168cc048e014ae14d1b0c8ef673bec49f329dc169911ea638f63c2";
     let task = TaskFacts { cgroup_id: 7, ..synth::after_exec(&synth::task(900, 9 * SECOND), 41) };
     let cgroup = format!("/system.slice/docker-{id}.scope");
@@ -445,7 +448,7 @@ fn ids_and_containers_follow_the_record() {
         ("user.name", "root"),
     ]);
     let dropped = TaskFacts { uid: 1000, euid: 1000, ..task };
-    bench.see(&synth::exit(&dropped, 11 * SECOND, 0)).is(&[("user.id", "1000"), ("user.name", "alice")]);
+    bench.see(&synth::exit(&dropped, 11 * SECOND, 0)).is(&[("user.id", "1000"), ("user.name", "node")]);
 }
 
 #[test]
