@@ -190,10 +190,13 @@ fn curve(workload: &Workload) {
     println!("figure cost_of_250_rules_over_10 {:.2}", both(250) / both(10));
 }
 
-/// The first rules, as many as are wanted, that load.
+/// As many rules as are wanted of those that load, spread over all: neighbours are of one kind.
 fn point(sources: &[RuleSource], count: usize, workload: &Workload) -> (usize, f64, f64) {
     let loaded = RuleSet::load(sources.iter().cloned(), &Ecs);
-    let wanted: Vec<&str> = loaded.rules().iter().take(count).map(|rule| rule.path.as_str()).collect();
+    let all = loaded.rules();
+    let count = count.min(all.len());
+    let wanted: Vec<&str> =
+        (0..count).filter_map(|i| all.get(i * all.len() / count)).map(|rule| rule.path.as_str()).collect();
     let mut subject = Subject::new(sources.iter().filter(|s| wanted.contains(&s.path.as_str())).cloned());
     let files = subject.time(&mut workload.file_events()).0;
     let execs = subject.time(&mut workload.exec_events()).0;

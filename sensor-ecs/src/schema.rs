@@ -54,11 +54,28 @@ impl Schema for Ecs {
 fn lifetime_of(name: &str) -> Lifetime {
     const CONSTANT: [&str; 6] =
         ["event.action", "event.category", "event.dataset", "event.kind", "event.module", "event.type"];
+    // Members of a process that tell programs apart rather than processes.
+    const PROGRAM: [&str; 10] = [
+        "effective",
+        "executable",
+        "id",
+        "interactive",
+        "major",
+        "minor",
+        "name",
+        "permitted",
+        "same_as_process",
+        "type",
+    ];
+    let member = name.rsplit('.').next().unwrap_or(name);
     match name.split('.').next().unwrap_or(name) {
         "agent" | "data_stream" | "ecs" | "elastic" | "host" | "message" => Lifetime::Constant,
         "event" if CONSTANT.contains(&name) => Lifetime::Constant,
         // The image before an exec is of that exec.
         "process" if name.starts_with("process.previous.") => Lifetime::Event,
+        "process" | "user" | "group" | "container" | "orchestrator" if PROGRAM.contains(&member) => {
+            Lifetime::Program
+        }
         "process" | "user" | "group" | "container" | "orchestrator" => Lifetime::Process,
         _ => Lifetime::Event,
     }

@@ -125,6 +125,8 @@ pub enum Lifetime {
     Event,
     /// The same in all events of one kind that a process causes while nothing about it changes.
     Process,
+    /// That, and often the same in other processes too: a name, an account. Nothing relies on it without a look.
+    Program,
     /// The same in all events of one kind on one host.
     Constant,
 }

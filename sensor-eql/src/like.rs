@@ -1,18 +1,15 @@
 //! Lists of wildcard patterns, of which one must match: a pattern is tried only if a fixed piece of it is where it
 //! must be, and that is found out for all patterns at once.
 
-use aho_corasick::automaton::{Automaton, OverlappingState};
-use aho_corasick::dfa::DFA;
-use aho_corasick::{Anchored, Input};
-
-use crate::trie::{Id, Trie, Wanted};
+use crate::inside::Inside;
+use crate::trie::{Id, Trie};
 use crate::wild::Wildcard;
 
 /// Fewer patterns of a kind are tried one by one.
 const SHARED_MIN: usize = 4;
 /// A witness shorter than this is in most texts and proves nothing.
 const WITNESS_BYTES_MIN: usize = 2;
-/// An automaton takes memory by the length of its witnesses; above this, patterns are tried one by one.
+/// Bytes of the witnesses of one list; above this, patterns are tried one by one.
 const WITNESS_BYTES_MAX: usize = 16 << 10;
 
 /// Patterns of which one must match.
@@ -26,13 +23,9 @@ pub(crate) struct Patterns {
     /// Tried if their ending is.
     tails: Trie,
     /// Tried if a piece of them is somewhere inside.
-    inside: Option<Box<Inside>>,
-}
-
-#[derive(Clone, Debug)]
-struct Inside {
-    witnesses: DFA,
-    patterns: Box<[Id]>,
+    witnesses: Option<Box<Inside>>,
+    /// The pattern of each witness.
+    witnessed: Box<[Id]>,
 }
 
 impl Patterns {
@@ -53,16 +46,26 @@ impl Patterns {
             }
         }
         let text = |id: &Id| all.get(usize::from(*id));
-        let (heads, tails) = (
-            trie(heads.iter().filter_map(|id| Some((*id, text(id)?.head().to_vec())))),
-            trie(tails.iter().filter_map(|id| Some((*id, text(id)?.tail().iter().rev().copied().collect())))),
-        );
-        let shared = Inside::build(&inside, inside.iter().filter_map(|id| Some(text(id)?.witness())));
-        if shared.is_none() {
+        let wanted = |ids: &[Id], piece: fn(&Wildcard) -> &[u8]| {
+            let texts = ids.iter().filter_map(|id| Some((piece(text(id)?).to_ascii_lowercase(), *id)));
+            texts.collect::<Vec<_>>()
+        };
+        let heads = Trie::heads(wanted(&heads, Wildcard::head));
+        let tails = Trie::tails(wanted(&tails, Wildcard::tail));
+        let witnesses =
+            Inside::build(inside.iter().filter_map(|id| Some(text(id)?.witness())), WITNESS_BYTES_MAX);
+        if witnesses.is_none() {
             each.append(&mut inside);
         }
         each.sort_unstable();
-        Self { each: each.into(), heads, tails, inside: shared.map(Box::new), all: all.into() }
+        Self {
+            each: each.into(),
+            heads,
+            tails,
+            witnesses: witnesses.map(Box::new),
+            witnessed: inside.into(),
+            all: all.into(),
+        }
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Wildcard> {
@@ -75,7 +78,7 @@ impl Patterns {
         let tries = [&self.heads, &self.tails].into_iter().filter(|trie| !trie.is_empty()).count();
         4 + count(self.each.len()).saturating_mul(4)
             + 8 * count(tries)
-            + if self.inside.is_some() { 60 } else { 0 }
+            + if self.witnesses.is_some() { 60 } else { 0 }
     }
 
     pub(crate) fn matches(&self, text: &[u8]) -> bool {
@@ -86,41 +89,14 @@ impl Patterns {
         let mut found = false;
         let mut test = |id| found = found || is_match(id);
         self.heads.find(text, &mut test);
-        self.tails.find_reversed(text, &mut test);
-        found
-            || self.inside.as_ref().is_some_and(|inside| inside.any(text, is_match))
-            || self.all.get(usize::from(Id::MAX)..).is_some_and(|rest| rest.iter().any(|p| p.matches(text)))
-    }
-}
-
-fn trie(texts: impl Iterator<Item = (Id, Vec<u8>)>) -> Trie {
-    Trie::build(texts.map(|(id, text)| Wanted { text: text.to_ascii_lowercase(), open: true, id }).collect())
-}
-
-impl Inside {
-    /// `None` if there is nothing to look for, or too much.
-    fn build<'t>(patterns: &[Id], witnesses: impl Iterator<Item = &'t [u8]> + Clone) -> Option<Self> {
-        let bytes: usize = witnesses.clone().map(<[u8]>::len).sum();
-        if patterns.is_empty() || bytes > WITNESS_BYTES_MAX {
-            return None;
+        self.tails.find(text, &mut test);
+        if let Some(witnesses) = self.witnesses.as_ref().filter(|_| !found) {
+            witnesses.find(text, |witness| {
+                found = self.witnessed.get(witness).is_some_and(|id| is_match(*id));
+                found
+            });
         }
-        let witnesses = DFA::builder().ascii_case_insensitive(true).build(witnesses).ok()?;
-        Some(Self { witnesses, patterns: patterns.into() })
-    }
-
-    fn any(&self, text: &[u8], is_match: impl Fn(Id) -> bool) -> bool {
-        let input = Input::new(text).anchored(Anchored::No);
-        let mut state = OverlappingState::start();
-        loop {
-            // An unanchored search of an automaton built for it cannot fail.
-            if self.witnesses.try_find_overlapping(&input, &mut state).is_err() {
-                return self.patterns.iter().any(|id| is_match(*id));
-            }
-            let Some(hit) = state.get_match() else { return false };
-            if self.patterns.get(hit.pattern().as_usize()).is_some_and(|id| is_match(*id)) {
-                return true;
-            }
-        }
+        found || self.all.get(usize::from(Id::MAX)..).is_some_and(|rest| rest.iter().any(|p| p.matches(text)))
     }
 }
 

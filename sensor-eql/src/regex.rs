@@ -4,16 +4,35 @@
 //! `@` is any string, `#` nothing, `<1-20>` a number range. Complement `~` and intersection `&` have no counterpart
 //! in a linear-time engine without intersection and are refused with a position rather than misread.
 
+use memchr::memmem::Finder;
 use regex_automata::meta::Regex;
 use regex_automata::util::syntax;
 use regex_automata::{Anchored, Input};
+use regex_syntax::hir::literal::{ExtractKind, Extractor, Seq};
+use regex_syntax::hir::{Hir, HirKind};
 
 /// Compiled size of one expression; a rule that needs more is refused.
 const COMPILED_BYTES_MAX: usize = 4 << 20;
 
 /// Several alternatives compiled into one anchored expression.
 #[derive(Clone, Debug)]
-pub(crate) struct LuceneRegex(Regex);
+pub(crate) struct LuceneRegex {
+    regex: Regex,
+    /// What every match contains. To look for it first is cheaper than to ask the engine.
+    required: Box<[Finder<'static>]>,
+    ends: Ends,
+}
+
+/// How every match begins or ends: with one of a few texts in lower case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Ends {
+    Unknown,
+    Heads(Vec<Vec<u8>>),
+    Tails(Vec<Vec<u8>>),
+}
+
+/// Most texts that a match may begin or end with.
+const ENDS_MAX: usize = 64;
 
 /// What is wrong with a pattern, and the byte at which it shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,26 +58,69 @@ impl LuceneRegex {
         }
         all.push_str(")\\z");
         let config = Regex::config().utf8_empty(false).nfa_size_limit(Some(COMPILED_BYTES_MAX));
-        let regex = Regex::builder()
-            .configure(config)
-            .syntax(syntax::Config::new().utf8(false).nest_limit(100))
-            .build(&all)
-            .map_err(|e| RegexError { offset: 0, message: cause(&e) })?;
+        let refused = |message: &str| RegexError { offset: 0, message: message.to_owned() };
+        let hir = syntax::parse_with(&all, &syntax::Config::new().utf8(false).nest_limit(100))
+            .map_err(|_| refused("the engine refuses the expression"))?;
+        let regex = Regex::builder().configure(config).build_from_hir(&hir).map_err(|error| {
+            refused(match error.size_limit() {
+                Some(_) => "the expression is too large when compiled",
+                None => "the engine refuses the expression",
+            })
+        })?;
         // The engine builds its caches on first use; do it here, not on the first event.
         regex.is_match(b"");
-        Ok(Self(regex))
+        let mut texts = Vec::new();
+        required(&hir, &mut texts);
+        texts.sort_unstable();
+        texts.dedup();
+        let required = texts.into_iter().map(|text| Finder::new(&text).into_owned()).collect();
+        Ok(Self { regex, required, ends: ends(&hir) })
     }
 
     pub(crate) fn matches(&self, text: &[u8]) -> bool {
-        self.0.is_match(Input::new(text).anchored(Anchored::Yes))
+        self.required.iter().all(|finder| finder.find(text).is_some())
+            && self.regex.is_match(Input::new(text).anchored(Anchored::Yes))
+    }
+
+    pub(crate) fn ends(&self) -> &Ends {
+        &self.ends
     }
 }
 
-fn cause(error: &regex_automata::meta::BuildError) -> String {
-    if error.size_limit().is_some() {
-        return "the expression is too large when compiled".to_owned();
+/// Texts that each occur in every match.
+fn required(hir: &Hir, into: &mut Vec<Vec<u8>>) {
+    match hir.kind() {
+        HirKind::Literal(literal) => into.push(literal.0.to_vec()),
+        HirKind::Concat(parts) => parts.iter().for_each(|part| required(part, into)),
+        HirKind::Capture(group) => required(&group.sub, into),
+        HirKind::Repetition(repeated) if repeated.min > 0 => required(&repeated.sub, into),
+        HirKind::Repetition(_)
+        | HirKind::Alternation(_)
+        | HirKind::Class(_)
+        | HirKind::Look(_)
+        | HirKind::Empty => {}
     }
-    "the engine refuses the expression".to_owned()
+}
+
+/// The better of how it begins and how it ends.
+fn ends(hir: &Hir) -> Ends {
+    let texts = |kind: ExtractKind| {
+        let found: Seq = Extractor::new().kind(kind).extract(hir);
+        let mut texts: Vec<Vec<u8>> =
+            found.literals()?.iter().map(|literal| literal.as_bytes().to_ascii_lowercase()).collect();
+        texts.sort_unstable();
+        texts.dedup();
+        let is_useful = !texts.is_empty() && texts.len() <= ENDS_MAX && texts.iter().all(|t| !t.is_empty());
+        is_useful.then_some(texts)
+    };
+    let shortest = |texts: &Vec<Vec<u8>>| texts.iter().map(Vec::len).min().unwrap_or(0);
+    match (texts(ExtractKind::Prefix), texts(ExtractKind::Suffix)) {
+        // Many values begin with a slash; fewer end alike.
+        (Some(heads), Some(tails)) if shortest(&tails) >= shortest(&heads).min(2) => Ends::Tails(tails),
+        (Some(heads), _) => Ends::Heads(heads),
+        (None, Some(tails)) => Ends::Tails(tails),
+        (None, None) => Ends::Unknown,
+    }
 }
 
 /// Whether one pattern is sound by itself.
@@ -296,6 +358,7 @@ fn push_escaped(out: &mut String, c: char) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn is(pattern: &str, text: &str) -> bool {
         LuceneRegex::new(std::iter::once(pattern), false).unwrap().matches(text.as_bytes())
@@ -329,6 +392,38 @@ mod tests {
     fn case_folding_is_ascii_and_covers_classes() {
         let re = LuceneRegex::new(["/tmp/[a-f]x", "z"].into_iter(), true).unwrap();
         assert!(re.matches(b"/TMP/Fx") && re.matches(b"Z") && !re.matches(b"/tmp/gx"));
+    }
+
+    #[test]
+    fn what_a_match_must_show_is_known_before() {
+        let ends = |pattern: &str| LuceneRegex::new(std::iter::once(pattern), true).unwrap().ends().clone();
+        let texts = |all: &[&str]| all.iter().map(|t| t.as_bytes().to_vec()).collect::<Vec<_>>();
+        assert_eq!(ends("/var/run/[a-z]+"), Ends::Heads(texts(&["/var/run/"])));
+        assert_eq!(ends(r"/[a-z./]+\s"), Ends::Tails(texts(&["\t", "\n", "\r", " "])));
+        assert_eq!(ends(".*x.*"), Ends::Unknown);
+        assert_eq!(ends("a|"), Ends::Unknown);
+        let all = LuceneRegex::new([".*[0-9]:[0-9].*", "x"].into_iter(), false).unwrap();
+        assert!(all.matches(b"x") && all.matches(b"a1:2") && !all.matches(b"a1-2"));
+    }
+
+    proptest! {
+        /// What is looked for first is never missing from a match.
+        #[test]
+        fn nothing_is_lost_by_looking_first(
+            patterns in prop::collection::vec("(\\(?[ab.]{1,3}\\)?[*+?|]?){1,3}", 1..3),
+            text in "[abAB]{0,6}", fold in any::<bool>(),
+        ) {
+            let Ok(lucene) = LuceneRegex::new(patterns.iter().map(String::as_str), fold) else { return Ok(()) };
+            let is_match = lucene.regex.is_match(Input::new(text.as_bytes()).anchored(Anchored::Yes));
+            prop_assert_eq!(lucene.matches(text.as_bytes()), is_match);
+            let lower = text.to_ascii_lowercase().into_bytes();
+            let shown = match lucene.ends() {
+                Ends::Unknown => true,
+                Ends::Heads(all) => all.iter().any(|head| lower.starts_with(head)),
+                Ends::Tails(all) => all.iter().any(|tail| lower.ends_with(tail)),
+            };
+            prop_assert!(shown || !is_match);
+        }
     }
 
     #[test]

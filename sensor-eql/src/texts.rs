@@ -41,20 +41,27 @@ impl Texts {
     }
 
     pub(crate) fn contain(&self, text: &[u8]) -> bool {
+        self.position(text).is_some()
+    }
+
+    /// Where the text stands in [`Self::iter`].
+    #[inline]
+    pub(crate) fn position(&self, text: &[u8]) -> Option<usize> {
         if self.lengths & length_bit(text) == 0 {
-            return false;
+            return None;
         }
         let mut at = slot(text, self.slots.len());
         // Half of the slots are empty, so that the walk ends.
         while let Some(number) = self.slots.get(at).filter(|number| **number != 0) {
-            let known = self.all.get(*number as usize - 1).map_or(&[][..], AsRef::as_ref);
+            let position = *number as usize - 1;
+            let known = self.all.get(position).map_or(&[][..], AsRef::as_ref);
             let same = if self.ignore_case { text.eq_ignore_ascii_case(known) } else { text == known };
             if same {
-                return true;
+                return Some(position);
             }
             at = (at + 1) & (self.slots.len() - 1);
         }
-        false
+        None
     }
 }
 
@@ -66,13 +73,20 @@ fn length_bit(text: &[u8]) -> u64 {
 fn slot(text: &[u8], slots: usize) -> usize {
     const FOLD: u64 = 0x2020_2020_2020_2020;
     const MIX: u64 = 0x9E37_79B9_7F4A_7C15;
-    let mut hash = text.len() as u64;
     let (words, rest) = text.as_chunks::<8>();
+    let mut hash = text.len() as u64;
     for word in words {
         hash = (hash.rotate_left(23) ^ (u64::from_le_bytes(*word) | FOLD)).wrapping_mul(MIX);
     }
-    let last = rest.iter().fold(0, |last, byte| last << 8 | u64::from(byte | 0x20));
-    hash = (hash.rotate_left(23) ^ last).wrapping_mul(MIX);
+    // What is left over, or more: the last bytes again, as many as one read takes.
+    let last = match (text.last_chunk::<8>(), rest.first_chunk::<4>(), rest.last_chunk::<4>()) {
+        (Some(last), ..) => u64::from_le_bytes(*last),
+        (None, Some(a), Some(b)) => {
+            u64::from(u32::from_le_bytes(*a)) | u64::from(u32::from_le_bytes(*b)) << 32
+        }
+        _ => rest.iter().fold(0, |last, byte| last << 8 | u64::from(*byte)),
+    };
+    hash = (hash.rotate_left(23) ^ (last | FOLD)).wrapping_mul(MIX);
     usize::try_from(hash >> 32).unwrap_or(0) & (slots - 1)
 }
 

@@ -1,16 +1,21 @@
-//! Who wants a text that is, or begins with, one of many: a radix tree over lower-case bytes.
+//! Who wants a text that begins, or ends, with one of many: a radix tree over lower-case bytes.
 //!
 //! Case is folded on both sides, which can only add finds; the condition itself decides afterwards.
 
 /// Who wants a text; what the number means is the caller's.
 pub(crate) type Id = u16;
 
-/// Everything lies in four flat arrays, so that a walk touches little memory.
+/// Everything lies in a few flat arrays, so that a walk touches little memory.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Trie {
+    /// Texts are read from their end.
+    backwards: bool,
+    /// First bytes, of either case, that lead anywhere.
+    firsts: [u64; 4],
     nodes: Vec<Node>,
     /// First byte and node of each child, sorted, the children of a node together.
     children: Vec<(u8, u32)>,
+    /// As they stand in a text.
     labels: Vec<u8>,
     ids: Vec<Id>,
 }
@@ -42,28 +47,37 @@ struct Node {
     label: Part,
     children: Part,
     /// Who wants a text beginning with the path to here.
-    prefix: Part,
-    /// Who wants exactly the path to here.
-    exact: Part,
+    ids: Part,
 }
 
-/// A text that is wanted, before the tree is built.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Wanted {
-    pub(crate) text: Vec<u8>,
-    /// Anything may follow.
-    pub(crate) open: bool,
-    pub(crate) id: Id,
-}
+/// A beginning, or an ending, that is wanted.
+pub(crate) type Wanted = (Vec<u8>, Id);
 
 impl Trie {
-    /// `wanted` holds lower-case texts.
-    pub(crate) fn build(mut wanted: Vec<Wanted>) -> Self {
+    /// Over beginnings, in lower case.
+    pub(crate) fn heads(wanted: Vec<Wanted>) -> Self {
+        Self::build(wanted, false)
+    }
+
+    /// Over endings, in lower case.
+    pub(crate) fn tails(mut wanted: Vec<Wanted>) -> Self {
+        wanted.iter_mut().for_each(|(text, _)| text.reverse());
+        Self::build(wanted, true)
+    }
+
+    fn build(mut wanted: Vec<Wanted>, backwards: bool) -> Self {
         wanted.sort();
         wanted.dedup();
-        let mut trie = Self::default();
+        let mut trie = Self { backwards, ..Self::default() };
         if !wanted.is_empty() {
             trie.node(&wanted, 0, 0);
+        }
+        for byte in wanted.iter().filter_map(|(text, _)| text.first()) {
+            for byte in [*byte, byte.to_ascii_uppercase()] {
+                if let Some(word) = trie.firsts.get_mut(usize::from(byte >> 6)) {
+                    *word |= 1 << (byte & 63);
+                }
+            }
         }
         trie
     }
@@ -74,64 +88,72 @@ impl Trie {
 
     /// Adds the node for the sorted texts that share their first `end` bytes; its label begins at `start`.
     fn node(&mut self, wanted: &[Wanted], start: usize, at: usize) -> u32 {
-        let shared = wanted.first().map_or(&[][..], |w| w.text.as_slice());
-        let last = wanted.last().map_or(&[][..], |w| w.text.as_slice());
+        let shared = wanted.first().map_or(&[][..], |(text, _)| text.as_slice());
+        let last = wanted.last().map_or(&[][..], |(text, _)| text.as_slice());
         // Sorted, so what the first and the last share, all share; the root stays empty.
         let common = shared.iter().zip(last).take_while(|(a, b)| a == b).count();
         let end = if at == 0 && start == 0 { 0 } else { common.max(at) };
         let id = self.nodes.len();
-        let label = Part::append(&mut self.labels, shared.get(start + 1..end).unwrap_or_default());
+        let mut label = shared.get(start + 1..end).unwrap_or_default().to_vec();
+        if self.backwards {
+            label.reverse();
+        }
+        let label = Part::append(&mut self.labels, &label);
         self.nodes.push(Node { label, ..Node::default() });
-        let here = wanted.iter().take_while(|w| w.text.len() == end).count();
+        let here = wanted.iter().take_while(|(text, _)| text.len() == end).count();
         let (own, below) = wanted.split_at_checked(here).unwrap_or((wanted, &[]));
         let mut children = Vec::new();
         let mut rest = below;
-        while let Some(byte) = rest.first().and_then(|w| w.text.get(end)).copied() {
-            let same = rest.iter().take_while(|w| w.text.get(end) == Some(&byte)).count();
+        while let Some(byte) = rest.first().and_then(|(text, _)| text.get(end)).copied() {
+            let same = rest.iter().take_while(|(text, _)| text.get(end) == Some(&byte)).count();
             let (group, after) = rest.split_at_checked(same).unwrap_or((rest, &[]));
             children.push((byte, self.node(group, end, end + 1)));
             rest = after;
         }
         let children = Part::append(&mut self.children, &children);
-        let mut ids = |open: bool| {
-            let ids: Vec<Id> = own.iter().filter(|w| w.open == open).map(|w| w.id).collect();
-            Part::append(&mut self.ids, &ids)
-        };
-        let (prefix, exact) = (ids(true), ids(false));
+        let ids: Vec<Id> = own.iter().map(|(_, id)| *id).collect();
+        let ids = Part::append(&mut self.ids, &ids);
         if let Some(node) = self.nodes.get_mut(id) {
-            *node = Node { label, children, prefix, exact };
+            *node = Node { label, children, ids };
         }
         u32::try_from(id).unwrap_or(u32::MAX)
     }
 
     /// Calls `add` for each that wants `text`.
+    #[inline]
     pub(crate) fn find(&self, text: &[u8], add: &mut impl FnMut(Id)) {
-        let byte = |i: usize| text.get(i).map(u8::to_ascii_lowercase);
-        self.walk(text.len(), byte, add);
+        let Some(root) = self.nodes.first() else { return };
+        root.ids.of(&self.ids).iter().for_each(|id| add(*id));
+        let first = if self.backwards { text.last() } else { text.first() };
+        let leads =
+            |byte: u8| self.firsts.get(usize::from(byte >> 6)).is_some_and(|w| w >> (byte & 63) & 1 == 1);
+        if first.is_some_and(|byte| leads(*byte)) {
+            if self.backwards {
+                self.walk::<true>(root, text, add)
+            } else {
+                self.walk::<false>(root, text, add)
+            }
+        }
     }
 
-    /// The same for `text` read backwards.
-    pub(crate) fn find_reversed(&self, text: &[u8], add: &mut impl FnMut(Id)) {
-        let byte = |i: usize| text.get(text.len().checked_sub(i + 1)?).map(u8::to_ascii_lowercase);
-        self.walk(text.len(), byte, add);
-    }
-
-    fn walk(&self, len: usize, byte: impl Fn(usize) -> Option<u8>, add: &mut impl FnMut(Id)) {
-        let Some(mut node) = self.nodes.first() else { return };
-        let mut at = 0;
+    fn walk<const BACKWARDS: bool>(&self, root: &Node, text: &[u8], add: &mut impl FnMut(Id)) {
+        let (mut node, mut rest) = (root, text);
         loop {
-            node.prefix.of(&self.ids).iter().for_each(|id| add(*id));
-            if at == len {
-                node.exact.of(&self.ids).iter().for_each(|id| add(*id));
-                return;
-            }
-            let Some(next) = byte(at).and_then(|b| self.child(node, b)) else { return };
+            let split = if BACKWARDS { rest.split_last() } else { rest.split_first() };
+            let Some((byte, after)) = split else { return };
+            let Some(next) = self.child(node, byte.to_ascii_lowercase()) else { return };
             let label = next.label.of(&self.labels);
-            if !label.iter().enumerate().all(|(i, want)| byte(at + 1 + i) == Some(*want)) {
+            let halves = if BACKWARDS {
+                after.len().checked_sub(label.len()).and_then(|at| after.split_at_checked(at))
+            } else {
+                after.split_at_checked(label.len()).map(|(head, rest)| (rest, head))
+            };
+            let Some((left, head)) = halves else { return };
+            if !head.iter().zip(label).all(|(have, want)| have.to_ascii_lowercase() == *want) {
                 return;
             }
-            at += 1 + label.len();
-            node = next;
+            (node, rest) = (next, left);
+            node.ids.of(&self.ids).iter().for_each(|id| add(*id));
         }
     }
 
@@ -151,25 +173,20 @@ mod tests {
 
     proptest! {
         #[test]
-        fn finds_what_a_scan_finds(
-            wanted in prop::collection::vec(("[ab/]{0,5}", any::<bool>()), 0..12),
-            text in "[abAB/]{0,7}",
-        ) {
-            let all: Vec<Wanted> = (0..).zip(&wanted)
-                .map(|(id, (t, open))| Wanted { text: t.clone().into_bytes(), open: *open, id })
-                .collect();
-            let trie = Trie::build(all.clone());
-            let mut found = Vec::new();
-            trie.find(text.as_bytes(), &mut |id| found.push(id));
-            let mut backwards = Vec::new();
-            let reversed: Vec<u8> = text.bytes().rev().collect();
-            trie.find_reversed(&reversed, &mut |id| backwards.push(id));
-            prop_assert_eq!(&found, &backwards);
+        fn finds_what_a_scan_finds(wanted in prop::collection::vec("[ab/]{0,5}", 0..12), text in "[abAB/]{0,7}") {
+            let all: Vec<Wanted> = wanted.iter().map(|text| text.clone().into_bytes()).zip(0..).collect();
             let folded = text.to_ascii_lowercase().into_bytes();
-            let scan = all.iter().filter(|w| if w.open { folded.starts_with(&w.text) } else { folded == w.text });
-            let want: Vec<Id> = scan.map(|w| w.id).collect();
-            found.sort_unstable();
-            prop_assert_eq!(found, want);
+            let found = |trie: Trie| {
+                let mut found = Vec::new();
+                trie.find(text.as_bytes(), &mut |id| found.push(id));
+                found.sort_unstable();
+                found
+            };
+            let scan = |is_it: &dyn Fn(&[u8]) -> bool| -> Vec<Id> {
+                all.iter().filter(|(text, _)| is_it(text)).map(|(_, id)| *id).collect()
+            };
+            prop_assert_eq!(found(Trie::heads(all.clone())), scan(&|text| folded.starts_with(text)));
+            prop_assert_eq!(found(Trie::tails(all.clone())), scan(&|text| folded.ends_with(text)));
         }
     }
 }

@@ -21,6 +21,8 @@ pub struct Match<'m, T> {
 pub struct Correlator<T> {
     /// In the order of the rules.
     streams: Vec<RuleStream<T>>,
+    /// The stream of each rule.
+    slots: Box<[Option<usize>]>,
     /// Streams in which a match can wait for time to pass.
     can_wait: Vec<usize>,
     memory: Memory,
@@ -46,9 +48,15 @@ impl<T: Clone> Correlator<T> {
             .filter(|(_, loaded)| loaded.compiled.kind() != Kind::Event)
             .map(|(rule, loaded)| RuleStream { rule, stream: stream(loaded), taken: 0 })
             .collect();
+        let mut slots = vec![None; rules.rules().len()];
+        for (slot, stream) in streams.iter().enumerate() {
+            if let Some(of_rule) = slots.get_mut(stream.rule.0 as usize) {
+                *of_rule = Some(slot);
+            }
+        }
         let can_wait =
             streams.iter().enumerate().filter(|(_, s)| s.stream.can_wait()).map(|(i, _)| i).collect();
-        Self { streams, can_wait, memory: rules.memory(0), events: 0 }
+        Self { streams, slots: slots.into(), can_wait, memory: rules.memory(0), events: 0 }
     }
 
     /// Takes the next event; see [`Stream::push`]. `rules` must be the set that this was made from.
@@ -113,7 +121,7 @@ impl<T: Clone> Correlator<T> {
         hold: Hold<'_, T>,
         out: &mut impl FnMut(Match<'_, T>),
     ) {
-        let Self { streams, can_wait, events, .. } = self;
+        let Self { streams, slots, can_wait, events, .. } = self;
         if *events == 1 {
             streams.iter_mut().for_each(|s| s.stream.begin(record));
         }
@@ -128,12 +136,11 @@ impl<T: Clone> Correlator<T> {
             if selection.is_some_and(|selection| !selection.contains(concerned.rule)) {
                 continue;
             }
-            let slot = streams.binary_search_by_key(&concerned.rule, |s| s.rule);
-            let Some(RuleStream { rule, stream, taken }) = slot.ok().and_then(|slot| streams.get_mut(slot))
-            else {
+            let slot = slots.get(concerned.rule.0 as usize).copied().flatten();
+            let Some(RuleStream { rule, stream, taken }) = slot.and_then(|slot| streams.get_mut(slot)) else {
                 continue;
             };
-            if *taken != *events {
+            if *taken != *events && stream.minds(concerned.filters) {
                 *taken = *events;
                 let mut out = |events: &[Option<T>]| out(Match { rule: *rule, events });
                 stream.push_concerning(record, concerned.filters, hold, &mut out);

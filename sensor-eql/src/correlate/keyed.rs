@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use sensor_ecs::Record;
 
-use super::keys::{KeyPart, Ordinal, combinations};
+use super::keys::{Keys, Ordinal};
 use super::table::{State, Table};
 use super::{Held, Hold, Limits, Stats};
 use crate::compile::{NewTermsPlan, ThresholdPlan};
@@ -21,6 +21,8 @@ impl State for Seen {
     fn is_empty(&self) -> bool {
         false
     }
+
+    fn clear(&mut self) {}
 }
 
 /// State of a new_terms rule.
@@ -29,12 +31,12 @@ pub(super) struct NewTermsState {
     table: Table<Seen>,
     /// Until then everything counts as seen before, because nothing older is known.
     learning_until: Option<i64>,
-    cut: u64,
+    keys: Keys,
 }
 
 impl NewTermsState {
     pub(super) fn new(limits: Limits) -> Self {
-        Self { table: Table::new(limits), learning_until: None, cut: 0 }
+        Self { table: Table::new(limits), learning_until: None, keys: Keys::default() }
     }
 
     pub(super) fn push<T: Clone>(
@@ -47,12 +49,10 @@ impl NewTermsState {
     ) {
         let learning_until = self.begin(at.time, plan.history);
         self.table.expire(at.time.saturating_sub(plan.history));
-        let (keys, cut) = combinations(record, &plan.keys);
-        self.cut += cut;
+        self.keys.read(record, &plan.keys);
         let mut new = false;
-        for key in keys {
-            new |= self.table.peek(&key).is_none();
-            self.table.touch(key, at.time, |_| {});
+        for key in self.keys.iter() {
+            new |= self.table.touch(key, at.time, |_| {});
         }
         if new && at.time >= learning_until {
             out(&[Some(hold().event)]);
@@ -64,14 +64,14 @@ impl NewTermsState {
         *self.learning_until.get_or_insert(time.saturating_add(history))
     }
 
-    pub(super) fn seed(&mut self, since: i64, history: i64, seen: impl Iterator<Item = (Vec<KeyPart>, i64)>) {
+    pub(super) fn seed(&mut self, since: i64, history: i64, seen: impl Iterator<Item = (Vec<u8>, i64)>) {
         for (key, time) in seen {
-            self.table.touch(key, time, |_| {});
+            self.table.touch(&key, time, |_| {});
         }
         self.learning_until = Some(since.saturating_add(history));
     }
 
-    pub(super) fn seen(&self) -> impl Iterator<Item = (&[KeyPart], i64)> {
+    pub(super) fn seen(&self) -> impl Iterator<Item = (&[u8], i64)> {
         self.table.iter()
     }
 
@@ -80,14 +80,15 @@ impl NewTermsState {
     }
 
     pub(super) fn stats(&self) -> Stats {
-        Stats { combinations_cut: self.cut, ..self.table.stats() }
+        Stats { combinations_cut: self.keys.cut(), ..self.table.stats() }
     }
 }
 
 /// The recent events of one group.
 #[derive(Clone, Debug)]
 struct Recent<T> {
-    events: VecDeque<(i64, Held<T>, Vec<Vec<KeyPart>>)>,
+    /// Each with its time and the values of the fields that are counted.
+    events: VecDeque<(i64, Held<T>, Vec<Vec<Box<[u8]>>>)>,
 }
 
 impl<T> Default for Recent<T> {
@@ -104,6 +105,10 @@ impl<T> State for Recent<T> {
     fn is_empty(&self) -> bool {
         self.events.is_empty()
     }
+
+    fn clear(&mut self) {
+        self.events.clear();
+    }
 }
 
 /// State of a threshold rule.
@@ -111,7 +116,7 @@ impl<T> State for Recent<T> {
 pub(super) struct ThresholdState<T> {
     table: Table<Recent<T>>,
     span: i64,
-    cut: u64,
+    keys: Keys,
 }
 
 /// Events kept per group beyond what the count needs, when distinct values are counted too.
@@ -119,7 +124,7 @@ const CARDINALITY_EVENTS_MAX: usize = 10_000;
 
 impl<T: Clone> ThresholdState<T> {
     pub(super) fn new(look_back: Option<i64>, limits: Limits) -> Self {
-        Self { table: Table::new(limits), span: look_back.unwrap_or(i64::MAX), cut: 0 }
+        Self { table: Table::new(limits), span: look_back.unwrap_or(i64::MAX), keys: Keys::default() }
     }
 
     pub(super) fn push(
@@ -132,16 +137,18 @@ impl<T: Clone> ThresholdState<T> {
     ) {
         let oldest = at.time.saturating_sub(self.span);
         self.table.expire(oldest);
-        let (keys, cut) = combinations(record, &plan.keys);
-        self.cut += cut;
-        let values: Vec<Vec<KeyPart>> = plan
+        let values: Vec<Vec<Box<[u8]>>> = plan
             .cardinality
             .iter()
-            .map(|(key, _)| combinations(record, &[*key]).0.into_iter().flatten().collect())
+            .map(|(key, _)| {
+                self.keys.read(record, &[*key]);
+                self.keys.iter().map(Box::from).collect()
+            })
             .collect();
+        self.keys.read(record, &plan.keys);
         let wanted = usize::try_from(plan.value).unwrap_or(usize::MAX);
         let keep = if plan.cardinality.is_empty() { wanted } else { wanted.max(CARDINALITY_EVENTS_MAX) };
-        for key in keys {
+        for key in self.keys.iter() {
             let mut reached = Vec::new();
             self.table.touch(key, at.time, |recent| {
                 recent.events.push_back((at.time, hold(), values.clone()));
@@ -164,14 +171,14 @@ impl<T: Clone> ThresholdState<T> {
     }
 
     pub(super) fn stats(&self) -> Stats {
-        Stats { combinations_cut: self.cut, ..self.table.stats() }
+        Stats { combinations_cut: self.keys.cut(), ..self.table.stats() }
     }
 }
 
 fn distinct_enough<T>(plan: &ThresholdPlan, recent: &Recent<T>) -> bool {
     plan.cardinality.iter().enumerate().all(|(i, (_, least))| {
         let values = recent.events.iter().filter_map(|(_, _, v)| v.get(i)).flatten();
-        let distinct: std::collections::HashSet<&KeyPart> = values.collect();
+        let distinct: std::collections::HashSet<&Box<[u8]>> = values.collect();
         u64::try_from(distinct.len()).unwrap_or(u64::MAX) >= *least
     })
 }

@@ -1,8 +1,9 @@
 //! Keys that join events, and the order of events.
 
-use sensor_ecs::{Record, Scalar, Value};
+use sensor_ecs::{Record, Value};
 
 use crate::compile::{Key, OrderFields};
+use crate::key::encode;
 
 /// The place of an event: time, then tiebreaker, then arrival.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -13,6 +14,8 @@ pub(super) struct Ordinal {
 }
 
 impl Ordinal {
+    pub(super) const MIN: Self = Self { time: i64::MIN, tiebreaker: None, arrival: 0 };
+
     /// `None` if the record has no time: it cannot be put in order.
     pub(super) fn of(record: &impl Record, fields: OrderFields, arrival: u64) -> Option<Self> {
         let time = match record.value(fields.timestamp) {
@@ -29,142 +32,130 @@ impl Ordinal {
     }
 }
 
-/// One key value. Case-sensitive, and of one type: 5 and "5" are different keys.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum KeyPart {
-    Null,
-    Bool(bool),
-    Long(i64),
-    /// Bits of the double.
-    Double(u64),
-    Date(i64),
-    Text(Box<[u8]>),
+/// The key combinations of one event, each as bytes. Used again for each event, it takes no memory of its own.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Keys {
+    bytes: Vec<u8>,
+    /// Where each combination ends.
+    ends: Vec<usize>,
+    /// The distinct values of all keys, one after the other, and where each ends.
+    parts: Vec<u8>,
+    part_ends: Vec<usize>,
+    /// For each key, which of the values are its own, and which one is in the combination in hand.
+    choices: Vec<Choice>,
+    /// Combinations left out because one event had too many.
+    cut: u64,
 }
 
-impl KeyPart {
-    fn of(value: Value<'_>) -> Self {
-        match value {
-            Value::Absent | Value::List(_) => Self::Null,
-            Value::Keyword(text) => Self::Text(text.into()),
-            Value::Long(n) => Self::Long(n),
-            Value::Double(n) => Self::Double(n.to_bits()),
-            Value::Boolean(b) => Self::Bool(b),
-            Value::Date(ns) => Self::Date(ns),
-        }
-    }
-
-    /// A combination as bytes that [`Self::decode`] reads back: per value a tag, a length and the content.
-    pub(super) fn encode(key: &[Self]) -> Vec<u8> {
-        let mut out = Vec::new();
-        for part in key {
-            let mut fixed = |tag: u8, bytes: [u8; 8]| {
-                out.push(tag);
-                out.extend(bytes);
-            };
-            match part {
-                Self::Null => out.push(b'0'),
-                Self::Bool(b) => fixed(b'b', u64::from(*b).to_be_bytes()),
-                Self::Long(n) => fixed(b'l', n.to_be_bytes()),
-                Self::Double(bits) => fixed(b'f', bits.to_be_bytes()),
-                Self::Date(ns) => fixed(b'd', ns.to_be_bytes()),
-                Self::Text(text) => {
-                    fixed(b't', u64::try_from(text.len()).unwrap_or(u64::MAX).to_be_bytes());
-                    out.extend_from_slice(text);
-                }
-            }
-        }
-        out
-    }
-
-    /// `None` if the bytes are not from [`Self::encode`].
-    pub(super) fn decode(mut bytes: &[u8]) -> Option<Vec<Self>> {
-        let mut key = Vec::new();
-        while let Some((tag, rest)) = bytes.split_first() {
-            if *tag == b'0' {
-                key.push(Self::Null);
-                bytes = rest;
-                continue;
-            }
-            let (fixed, rest) = rest.split_first_chunk::<8>()?;
-            bytes = rest;
-            key.push(match tag {
-                b'b' => Self::Bool(u64::from_be_bytes(*fixed) != 0),
-                b'l' => Self::Long(i64::from_be_bytes(*fixed)),
-                b'f' => Self::Double(u64::from_be_bytes(*fixed)),
-                b'd' => Self::Date(i64::from_be_bytes(*fixed)),
-                b't' => {
-                    let (text, rest) =
-                        bytes.split_at_checked(usize::try_from(u64::from_be_bytes(*fixed)).ok()?)?;
-                    bytes = rest;
-                    Self::Text(text.into())
-                }
-                _ => return None,
-            });
-        }
-        Some(key)
-    }
-
-    pub(super) fn weight(&self) -> usize {
-        size_of::<Self>() + if let Self::Text(text) = self { text.len() } else { 0 }
-    }
+#[derive(Clone, Copy, Debug)]
+struct Choice {
+    first: usize,
+    count: usize,
+    chosen: usize,
 }
 
 /// Most combinations that one event may have; lists of keys multiply.
 const COMBINATIONS_MAX: usize = 64;
 
-/// The key combinations of one event, and how many were left out. Multi-valued fields give the product of their
-/// distinct values; a null excludes the event unless the key is optional.
-pub(super) fn combinations(record: &impl Record, keys: &[Key]) -> (Vec<Vec<KeyPart>>, u64) {
-    let read = |key: &Key| key.field.map_or(Value::Absent, |f| record.value(f));
-    if !keys.iter().any(|key| matches!(read(key), Value::List([_, _, ..]))) {
-        return (single(keys, read).into_iter().collect(), 0);
-    }
-    let mut all: Vec<Vec<KeyPart>> = vec![Vec::with_capacity(keys.len())];
-    let mut cut = 0;
-    for key in keys {
-        let value = read(key);
-        let parts = match value {
-            Value::List(items) => distinct(items),
-            single => vec![KeyPart::of(single)],
-        };
-        let parts = if parts.is_empty() { vec![KeyPart::Null] } else { parts };
-        if !key.optional && parts.contains(&KeyPart::Null) {
-            return (Vec::new(), cut);
-        }
-        let mut next = Vec::with_capacity(all.len() * parts.len());
-        for prefix in &all {
-            for part in &parts {
-                if next.len() == COMBINATIONS_MAX {
-                    cut += 1;
-                    continue;
-                }
-                let mut longer = prefix.clone();
-                longer.push(part.clone());
-                next.push(longer);
+impl Keys {
+    /// Reads the combinations of an event. Multi-valued fields give the product of their distinct values; a null
+    /// excludes the event unless the key is optional.
+    pub(super) fn read(&mut self, record: &impl Record, keys: &[Key]) {
+        self.bytes.clear();
+        self.ends.clear();
+        let read = |key: &Key| key.field.map_or(Value::Absent, |f| record.value(f));
+        for key in keys {
+            let value = match read(key) {
+                Value::List([_, _, ..]) => return self.product(keys, read),
+                Value::List([one]) => one.as_value(),
+                value => value,
+            };
+            if !encode(value, &mut self.bytes) && !key.optional {
+                self.bytes.clear();
+                return;
             }
         }
-        all = next;
+        self.ends.push(self.bytes.len());
     }
-    (all, cut)
-}
 
-/// The one combination where no field has several values.
-fn single<'r>(keys: &[Key], read: impl Fn(&Key) -> Value<'r>) -> Option<Vec<KeyPart>> {
-    let mut parts = Vec::with_capacity(keys.len());
-    for key in keys {
-        let part = KeyPart::of(match read(key) {
-            Value::List([one]) => one.as_value(),
-            value => value,
-        });
-        if part == KeyPart::Null && !key.optional {
-            return None;
+    fn product<'r>(&mut self, keys: &[Key], read: impl Fn(&Key) -> Value<'r>) {
+        self.bytes.clear();
+        self.parts.clear();
+        self.part_ends.clear();
+        self.choices.clear();
+        for key in keys {
+            let first = self.part_ends.len();
+            let mut has_null = false;
+            match read(key) {
+                Value::List([]) => has_null |= !self.part(first, Value::Absent),
+                Value::List(items) => {
+                    for item in items {
+                        has_null |= !self.part(first, item.as_value());
+                    }
+                }
+                single => has_null |= !self.part(first, single),
+            }
+            if has_null && !key.optional {
+                return;
+            }
+            self.choices.push(Choice { first, count: self.part_ends.len() - first, chosen: 0 });
         }
-        parts.push(part);
+        let product =
+            self.choices.iter().fold(1, |n: u64, c| n.saturating_mul(u64::try_from(c.count).unwrap_or(0)));
+        let wanted = product.min(COMBINATIONS_MAX as u64);
+        self.cut = self.cut.saturating_add(product - wanted);
+        for _ in 0..wanted {
+            for choice in &self.choices {
+                let part = part(&self.parts, &self.part_ends, choice.first + choice.chosen);
+                self.bytes.extend_from_slice(part);
+            }
+            self.ends.push(self.bytes.len());
+            // The next one: the last key changes fastest.
+            for choice in self.choices.iter_mut().rev() {
+                choice.chosen += 1;
+                if choice.chosen < choice.count {
+                    break;
+                }
+                choice.chosen = 0;
+            }
+        }
     }
-    Some(parts)
+
+    /// Adds a value of the key whose values begin at `first`, if it is a new one; whether it is not null.
+    fn part(&mut self, first: usize, value: Value<'_>) -> bool {
+        let start = self.parts.len();
+        let is_some = encode(value, &mut self.parts);
+        let (known, new) = self.parts.split_at_checked(start).unwrap_or_default();
+        let is_known = (first..self.part_ends.len()).any(|i| part(known, &self.part_ends, i) == new);
+        if is_known {
+            self.parts.truncate(start);
+        } else if self.part_ends.len() - first == COMBINATIONS_MAX {
+            // No combination could have it.
+            self.parts.truncate(start);
+            self.cut = self.cut.saturating_add(1);
+        } else {
+            self.part_ends.push(self.parts.len());
+        }
+        is_some
+    }
+
+    /// The combinations that were read last.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let mut start = 0;
+        self.ends.iter().filter_map(move |end| {
+            let key = self.bytes.get(start..*end);
+            start = *end;
+            key
+        })
+    }
+
+    /// How many combinations were left out so far.
+    pub(super) fn cut(&self) -> u64 {
+        self.cut
+    }
 }
 
-fn distinct(items: &[Scalar]) -> Vec<KeyPart> {
-    let mut seen = std::collections::HashSet::new();
-    items.iter().map(|i| KeyPart::of(i.as_value())).filter(|p| seen.insert(p.clone())).collect()
+fn part<'p>(parts: &'p [u8], ends: &[usize], i: usize) -> &'p [u8] {
+    let start = i.checked_sub(1).and_then(|before| ends.get(before)).copied().unwrap_or(0);
+    ends.get(i).and_then(|end| parts.get(start..*end)).unwrap_or_default()
 }

@@ -2,7 +2,7 @@
 
 use sensor_ecs::Record;
 
-use super::keys::{Ordinal, combinations};
+use super::keys::{Keys, Ordinal};
 use super::table::{State, Table};
 use super::{Held, Hold, Limits, Stats};
 use crate::compile::{SamplePlan, Stage};
@@ -31,6 +31,12 @@ impl<T> State for Found<T> {
 
     fn is_empty(&self) -> bool {
         false
+    }
+
+    fn clear(&mut self) {
+        self.events.clear();
+        self.fits.clear();
+        self.reported = false;
     }
 }
 
@@ -97,12 +103,12 @@ impl<T: Clone> Found<T> {
 pub(super) struct SampleState<T> {
     table: Table<Found<T>>,
     span: Option<i64>,
-    cut: u64,
+    keys: Keys,
 }
 
 impl<T: Clone> SampleState<T> {
     pub(super) fn new(look_back: Option<i64>, limits: Limits) -> Self {
-        Self { table: Table::new(limits), span: look_back, cut: 0 }
+        Self { table: Table::new(limits), span: look_back, keys: Keys::default() }
     }
 
     pub(super) fn push(
@@ -118,18 +124,17 @@ impl<T: Clone> SampleState<T> {
         let is_fit = |(m, member): (usize, &Stage)| satisfied.contains(m, || member.filter.matches(record));
         let fits: Vec<bool> = plan.members.iter().enumerate().map(is_fit).collect();
         // Members may read different keys; the event is a candidate per distinct combination.
-        let mut by_key: Vec<(Vec<super::keys::KeyPart>, Vec<bool>)> = Vec::new();
+        let mut by_key: Vec<(Vec<u8>, Vec<bool>)> = Vec::new();
         for (m, member) in plan.members.iter().enumerate() {
             if !fits.get(m).copied().unwrap_or(false) {
                 continue;
             }
-            let (keys, cut) = combinations(record, &member.keys);
-            self.cut += cut;
-            for key in keys {
+            self.keys.read(record, &member.keys);
+            for key in self.keys.iter() {
                 let at = match by_key.iter().position(|(k, _)| *k == key) {
                     Some(at) => at,
                     None => {
-                        by_key.push((key, vec![false; fits.len()]));
+                        by_key.push((key.to_vec(), vec![false; fits.len()]));
                         by_key.len() - 1
                     }
                 };
@@ -140,7 +145,7 @@ impl<T: Clone> SampleState<T> {
         }
         for (key, row) in by_key {
             let mut complete = None;
-            self.table.touch(key, at.time, |found| complete = found.add(&row, hold));
+            self.table.touch(&key, at.time, |found| complete = found.add(&row, hold));
             if let Some(shown) = complete {
                 out(&shown);
             }
@@ -160,6 +165,6 @@ impl<T: Clone> SampleState<T> {
     }
 
     pub(super) fn stats(&self) -> Stats {
-        Stats { combinations_cut: self.cut, ..self.table.stats() }
+        Stats { combinations_cut: self.keys.cut(), ..self.table.stats() }
     }
 }

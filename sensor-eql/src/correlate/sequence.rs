@@ -7,13 +7,13 @@ use std::collections::VecDeque;
 
 use sensor_ecs::Record;
 
-use super::keys::{KeyPart, Ordinal, combinations};
+use super::keys::{Keys, Ordinal};
 use super::table::{State, Table};
 use super::{Held, Hold, Limits, Stats};
 use crate::compile::{Place, SequencePlan, Stage};
 use crate::matcher::Filters;
 
-/// A sequence under way: its positive stages so far.
+/// A sequence under way: its positive stages so far, none of which means that there is no sequence.
 #[derive(Clone, Debug)]
 struct Pending<T> {
     first: Ordinal,
@@ -24,6 +24,20 @@ struct Pending<T> {
 }
 
 impl<T> Pending<T> {
+    fn none() -> Self {
+        Self { first: Ordinal::MIN, last: Ordinal::MIN, leading: None, events: Vec::new() }
+    }
+
+    fn is_none(&self) -> bool {
+        self.events.is_empty()
+    }
+
+    fn start(&mut self, at: Ordinal, leading: Option<i64>, event: Held<T>) {
+        self.events.clear();
+        self.events.push(event);
+        (self.first, self.last, self.leading) = (at, at, leading);
+    }
+
     fn weight(&self) -> usize {
         size_of::<Self>() + self.events.iter().map(|h| h.weight + size_of::<Held<T>>()).sum::<usize>()
     }
@@ -33,7 +47,7 @@ impl<T> Pending<T> {
 #[derive(Clone, Debug)]
 struct Slots<T> {
     /// Position i holds what waits for positive stage i + 1; short until needed.
-    pending: Vec<Option<Pending<T>>>,
+    pending: Vec<Pending<T>>,
     /// The newest leading event that should be missing.
     leading: Option<Ordinal>,
 }
@@ -46,18 +60,62 @@ impl<T> Default for Slots<T> {
 
 impl<T> State for Slots<T> {
     fn weight(&self) -> usize {
-        self.pending.iter().flatten().map(Pending::weight).sum()
+        self.pending.iter().map(Pending::weight).sum()
     }
 
     fn is_empty(&self) -> bool {
-        self.leading.is_none() && self.pending.iter().all(Option::is_none)
+        self.leading.is_none() && self.pending.iter().all(Pending::is_none)
+    }
+
+    fn clear(&mut self) {
+        self.leading = None;
+        self.drop_pending();
+    }
+}
+
+impl<T> Slots<T> {
+    fn drop_pending(&mut self) {
+        self.pending.iter_mut().for_each(|pending| pending.events.clear());
+    }
+
+    /// What waits there, or room for it.
+    fn at(&mut self, position: usize) -> Option<&mut Pending<T>> {
+        if self.pending.len() <= position {
+            self.pending.resize_with(position + 1, Pending::none);
+        }
+        self.pending.get_mut(position)
+    }
+
+    /// What waits after `position` for an event at `at`.
+    fn ready(&mut self, position: usize, at: Ordinal) -> Option<&mut Pending<T>> {
+        self.pending.get_mut(position).filter(|pending| !pending.is_none() && pending.last < at)
+    }
+
+    /// Takes an event in stage `position`, which is not the first.
+    fn advance(&mut self, position: usize, at: Ordinal, span: Option<i64>, hold: Hold<'_, T>) -> bool {
+        let Some(before) = position.checked_sub(1).and_then(|before| self.ready(before, at)) else {
+            return false;
+        };
+        // Consumed even if too late: the newest pending sequence is the only one that counts.
+        if span.is_some_and(|span| at.time.saturating_sub(before.first.time) > span) {
+            before.events.clear();
+            return false;
+        }
+        before.last = at;
+        before.events.push(hold());
+        self.at(position);
+        if let Some([before, here]) = self.pending.get_mut(position - 1..=position) {
+            std::mem::swap(before, here);
+            before.events.clear();
+        }
+        true
     }
 }
 
 /// Complete but for events that must not follow.
 #[derive(Clone, Debug)]
 struct Waiting<T> {
-    key: Vec<KeyPart>,
+    key: Box<[u8]>,
     pending: Pending<T>,
     /// A trailing event up to this time voids it; `None` if none can.
     until: Option<i64>,
@@ -73,7 +131,7 @@ pub(super) struct SequenceState<T> {
     /// Longest time from first to last event.
     span: Option<i64>,
     evicted: u64,
-    cut: u64,
+    keys: Keys,
 }
 
 impl<T: Clone> SequenceState<T> {
@@ -85,7 +143,7 @@ impl<T: Clone> SequenceState<T> {
             limits,
             span: plan.maxspan.or(look_back),
             evicted: 0,
-            cut: 0,
+            keys: Keys::default(),
         }
     }
 
@@ -99,19 +157,22 @@ impl<T: Clone> SequenceState<T> {
         out: &mut impl FnMut(&[Option<T>]),
     ) {
         self.advance(plan, at.time, out);
+        let mut keys = std::mem::take(&mut self.keys);
         for (position, term) in plan.positives.iter().enumerate().rev() {
             // A stage in the middle of nothing changes nothing.
             if position > 0 && self.table.is_empty() {
                 continue;
             }
             let Some(term) = satisfied_term(plan, *term, record, satisfied) else { continue };
-            for key in self.keys(record, term) {
+            keys.read(record, &term.keys);
+            for key in keys.iter() {
                 self.fill(plan, position, key, at, hold, out);
             }
         }
         for missing in &plan.missing {
             let Some(term) = satisfied_term(plan, missing.term, record, satisfied) else { continue };
-            for key in self.keys(record, term) {
+            keys.read(record, &term.keys);
+            for key in keys.iter() {
                 self.unwanted(missing.place, key, at);
             }
         }
@@ -119,69 +180,73 @@ impl<T: Clone> SequenceState<T> {
             && !self.table.is_empty()
             && satisfied.contains(plan.terms.len(), || until.filter.matches(record))
         {
-            for key in self.keys(record, until) {
-                self.table.change(&key, |slots| slots.pending.clear());
+            keys.read(record, &until.keys);
+            for key in keys.iter() {
+                self.table.change(key, Slots::drop_pending);
             }
         }
+        self.keys = keys;
     }
 
-    fn keys(&mut self, record: &impl Record, term: &Stage) -> Vec<Vec<KeyPart>> {
-        let (keys, cut) = combinations(record, &term.keys);
-        self.cut += cut;
-        keys
+    /// Whether an event that satisfies these filters can change anything: where nothing is under way, only one that
+    /// begins can.
+    pub(super) fn minds(&self, plan: &SequencePlan, satisfied: Filters) -> bool {
+        let leading = plan.missing.iter().filter(|missing| missing.place == Place::Leading);
+        let mut beginning = plan.positives.iter().take(1).copied().chain(leading.map(|missing| missing.term));
+        !self.table.is_empty()
+            || !self.waiting.is_empty()
+            || beginning.any(|term| satisfied.contains(term, || true))
     }
 
     fn fill(
         &mut self,
         plan: &SequencePlan,
         position: usize,
-        key: Vec<KeyPart>,
+        key: &[u8],
         at: Ordinal,
         hold: Hold<'_, T>,
         out: &mut impl FnMut(&[Option<T>]),
     ) {
-        let pending = match position.checked_sub(1) {
-            None => {
-                let may_lead = plan.missing.iter().any(|missing| missing.place == Place::Leading);
-                let slots = if may_lead { self.table.peek(&key) } else { None };
-                let leading = slots.and_then(|s| s.leading).filter(|l| *l < at).map(|l| l.time);
-                Some(Pending { first: at, last: at, leading, events: vec![hold()] })
+        let is_last = position + 1 == plan.positives.len();
+        if position == 0 {
+            let may_lead = plan.missing.iter().any(|missing| missing.place == Place::Leading);
+            let slots = if may_lead { self.table.peek(key) } else { None };
+            let leading = slots.and_then(|s| s.leading).filter(|l| *l < at).map(|l| l.time);
+            if is_last {
+                let mut pending = Pending::none();
+                pending.start(at, leading, hold());
+                self.complete(plan, key, pending, out);
+            } else {
+                self.table.touch(key, at.time, |slots| {
+                    if let Some(pending) = slots.at(0) {
+                        pending.start(at, leading, hold());
+                    }
+                });
             }
-            Some(before) => {
-                self.table.change(&key, |slots| take_before(slots, before, at)).flatten().and_then(
-                    |mut pending| {
-                        // Consumed even if too late: the newest pending sequence is the only one that counts.
-                        let late =
-                            self.span.is_some_and(|span| at.time.saturating_sub(pending.first.time) > span);
-                        if late {
-                            return None;
-                        }
-                        pending.last = at;
-                        pending.events.push(hold());
-                        Some(pending)
-                    },
-                )
+            return;
+        }
+        let span = self.span;
+        let mut done = None;
+        let advanced = self.table.change(key, |slots| {
+            let advanced = slots.advance(position, at, span, hold);
+            if advanced && is_last {
+                done = slots.at(position).map(|pending| std::mem::replace(pending, Pending::none()));
             }
-        };
-        let Some(pending) = pending else { return };
-        if position + 1 == plan.positives.len() {
-            self.complete(plan, key, pending, out);
-        } else {
-            self.table.touch(key, at.time, |slots| {
-                if slots.pending.len() <= position {
-                    slots.pending.resize_with(position + 1, || None);
-                }
-                if let Some(slot) = slots.pending.get_mut(position) {
-                    *slot = Some(pending);
-                }
-            });
+            advanced
+        });
+        match done {
+            Some(pending) => self.complete(plan, key, pending, out),
+            None if advanced == Some(true) => {
+                self.table.touch(key, at.time, |_| {});
+            }
+            None => {}
         }
     }
 
     fn complete(
         &mut self,
         plan: &SequencePlan,
-        key: Vec<KeyPart>,
+        key: &[u8],
         pending: Pending<T>,
         out: &mut impl FnMut(&[Option<T>]),
     ) {
@@ -203,7 +268,7 @@ impl<T: Clone> SequenceState<T> {
             Some(pending.first.time.saturating_add(span))
         };
         self.waiting_bytes += pending.weight();
-        self.waiting.push_back(Waiting { key, pending, until });
+        self.waiting.push_back(Waiting { key: key.into(), pending, until });
         while self.waiting.len() > self.limits.keys_max || self.waiting_bytes > self.limits.bytes_max {
             let Some(oldest) = self.waiting.pop_front() else { break };
             self.waiting_bytes = self.waiting_bytes.saturating_sub(oldest.pending.weight());
@@ -212,19 +277,23 @@ impl<T: Clone> SequenceState<T> {
     }
 
     /// An event that should be missing has come.
-    fn unwanted(&mut self, place: Place, key: Vec<KeyPart>, at: Ordinal) {
+    fn unwanted(&mut self, place: Place, key: &[u8], at: Ordinal) {
         match place {
             Place::Leading => {
-                self.table.touch(key, at.time, |slots| slots.leading = slots.leading.max(Some(at)))
+                self.table.touch(key, at.time, |slots| slots.leading = slots.leading.max(Some(at)));
             }
             Place::After(position) => {
-                self.table.change(&key, |slots| take_before(slots, position, at));
+                self.table.change(key, |slots| {
+                    if let Some(pending) = slots.ready(position, at) {
+                        pending.events.clear();
+                    }
+                });
             }
             Place::Trailing => {
                 let Self { waiting, waiting_bytes, .. } = self;
                 waiting.retain(|w| {
                     let within = w.until.is_some_and(|until| at.time <= until);
-                    let void = within && w.pending.last < at && w.key == key;
+                    let void = within && w.pending.last < at && *w.key == *key;
                     if void {
                         *waiting_bytes = waiting_bytes.saturating_sub(w.pending.weight());
                     }
@@ -270,7 +339,7 @@ impl<T: Clone> SequenceState<T> {
     pub(super) fn stats(&self) -> Stats {
         let mut stats = self.table.stats();
         stats.evicted += self.evicted;
-        stats.combinations_cut = self.cut;
+        stats.combinations_cut = self.keys.cut();
         stats.bytes += self.waiting_bytes;
         stats.waiting = self.waiting.len();
         stats
@@ -285,11 +354,6 @@ fn satisfied_term<'p>(
     satisfied: Filters,
 ) -> Option<&'p Stage> {
     plan.terms.get(term).filter(|stage| satisfied.contains(term, || stage.filter.matches(record)))
-}
-
-fn take_before<T>(slots: &mut Slots<T>, position: usize, at: Ordinal) -> Option<Pending<T>> {
-    let slot = slots.pending.get_mut(position)?;
-    if slot.as_ref().is_some_and(|p| p.last < at) { slot.take() } else { None }
 }
 
 fn emit<T: Clone>(plan: &SequencePlan, pending: &Pending<T>, out: &mut impl FnMut(&[Option<T>])) {

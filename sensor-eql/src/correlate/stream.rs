@@ -6,12 +6,13 @@ use std::sync::Arc;
 use sensor_ecs::Record;
 
 use super::keyed::{NewTermsState, ThresholdState};
-use super::keys::{KeyPart, Ordinal};
+use super::keys::Ordinal;
 use super::sample::SampleState;
 use super::sequence::SequenceState;
 use super::{Held, Hold, Limits, Stats};
 use crate::ast::Pipe;
 use crate::compile::{Compiled, OrderFields, Place, Plan};
+use crate::key::is_key;
 use crate::matcher::Filters;
 
 /// A query with its state. `T` is what the caller wants back for each event of a match: an id, or a shared event.
@@ -122,33 +123,37 @@ impl<T: Clone> Stream<T> {
         out: &mut impl FnMut(&[Option<T>]),
     ) {
         self.arrivals += 1;
-        let plan = Arc::clone(&self.plan);
-        let mut pipes = std::mem::take(&mut self.pipes);
-        let mut piped = |found: &[Option<T>]| pass(&mut pipes, found, out);
-        match plan.as_ref() {
-            Plan::Event { .. } => piped(&[Some(hold().event)]),
-            Plan::Sequence(_) | Plan::Sample(_) | Plan::NewTerms(_) | Plan::Threshold(_) => {
-                if let Some(at) = Ordinal::of(record, self.order, self.arrivals) {
-                    self.note_time(at.time);
-                    match (&mut self.state, plan.as_ref()) {
-                        (Form::Sequence(state), Plan::Sequence(plan)) => {
-                            state.push(plan, record, satisfied, at, hold, &mut piped);
-                        }
-                        (Form::Sample(state), Plan::Sample(plan)) => {
-                            state.push(plan, record, satisfied, at, hold, &mut piped)
-                        }
-                        (Form::NewTerms(state), Plan::NewTerms(plan)) => {
-                            state.push(plan, record, at, hold, &mut piped);
-                        }
-                        (Form::Threshold(state), Plan::Threshold(plan)) => {
-                            state.push(plan, record, at, hold, &mut piped);
-                        }
-                        _ => {}
-                    }
-                }
-            }
+        let at = Ordinal::of(record, self.order, self.arrivals);
+        if let Some(at) = at {
+            self.note_time(at.time);
         }
-        self.pipes = pipes;
+        let Self { plan, state, pipes, .. } = self;
+        let mut piped = |found: &[Option<T>]| pass(pipes, found, out);
+        match (state, plan.as_ref(), at) {
+            (Form::Event, ..) => piped(&[Some(hold().event)]),
+            (Form::Sequence(state), Plan::Sequence(plan), Some(at)) => {
+                state.push(plan, record, satisfied, at, hold, &mut piped);
+            }
+            (Form::Sample(state), Plan::Sample(plan), Some(at)) => {
+                state.push(plan, record, satisfied, at, hold, &mut piped);
+            }
+            (Form::NewTerms(state), Plan::NewTerms(plan), Some(at)) => {
+                state.push(plan, record, at, hold, &mut piped);
+            }
+            (Form::Threshold(state), Plan::Threshold(plan), Some(at)) => {
+                state.push(plan, record, at, hold, &mut piped);
+            }
+            // Without a time it has no place among the others.
+            _ => {}
+        }
+    }
+
+    /// Whether an event that satisfies these filters can change anything, or match.
+    pub(super) fn minds(&self, satisfied: Filters) -> bool {
+        match (&self.state, self.plan.as_ref()) {
+            (Form::Sequence(state), Plan::Sequence(plan)) => state.minds(plan, satisfied),
+            _ => true,
+        }
     }
 
     /// Counts late events. When they keep coming, the clock was set back: what lies in its future is forgotten.
@@ -230,7 +235,7 @@ impl<T: Clone> Stream<T> {
     #[must_use]
     pub fn seen(&self) -> Vec<(Vec<u8>, i64)> {
         match &self.state {
-            Form::NewTerms(state) => state.seen().map(|(key, time)| (KeyPart::encode(key), time)).collect(),
+            Form::NewTerms(state) => state.seen().map(|(key, time)| (key.to_vec(), time)).collect(),
             _ => Vec::new(),
         }
     }
@@ -239,7 +244,7 @@ impl<T: Clone> Stream<T> {
     /// rule's window, new terms are learnt silently.
     pub fn seed(&mut self, since_ns: i64, seen: impl IntoIterator<Item = (Vec<u8>, i64)>) {
         if let (Form::NewTerms(state), Plan::NewTerms(plan)) = (&mut self.state, self.plan.as_ref()) {
-            let keys = seen.into_iter().filter_map(|(key, time)| Some((KeyPart::decode(&key)?, time)));
+            let keys = seen.into_iter().filter(|(key, _)| is_key(key));
             state.seed(since_ns, plan.history, keys);
         }
     }

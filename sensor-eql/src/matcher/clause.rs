@@ -8,6 +8,7 @@ use sensor_ecs::FieldId;
 use crate::ast::CompareOp;
 use crate::func::Func;
 use crate::ir::{Pred, Test};
+use crate::regex::Ends;
 use crate::value::Out;
 use crate::wild::Wildcard;
 
@@ -26,9 +27,13 @@ pub(super) enum Demand {
 /// Alternatives, of which one must be met.
 pub(super) type Clause = Vec<(FieldId, Demand)>;
 
+/// A shorter value is an option such as `-c`, or an account's number, and many have it.
+const EXACT_BYTES_MIN: usize = 3;
+
 /// How little a clause tells, roughly: the best has the least.
 pub(super) fn breadth(clause: &Clause) -> (usize, usize) {
     let width = |demand: &Demand| match demand {
+        Demand::Exact(text) if text.len() < EXACT_BYTES_MIN => 3,
         Demand::Exact(_) => 0,
         Demand::Head(text) | Demand::Tail(text) if !text.is_empty() => 1,
         Demand::Inside(_) => 2,
@@ -66,6 +71,11 @@ fn demands(test: &Test) -> Vec<Demand> {
         Test::Part { func: Func::StringContains, part, .. } if part.len() >= INSIDE_BYTES_MIN => {
             vec![Demand::Inside(lower(part))]
         }
+        Test::Regex(regex) => match regex.ends() {
+            Ends::Heads(heads) => heads.iter().cloned().map(Demand::Head).collect(),
+            Ends::Tails(tails) => tails.iter().cloned().map(Demand::Tail).collect(),
+            Ends::Unknown => vec![ANYTHING],
+        },
         _ => vec![ANYTHING],
     };
     demands.sort_unstable();

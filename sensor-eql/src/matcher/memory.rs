@@ -1,8 +1,11 @@
 //! What is remembered between events, by the caller: how far the filters get on what an event has in common with
 //! earlier ones.
 
+use sensor_ecs::{FieldId, Record};
+
 use super::Concerned;
 use super::set::Set;
+use crate::key::encode;
 use crate::rules::RuleIndex;
 
 /// A process in one of its states.
@@ -29,12 +32,21 @@ pub struct Known {
 /// Kinds that are remembered; those with greater numbers are not.
 const KINDS_MAX: usize = 32;
 
+/// Programs that are remembered.
+const PROGRAMS_MAX: usize = 512;
+
+/// A program with longer names is not remembered.
+const PROGRAM_BYTES_MAX: usize = 1024;
+
 /// What is remembered, of one [`RuleSet`](crate::RuleSet), of the events of one host. Takes no more memory over time.
 #[derive(Clone, Debug)]
 pub struct Memory {
     segments: usize,
-    /// What the constant fields leave, by kind and segment.
-    kinds: Box<[Option<Set>]>,
+    kinds: Box<[Option<OfKind>]>,
+    /// By the hash of their key.
+    programs: Box<[Program]>,
+    /// The key in hand.
+    key: Vec<u8>,
     /// Pairs of places; the first of a pair is the one used last.
     places: Box<[Option<Place>]>,
     /// What the process's fields leave, by place and segment.
@@ -43,13 +55,29 @@ pub struct Memory {
     pub(super) concerned: Vec<Concerned>,
 }
 
+/// What is the same in all events of one kind.
+#[derive(Clone, Debug)]
+pub(super) struct OfKind {
+    /// What the constant fields leave, by segment.
+    pub(super) left: Box<[Set]>,
+    /// The fields of programs that matter to these.
+    pub(super) fields: Box<[FieldId]>,
+}
+
+/// What the fields of a program leave. Its key holds all of them, so that nothing is taken for something else.
+#[derive(Clone, Debug, Default)]
+struct Program {
+    key: Vec<u8>,
+    left: Box<[Set]>,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Place {
     of: ProcessVersion,
     kind: u8,
 }
 
-/// Where a process's sets are, and whether they are there already.
+/// Where the sets of a process or a program are, and whether they are there already.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Remembered {
     at: usize,
@@ -60,9 +88,13 @@ impl Memory {
     pub(super) fn new(segments: usize, filters: usize, processes: usize) -> Self {
         // A pair at least, so that there is always a place.
         let places = processes.next_power_of_two().max(2);
+        let programs = if processes == 0 { 0 } else { PROGRAMS_MAX };
+        let program = Program { key: Vec::new(), left: vec![Set::default(); segments].into() };
         Self {
             segments,
-            kinds: vec![None; KINDS_MAX * segments].into(),
+            kinds: vec![None; KINDS_MAX].into(),
+            programs: vec![program; programs].into(),
+            key: Vec::with_capacity(PROGRAM_BYTES_MAX),
             places: vec![None; places].into(),
             left: vec![Set::default(); places * segments].into(),
             matched: Vec::with_capacity(filters),
@@ -75,6 +107,8 @@ impl Memory {
         Self {
             segments: 0,
             kinds: Box::default(),
+            programs: Box::default(),
+            key: Vec::new(),
             places: Box::default(),
             left: Box::default(),
             matched: Vec::new(),
@@ -82,12 +116,44 @@ impl Memory {
         }
     }
 
-    /// What the constant fields of this kind leave in a segment; found the first time.
-    pub(super) fn constant(&mut self, kind: Option<u8>, segment: usize, find: impl FnOnce() -> Set) -> Set {
-        let slot = kind.and_then(|kind| self.kinds.get_mut(usize::from(kind) * self.segments + segment));
-        match slot {
-            Some(slot) => *slot.get_or_insert_with(find),
-            None => find(),
+    /// What this kind of event has in common; found the first time.
+    pub(super) fn kind(&mut self, kind: Option<u8>, find: impl FnOnce() -> OfKind) -> Option<&OfKind> {
+        let slot = self.kinds.get_mut(usize::from(kind?))?;
+        Some(slot.get_or_insert_with(find))
+    }
+
+    pub(super) fn known_kind(&self, kind: Option<u8>) -> Option<&OfKind> {
+        self.kinds.get(usize::from(kind?))?.as_ref()
+    }
+
+    /// The place of the program that an event of a kind which is known shows.
+    pub(super) fn program(&mut self, kind: Option<u8>, record: &impl Record) -> Option<Remembered> {
+        let kind = kind?;
+        let of_kind = self.kinds.get(usize::from(kind))?.as_ref()?;
+        self.key.clear();
+        self.key.push(kind);
+        for field in &of_kind.fields {
+            encode(record.value(*field), &mut self.key);
+            if self.key.len() > PROGRAM_BYTES_MAX {
+                return None;
+            }
+        }
+        let at = place_of(&self.key).checked_rem(self.programs.len())?;
+        let program = self.programs.get_mut(at)?;
+        let is_filled = program.key == self.key;
+        if !is_filled {
+            program.key.clone_from(&self.key);
+        }
+        Some(Remembered { at, is_filled })
+    }
+
+    pub(super) fn program_left(&self, place: Remembered, segment: usize) -> Set {
+        self.programs.get(place.at).and_then(|p| p.left.get(segment)).copied().unwrap_or_default()
+    }
+
+    pub(super) fn set_program_left(&mut self, place: Remembered, segment: usize, left: Set) {
+        if let Some(slot) = self.programs.get_mut(place.at).and_then(|p| p.left.get_mut(segment)) {
+            *slot = left;
         }
     }
 
@@ -125,4 +191,14 @@ impl Memory {
             *slot = left;
         }
     }
+}
+
+/// Spreads keys. Whoever makes keys that fall together only makes them be found anew.
+fn place_of(key: &[u8]) -> usize {
+    const MIX: u64 = 0x9E37_79B9_7F4A_7C15;
+    let (words, rest) = key.as_chunks::<8>();
+    let last = rest.iter().fold(0, |last, byte| last << 8 | u64::from(*byte));
+    let words = words.iter().map(|word| u64::from_le_bytes(*word)).chain([last]);
+    let hash = words.fold(0_u64, |hash, word| (hash.rotate_left(23) ^ word).wrapping_mul(MIX));
+    usize::try_from(hash >> 32).unwrap_or(0)
 }

@@ -3,6 +3,8 @@
 //! The conjuncts of each filter are divided by how long the fields that they read keep their values: constant for a
 //! kind of event, for a state of a process, for one event only. What the constant ones leave is found once per kind,
 //! what those on the process leave once per process; an event of a known process pays only for what is its own.
+//! Processes are many but programs few: what those fields leave that processes share, names and accounts, is found
+//! once per combination of their values.
 
 mod clause;
 mod memory;
@@ -12,6 +14,7 @@ mod set;
 use sensor_ecs::{FieldId, Lifetime, Record, Schema};
 
 pub use memory::{Known, Memory, ProcessVersion};
+use memory::{OfKind, Remembered};
 
 use crate::ast::CompareOp;
 use crate::compile::Filter;
@@ -93,6 +96,7 @@ struct Segment {
     all: Set,
     single: Set,
     constant: Level,
+    program: Level,
     process: Level,
     event: Level,
 }
@@ -127,13 +131,14 @@ impl Matcher {
         memory.matched.clear();
         memory.concerned.clear();
         let place = memory.place(known);
+        let is_known = place.is_some_and(|place| place.is_filled);
+        let program = if is_known { None } else { self.program(record, known, memory) };
         for (number, segment) in self.segments.iter().enumerate() {
             let left = match place {
-                Some(place) if place.is_filled => memory.left(place, number),
+                Some(place) if is_known => memory.left(place, number),
                 _ => {
-                    let constant =
-                        memory.constant(known.kind, number, || segment.constant.pass(record, segment.all));
-                    let left = segment.process.pass(record, constant);
+                    let of_program = segment.of_program(record, number, known, program, memory);
+                    let left = segment.process.pass(record, of_program);
                     if let Some(place) = place {
                         memory.set_left(place, number, left);
                     }
@@ -160,12 +165,29 @@ impl Matcher {
         Hits { matched: &memory.matched, concerned: &memory.concerned }
     }
 
+    /// The place of the event's program.
+    fn program(&self, record: &impl Record, known: Known, memory: &mut Memory) -> Option<Remembered> {
+        memory.kind(known.kind, || {
+            let left: Box<[Set]> =
+                self.segments.iter().map(|segment| segment.constant.pass(record, segment.all)).collect();
+            let mut fields = Vec::new();
+            for (segment, left) in self.segments.iter().zip(&left) {
+                segment.program.fields(*left, &mut fields);
+            }
+            fields.sort_unstable();
+            fields.dedup();
+            OfKind { left, fields: fields.into() }
+        })?;
+        memory.program(known.kind, record)
+    }
+
     /// Rules on single events, without any memory.
     pub(crate) fn single(&self, record: &impl Record, out: &mut impl FnMut(RuleIndex)) {
         let mut last = None;
         for segment in &self.segments {
             let constant = segment.constant.pass(record, segment.single);
-            let left = segment.process.pass(record, constant);
+            let program = segment.program.pass(record, constant);
+            let left = segment.process.pass(record, program);
             segment.event.pass(record, left).each(|position| {
                 if let Some(owner) = segment.owners.get(position)
                     && last.replace(owner.rule) != Some(owner.rule)
@@ -179,14 +201,15 @@ impl Matcher {
 
 impl Segment {
     fn build(filters: &[(Owner, Vec<Pred>)], schema: &dyn Schema) -> Self {
-        let mut levels = [Vec::new(), Vec::new(), Vec::new()];
+        let mut levels = [const { Vec::new() }; 4];
         for (_, filter) in filters {
-            let mut parts = [Vec::new(), Vec::new(), Vec::new()];
+            let mut parts = [const { Vec::new() }; 4];
             for conjunct in filter {
                 let level = match lifetime(conjunct, schema) {
                     Lifetime::Constant => 0,
-                    Lifetime::Process => 1,
-                    Lifetime::Event => 2,
+                    Lifetime::Program => 1,
+                    Lifetime::Process => 2,
+                    Lifetime::Event => 3,
                 };
                 if let Some(part) = parts.get_mut(level) {
                     part.push(conjunct.clone());
@@ -196,11 +219,34 @@ impl Segment {
                 level.push((!part.is_empty()).then(|| Pred::and(part)));
             }
         }
-        let [constant, process, event] = levels.map(Level::build);
+        let [constant, program, process, event] = levels.map(Level::build);
         let owners: Box<[Owner]> = filters.iter().map(|(owner, _)| *owner).collect();
         let all = (0..owners.len()).collect();
         let single = (0..).zip(&owners).filter(|(_, owner)| !owner.stateful).map(|(i, _)| i).collect();
-        Self { owners, all, single, constant, process, event }
+        Self { owners, all, single, constant, program, process, event }
+    }
+}
+
+impl Segment {
+    /// What the constant fields and those of the program leave.
+    fn of_program(
+        &self,
+        record: &impl Record,
+        number: usize,
+        known: Known,
+        program: Option<Remembered>,
+        memory: &mut Memory,
+    ) -> Set {
+        if let Some(program) = program.filter(|program| program.is_filled) {
+            return memory.program_left(program, number);
+        }
+        let all = || self.constant.pass(record, self.all);
+        let of_kind = memory.known_kind(known.kind).and_then(|of_kind| of_kind.left.get(number));
+        let left = self.program.pass(record, of_kind.copied().unwrap_or_else(all));
+        if let Some(program) = program {
+            memory.set_program_left(program, number, left);
+        }
+        left
     }
 }
 
@@ -209,6 +255,15 @@ impl Level {
         let present = || (0..).zip(&conditions).filter_map(|(i, c)| Some((i, c.as_ref()?)));
         let (tested, narrow) = (present().map(|(i, _)| i).collect(), Narrow::build(present()));
         Self { tested, narrow, conditions: conditions.into() }
+    }
+
+    /// What the conjuncts of these filters read.
+    fn fields(&self, of: Set, into: &mut Vec<FieldId>) {
+        of.each(|position| {
+            if let Some(Some(condition)) = self.conditions.get(position) {
+                each_field(condition, &mut |field| into.push(field));
+            }
+        });
     }
 
     /// Those of `from` whose conjuncts hold.
@@ -280,16 +335,17 @@ fn branches(conjuncts: Vec<Pred>, schema: &dyn Schema) -> Vec<Vec<Pred>> {
 
 /// The shortest lifetime of all fields that it reads.
 fn lifetime(pred: &Pred, schema: &dyn Schema) -> Lifetime {
-    let shortest = |fields: &mut dyn Iterator<Item = FieldId>| {
-        fields.map(|field| schema.lifetime(field)).min().unwrap_or(Lifetime::Constant)
-    };
+    let mut shortest = Lifetime::Constant;
+    each_field(pred, &mut |field| shortest = shortest.min(schema.lifetime(field)));
+    shortest
+}
+
+fn each_field(pred: &Pred, visit: &mut impl FnMut(FieldId)) {
     match pred {
-        Pred::Const(_) => Lifetime::Constant,
-        Pred::And(items) | Pred::Or(items) => {
-            items.iter().map(|item| lifetime(item, schema)).min().unwrap_or(Lifetime::Constant)
-        }
-        Pred::Not(inner) => lifetime(inner, schema),
-        Pred::Field(field, _) => shortest(&mut std::iter::once(*field)),
-        Pred::Script(script) => shortest(&mut script.fields.iter().copied()),
+        Pred::Const(_) => {}
+        Pred::And(items) | Pred::Or(items) => items.iter().for_each(|item| each_field(item, visit)),
+        Pred::Not(inner) => each_field(inner, visit),
+        Pred::Field(field, _) => visit(*field),
+        Pred::Script(script) => script.fields.iter().for_each(|field| visit(*field)),
     }
 }

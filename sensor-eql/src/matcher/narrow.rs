@@ -4,23 +4,22 @@
 //! of it; a filter of which some clause found none of its alternatives is dropped as soon as the last field of that
 //! clause was looked at.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use aho_corasick::Input;
-use aho_corasick::automaton::{Automaton, OverlappingState};
-use aho_corasick::dfa::DFA;
 use sensor_ecs::{FieldId, Record, Value};
 
 use super::clause::{Clause, Demand, breadth, clause, says_little};
 use super::set::{FILTERS_MAX, Set};
+use crate::inside::Inside;
 use crate::ir::Pred;
+use crate::texts::Texts;
 use crate::trie::{Id, Trie, Wanted};
 
 /// Most clauses of a filter that are indexed.
 const CLAUSES_MAX: usize = 3;
 /// So few filters are rather looked at one by one.
 const FEW: u32 = 2;
-/// Texts of one automaton, which takes memory by their length.
+/// Bytes of the texts that must occur somewhere in one field.
 const INSIDE_BYTES_MAX: usize = 64 << 10;
 
 // An id names a clause of a filter.
@@ -40,24 +39,39 @@ struct Field {
     wanted_by: Set,
     /// Filters whose clause has its last field here.
     decided: [Set; CLAUSES_MAX],
-    /// Exact texts and beginnings.
+    /// Exact texts, and who wants each.
+    exact: Texts,
+    exactly: Box<[Wants]>,
     heads: Trie,
-    /// Endings, reversed.
     tails: Trie,
-    /// Texts that must occur somewhere.
+    /// Texts that must occur somewhere, and who wants each.
     inside: Option<Inside>,
+    somewhere: Box<[Wants]>,
 }
 
-/// An automaton over texts that must occur somewhere in a value.
+/// The clauses that want a text.
 #[derive(Clone, Debug)]
-struct Inside {
-    automaton: DFA,
-    /// For each text, the clauses that want it.
-    ids: Box<[Box<[Id]>]>,
+enum Wants {
+    Few(Box<[Id]>),
+    Many(Box<Found>),
+}
+
+/// So many are one by one as fast as all at once.
+const FEW_WANTS: usize = 6;
+
+impl Wants {
+    fn new(ids: Vec<Id>) -> Self {
+        if ids.len() <= FEW_WANTS {
+            return Self::Few(ids.into());
+        }
+        let mut found = Found::default();
+        ids.into_iter().for_each(|id| found.add(id));
+        Self::Many(Box::new(found))
+    }
 }
 
 /// Clauses that found an alternative.
-#[derive(Default)]
+#[derive(Clone, Debug, Default)]
 struct Found([Set; CLAUSES_MAX]);
 
 impl Found {
@@ -65,6 +79,16 @@ impl Found {
         let (number, position) = (usize::from(id) / FILTERS_MAX, usize::from(id) % FILTERS_MAX);
         if let Some(set) = self.0.get_mut(number) {
             set.insert(position);
+        }
+    }
+
+    fn add_all(&mut self, wants: Option<&Wants>) {
+        match wants {
+            Some(Wants::Few(ids)) => ids.iter().for_each(|id| self.add(*id)),
+            Some(Wants::Many(many)) => {
+                self.0.iter_mut().zip(&many.0).for_each(|(found, wants)| *found |= *wants);
+            }
+            None => {}
         }
     }
 }
@@ -106,7 +130,7 @@ impl Narrow {
             for (decided, found) in field.decided.iter().zip(&found.0) {
                 *candidates = *candidates - (*decided - *found);
             }
-            if candidates.len() <= FEW {
+            if candidates.is_at_most(FEW) {
                 return;
             }
         }
@@ -125,9 +149,10 @@ fn clauses(condition: &Pred) -> Vec<Clause> {
 #[derive(Default)]
 struct Building {
     wanted: [Set; CLAUSES_MAX],
+    exact: BTreeMap<Vec<u8>, Vec<Id>>,
     heads: Vec<Wanted>,
     tails: Vec<Wanted>,
-    inside: HashMap<Vec<u8>, Vec<Id>>,
+    inside: BTreeMap<Vec<u8>, Vec<Id>>,
 }
 
 fn fields(filters: &[(usize, Vec<Clause>)]) -> Box<[Field]> {
@@ -167,35 +192,40 @@ fn fields(filters: &[(usize, Vec<Clause>)]) -> Box<[Field]> {
 
 impl Building {
     fn demand(&mut self, demand: Demand, id: Id) {
+        let want = |texts: &mut BTreeMap<Vec<u8>, Vec<Id>>, text| {
+            let ids = texts.entry(text).or_default();
+            if ids.last() != Some(&id) {
+                ids.push(id);
+            }
+        };
         match demand {
-            Demand::Exact(text) => self.heads.push(Wanted { text, open: false, id }),
-            Demand::Head(text) => self.heads.push(Wanted { text, open: true, id }),
-            Demand::Tail(mut text) => {
-                text.reverse();
-                self.tails.push(Wanted { text, open: true, id });
-            }
-            Demand::Inside(text) => {
-                let ids = self.inside.entry(text).or_default();
-                if ids.last() != Some(&id) {
-                    ids.push(id);
-                }
-            }
+            Demand::Exact(text) => want(&mut self.exact, text),
+            Demand::Head(text) => self.heads.push((text, id)),
+            Demand::Tail(text) => self.tails.push((text, id)),
+            Demand::Inside(text) => want(&mut self.inside, text),
         }
     }
 
     fn done(mut self, field: FieldId, decided: [Set; CLAUSES_MAX]) -> Field {
-        let inside = match Inside::build(&self.inside) {
-            Some(inside) => Some(inside),
-            None => {
-                // Too much for an automaton: whoever wants it counts as found.
-                let all = self.inside.values().flatten();
-                self.heads.extend(all.map(|id| Wanted { text: Vec::new(), open: true, id: *id }));
-                None
-            }
-        };
-        let wanted_by = self.wanted.iter().fold(Set::default(), |all, set| all | *set);
-        let (heads, tails) = (Trie::build(self.heads), Trie::build(self.tails));
-        Field { field, wanted: self.wanted, wanted_by, decided, heads, tails, inside }
+        let inside = Inside::build(self.inside.keys().map(Vec::as_slice), INSIDE_BYTES_MAX);
+        if inside.is_none() {
+            // Too much for an automaton: whoever wants it counts as found.
+            let all = self.inside.values().flatten();
+            self.heads.extend(all.map(|id| (Vec::new(), *id)));
+        }
+        Field {
+            field,
+            wanted: self.wanted,
+            wanted_by: self.wanted.iter().fold(Set::default(), |all, set| all | *set),
+            decided,
+            // Sorted, as the set of texts is.
+            exact: Texts::new(self.exact.keys().map(Vec::as_slice), true),
+            exactly: self.exact.into_values().map(Wants::new).collect(),
+            heads: Trie::heads(self.heads),
+            tails: Trie::tails(self.tails),
+            inside,
+            somewhere: self.inside.into_values().map(Wants::new).collect(),
+        }
     }
 }
 
@@ -222,40 +252,17 @@ impl Field {
     }
 
     fn look_up(&self, text: &[u8], found: &mut Found) {
+        if let Some(position) = self.exact.position(text) {
+            found.add_all(self.exactly.get(position));
+        }
         let mut add = |id| found.add(id);
         self.heads.find(text, &mut add);
-        self.tails.find_reversed(text, &mut add);
+        self.tails.find(text, &mut add);
         if let Some(inside) = &self.inside {
-            inside.find(text, &mut add);
-        }
-    }
-}
-
-impl Inside {
-    /// `None` if there is nothing to look for, or too much.
-    fn build(pieces: &HashMap<Vec<u8>, Vec<Id>>) -> Option<Self> {
-        if pieces.is_empty() || pieces.keys().map(Vec::len).sum::<usize>() > INSIDE_BYTES_MAX {
-            return None;
-        }
-        let (texts, ids): (Vec<&Vec<u8>>, Vec<Box<[Id]>>) =
-            pieces.iter().map(|(text, ids)| (text, ids.clone().into_boxed_slice())).unzip();
-        let automaton = DFA::builder().ascii_case_insensitive(true).build(texts).ok()?;
-        Some(Self { automaton, ids: ids.into() })
-    }
-
-    fn find(&self, text: &[u8], add: &mut impl FnMut(Id)) {
-        let input = Input::new(text);
-        let mut state = OverlappingState::start();
-        loop {
-            // An unanchored search of an automaton built for it cannot fail.
-            if self.automaton.try_find_overlapping(&input, &mut state).is_err() {
-                self.ids.iter().flatten().for_each(|id| add(*id));
-                return;
-            }
-            let Some(hit) = state.get_match() else { return };
-            if let Some(ids) = self.ids.get(hit.pattern().as_usize()) {
-                ids.iter().for_each(|id| add(*id));
-            }
+            inside.find(text, |number| {
+                found.add_all(self.somewhere.get(number));
+                false
+            });
         }
     }
 }

@@ -245,7 +245,7 @@ fn assembled(schema: &JsonSchema, kind: &JsonRecord, process: &JsonRecord, own: 
         let id = schema.lookup(&name).unwrap().id;
         let part = match schema.lifetime(id) {
             Lifetime::Constant => kind,
-            Lifetime::Process => process,
+            Lifetime::Process | Lifetime::Program => process,
             Lifetime::Event => own,
         };
         if let Some(value) = part.stored(id) {
