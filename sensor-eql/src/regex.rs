@@ -16,7 +16,10 @@ const COMPILED_BYTES_MAX: usize = 4 << 20;
 
 /// Several alternatives compiled into one anchored expression.
 #[derive(Clone, Debug)]
-pub(crate) struct LuceneRegex {
+pub(crate) struct LuceneRegex(Box<Inner>);
+
+#[derive(Clone, Debug)]
+struct Inner {
     regex: Regex,
     /// What every match contains. To look for it first is cheaper than to ask the engine.
     required: Box<[Finder<'static>]>,
@@ -74,16 +77,16 @@ impl LuceneRegex {
         texts.sort_unstable();
         texts.dedup();
         let required = texts.into_iter().map(|text| Finder::new(&text).into_owned()).collect();
-        Ok(Self { regex, required, ends: ends(&hir) })
+        Ok(Self(Box::new(Inner { regex, required, ends: ends(&hir) })))
     }
 
     pub(crate) fn matches(&self, text: &[u8]) -> bool {
-        self.required.iter().all(|finder| finder.find(text).is_some())
-            && self.regex.is_match(Input::new(text).anchored(Anchored::Yes))
+        self.0.required.iter().all(|finder| finder.find(text).is_some())
+            && self.0.regex.is_match(Input::new(text).anchored(Anchored::Yes))
     }
 
     pub(crate) fn ends(&self) -> &Ends {
-        &self.ends
+        &self.0.ends
     }
 }
 
@@ -414,7 +417,7 @@ mod tests {
             text in "[abAB]{0,6}", fold in any::<bool>(),
         ) {
             let Ok(lucene) = LuceneRegex::new(patterns.iter().map(String::as_str), fold) else { return Ok(()) };
-            let is_match = lucene.regex.is_match(Input::new(text.as_bytes()).anchored(Anchored::Yes));
+            let is_match = lucene.0.regex.is_match(Input::new(text.as_bytes()).anchored(Anchored::Yes));
             prop_assert_eq!(lucene.matches(text.as_bytes()), is_match);
             let lower = text.to_ascii_lowercase().into_bytes();
             let shown = match lucene.ends() {

@@ -84,11 +84,14 @@ impl NewTermsState {
     }
 }
 
+/// Those of one field of an event, as keys.
+type Values = Vec<Box<[u8]>>;
+
 /// The recent events of one group.
 #[derive(Clone, Debug)]
 struct Recent<T> {
     /// Each with its time and the values of the fields that are counted.
-    events: VecDeque<(i64, Held<T>, Vec<Vec<Box<[u8]>>>)>,
+    events: VecDeque<(i64, Held<T>, Vec<Values>)>,
 }
 
 impl<T> Default for Recent<T> {
@@ -137,7 +140,7 @@ impl<T: Clone> ThresholdState<T> {
     ) {
         let oldest = at.time.saturating_sub(self.span);
         self.table.expire(oldest);
-        let values: Vec<Vec<Box<[u8]>>> = plan
+        let values: Vec<Values> = plan
             .cardinality
             .iter()
             .map(|(key, _)| {
