@@ -38,8 +38,8 @@ struct Value {
     span: Span,
     /// Has an unescaped `*`.
     wild: bool,
-    /// Has an escaped `*`.
-    star: bool,
+    /// A regular expression that says the same, if an escaped `*` stands beside a wildcard.
+    regex: Option<String>,
     quoted: bool,
 }
 
@@ -179,7 +179,7 @@ impl<'a> Parser<'a> {
                 '"' => {
                     self.at += i + 1;
                     let span = Span::new(start, self.at);
-                    return Ok(Value { text, span, wild: false, star: false, quoted: true });
+                    return Ok(Value { text, span, wild: false, regex: None, quoted: true });
                 }
                 '\\' => match chars.next() {
                     Some((_, 'n')) => text.push('\n'),
@@ -199,6 +199,7 @@ impl<'a> Parser<'a> {
     fn unquoted(&mut self) -> Result<Value, Diagnostic> {
         let start = self.at;
         let (mut text, mut wild, mut star) = (String::new(), false, false);
+        let mut regex = String::new();
         let mut kept = self.at;
         while let Some(c) = self.rest().chars().next() {
             match c {
@@ -207,6 +208,7 @@ impl<'a> Parser<'a> {
                     let next = self.rest().chars().nth(1);
                     let Some(next) = next else { return Err(self.error("`\\` at the end")) };
                     star |= next == '*';
+                    push_letter(next, &mut regex);
                     text.push(next);
                     self.at += 1 + next.len_utf8();
                     kept = self.at;
@@ -217,12 +219,17 @@ impl<'a> Parser<'a> {
                     if ["and", "or", "not"].iter().any(|k| is_keyword(after, k)) {
                         break;
                     }
+                    push_letter(c, &mut regex);
                     text.push(c);
                     self.at += c.len_utf8();
                     continue;
                 }
                 c => {
                     wild |= c == '*';
+                    match c {
+                        '*' => regex.push_str(".*"),
+                        c => push_letter(c, &mut regex),
+                    }
                     text.push(c);
                     self.at += c.len_utf8();
                     kept = self.at;
@@ -233,8 +240,16 @@ impl<'a> Parser<'a> {
         if text.is_empty() {
             return Err(self.error("expected a value"));
         }
-        Ok(Value { text, span: Span::new(start, kept), wild, star, quoted: false })
+        let regex = (wild && star).then(|| regex.trim_end().to_owned());
+        Ok(Value { text, span: Span::new(start, kept), wild, regex, quoted: false })
     }
+}
+
+fn push_letter(c: char, regex: &mut String) {
+    if c.is_ascii_punctuation() {
+        regex.push('\\');
+    }
+    regex.push(c);
 }
 
 fn is_keyword(rest: &str, word: &str) -> bool {
@@ -251,11 +266,16 @@ fn field_expr((name, span): (&str, Span)) -> Expr {
 fn test(field: (&str, Span), value: Value) -> Result<Expr, Diagnostic> {
     let span = value.span;
     let this = Box::new(field_expr(field));
-    let kind = if value.wild && value.text.bytes().all(|b| b == b'*') {
+    let kind = if let Some(regex) = value.regex {
+        ExprKind::Match {
+            value: this,
+            patterns: vec![(regex, span)],
+            syntax: PatternSyntax::Regex,
+            insensitive: false,
+        }
+    } else if value.wild && value.text.bytes().all(|b| b == b'*') {
         let null = Expr { kind: ExprKind::Null, span };
         ExprKind::Compare(CompareOp::Ne, this, Box::new(null))
-    } else if value.wild && value.star {
-        return Err(Diagnostic::error(span, "an escaped `\\*` beside a wildcard is not supported"));
     } else if value.wild {
         ExprKind::Match {
             value: this,
@@ -296,9 +316,9 @@ fn merge(items: Vec<Expr>) -> Expr {
                 *span = span.to(end);
             }
             (
-                Some(Expr { kind: ExprKind::Match { value: a, patterns, .. }, span }),
-                Expr { kind: ExprKind::Match { value: b, patterns: more, .. }, span: end },
-            ) if same_field(a, &b) => {
+                Some(Expr { kind: ExprKind::Match { value: a, patterns, syntax: before, .. }, span }),
+                Expr { kind: ExprKind::Match { value: b, patterns: more, syntax, .. }, span: end },
+            ) if same_field(a, &b) && *before == syntax => {
                 patterns.extend(more);
                 *span = span.to(end);
             }

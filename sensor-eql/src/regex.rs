@@ -137,11 +137,13 @@ const ANY: &str = "(?s-u:.)*";
 
 fn translate(pattern: &str, insensitive: bool) -> Result<String, RegexError> {
     let chars: Vec<(usize, char)> = pattern.char_indices().collect();
-    let mut walker = Walker { chars, at: 0, out: String::new(), insensitive, depth: 0, end: pattern.len() };
+    let end = pattern.len();
+    let mut walker =
+        Walker { chars, at: 0, out: String::new(), insensitive, open: Vec::new(), atom: None, end };
     while walker.peek().is_some() {
         walker.piece()?;
     }
-    if walker.depth > 0 {
+    if !walker.open.is_empty() {
         return walker.fail("`(` is never closed");
     }
     Ok(walker.out)
@@ -152,7 +154,10 @@ struct Walker {
     at: usize,
     out: String,
     insensitive: bool,
-    depth: usize,
+    /// Where each group that is still open begins in `out`.
+    open: Vec<usize>,
+    /// Where the last atom begins in `out`; an operator with none before it is a letter.
+    atom: Option<usize>,
     end: usize,
 }
 
@@ -174,37 +179,73 @@ impl Walker {
 
     fn piece(&mut self) -> Result<(), RegexError> {
         match self.next() {
-            None => {}
-            Some('.') if self.peek() == Some('*') => {
-                self.at += 1;
-                self.out.push_str(ANY);
-            }
-            Some('.') => self.out.push_str(ONE),
-            Some('@') => self.out.push_str(&format!("(?:{ANY})")),
-            Some('#') => self.out.push_str("[^\\s\\S]"),
             Some('(') => {
-                self.depth += 1;
+                self.open.push(self.out.len());
+                self.atom = None;
                 self.out.push_str("(?:");
             }
-            Some(')') if self.depth == 0 => return self.fail("`)` closes nothing"),
             Some(')') => {
-                self.depth -= 1;
+                let Some(start) = self.open.pop() else { return self.fail("`)` closes nothing") };
+                self.out.push(')');
+                self.atom = Some(start);
+            }
+            Some('|') => {
+                self.out.push('|');
+                self.atom = None;
+            }
+            Some(c @ ('*' | '+' | '?' | '{')) if self.atom.is_some() => self.operator(c)?,
+            Some(c) => {
+                let start = self.out.len();
+                self.single(c)?;
+                self.atom = Some(start);
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// How often the last atom may come, which makes of both an atom: `a+?` is `(a+)?`.
+    fn operator(&mut self, operator: char) -> Result<(), RegexError> {
+        let start = self.atom.unwrap_or(0);
+        if operator == '{' {
+            self.repeat()?;
+        } else {
+            self.out.push(operator);
+        }
+        if matches!(self.peek(), Some('*' | '+' | '?' | '{')) {
+            self.out.insert_str(start, "(?:");
+            self.out.push(')');
+        }
+        Ok(())
+    }
+
+    fn single(&mut self, c: char) -> Result<(), RegexError> {
+        match c {
+            '.' if self.peek() == Some('*') => {
+                self.at += 1;
+                self.out.push_str("(?:");
+                self.out.push_str(ANY);
                 self.out.push(')');
             }
-            Some(c @ ('|' | '*' | '+' | '?')) => self.out.push(c),
-            Some('{') => self.repeat()?,
-            Some('[') => self.class()?,
-            Some('"') => loop {
-                match self.next() {
-                    Some('"') => break,
-                    Some(c) => self.literal(c),
-                    None => return self.fail("`\"` is never closed"),
+            '.' => self.out.push_str(ONE),
+            '@' => self.out.push_str(&format!("(?:{ANY})")),
+            '#' => self.out.push_str("[^\\s\\S]"),
+            '[' => self.class()?,
+            '"' => {
+                self.out.push_str("(?:");
+                loop {
+                    match self.next() {
+                        Some('"') => break,
+                        Some(c) => self.literal(c),
+                        None => return self.fail("`\"` is never closed"),
+                    }
                 }
-            },
-            Some('<') => self.range()?,
-            Some('~') => return self.fail("complement `~` is not supported; write \\~ for the character"),
-            Some('&') => return self.fail("intersection `&` is not supported; write \\& for the character"),
-            Some('\\') => match self.next() {
+                self.out.push(')');
+            }
+            '<' => self.range()?,
+            '~' => return self.fail("complement `~` is not supported; write \\~ for the character"),
+            '&' => return self.fail("intersection `&` is not supported; write \\& for the character"),
+            '\\' => match self.next() {
                 Some(c @ ('d' | 's' | 'w')) => self.out.push_str(&format!("[{}]", shorthand(c))),
                 Some(c @ ('D' | 'S' | 'W')) => {
                     self.out.push_str(&format!(
@@ -215,7 +256,7 @@ impl Walker {
                 Some(c) => self.literal(c),
                 None => return self.fail("`\\` at the end"),
             },
-            Some(c) => self.literal(c),
+            c => self.literal(c),
         }
         Ok(())
     }
@@ -375,6 +416,21 @@ mod tests {
         assert!(is("^a$", "^a$"));
         assert!(is("a|bc", "bc"));
         assert!(!is("a|bc", "ac"));
+    }
+
+    #[test]
+    fn an_operator_with_nothing_before_it_is_a_letter() {
+        assert!(is("*.exe", "*xexe") && !is("*.exe", "xexe"));
+        assert!(is("a|*b", "*b") && !is("a|*b", "ab"));
+        assert!(is("(+c)", "+c") && is("?", "?") && is("{1}", "{1}"));
+        assert!(is("**", "***") && !is("**", "x"));
+    }
+
+    #[test]
+    fn an_operator_on_an_operator_repeats_the_whole() {
+        assert!(is("(?:a)", "?:a") && is("a+?", "") && is("a+?", "aaa"));
+        assert!(is("a*+b", "aab") && is("x{2}{2}", "xxxx") && !is("x{2}{2}", "xx"));
+        assert!(is("\"ab\"+", "abab") && is(".*?c", "c"));
     }
 
     #[test]

@@ -213,6 +213,8 @@ pub enum Reason {
     Language(String),
     /// Its type is not run.
     Type(String),
+    /// It has filters in Elasticsearch's own query language beside its query.
+    Filters,
     /// It is a hunt, to be run on stored events.
     Hunt,
     /// It is TOML of some other kind.
@@ -224,6 +226,7 @@ impl fmt::Display for Reason {
         match self {
             Self::Language(name) => write!(f, "language {name} is not run by the rule engine"),
             Self::Type(name) => write!(f, "rule type {name} is not run by the rule engine"),
+            Self::Filters => write!(f, "its `filters`, in Elasticsearch's query DSL, are not run"),
             Self::Hunt => write!(f, "a hunt, not a rule: it runs on stored events"),
             Self::NotARule => write!(f, "no [rule] table"),
         }
@@ -312,6 +315,10 @@ fn read_rule(value: &Spanned<DeValue<'_>>, text: &str, found: &mut Findings) -> 
             None
         }
     };
+    // To leave them out would be another rule.
+    let has_filters =
+        matches!(table.get("filters").map(Spanned::get_ref), Some(DeValue::Array(all)) if !all.is_empty());
+    let reason = reason.or(has_filters.then_some(Reason::Filters));
     // Rules of types that are not run may have no query at all.
     let query = if reason.is_none() {
         table.required("query", found)

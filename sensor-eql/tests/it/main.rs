@@ -13,6 +13,8 @@ mod random;
 #[cfg(test)]
 mod rules;
 #[cfg(test)]
+mod shapes;
+#[cfg(test)]
 mod suites;
 #[cfg(test)]
 mod support;

@@ -163,6 +163,7 @@ fn what_cannot_run_is_listed_with_its_reason() {
         source(Origin::User, "esql.toml", other("type = \"esql\"", "language = \"esql\"")),
         source(Origin::User, "ml.toml", other("type = \"machine_learning\"", "")),
         source(Origin::User, "lucene.toml", other("type = \"query\"", "language = \"lucene\"")),
+        source(Origin::User, "filters.toml", rule("f", "any where true") + "[[rule.filters]]\nquery = {}\n"),
         source(Origin::User, "hunt.toml", "[hunt]\nname = \"h\"\n"),
         source(Origin::User, "other.toml", "[package]\nname = \"h\"\n"),
     ]);
@@ -174,6 +175,7 @@ fn what_cannot_run_is_listed_with_its_reason() {
             &Reason::Language("esql".into()),
             &Reason::Type("machine_learning".into()),
             &Reason::Language("lucene".into()),
+            &Reason::Filters,
             &Reason::Hunt,
             &Reason::NotARule
         ]
