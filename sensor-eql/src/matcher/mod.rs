@@ -11,6 +11,8 @@ mod memory;
 mod narrow;
 mod set;
 
+use std::collections::HashMap;
+
 use sensor_ecs::{FieldId, Lifetime, Record, Schema};
 
 pub use memory::{Known, Memory, ProcessVersion};
@@ -23,6 +25,9 @@ use crate::rules::RuleIndex;
 use crate::value::Out;
 use narrow::Narrow;
 use set::{FILTERS_MAX, Set};
+
+/// A field of programs that so few conjuncts read is not worth a place in the key of each program.
+const FEW_READERS: usize = 3;
 
 /// Alternatives that are taken apart; each becomes a filter of its own.
 const BRANCHES_MAX: usize = 16;
@@ -201,14 +206,23 @@ impl Matcher {
 
 impl Segment {
     fn build(filters: &[(Owner, Vec<Pred>)], schema: &dyn Schema) -> Self {
+        let mut readers: HashMap<FieldId, usize> = HashMap::new();
+        for conjunct in filters.iter().flat_map(|(_, conjuncts)| conjuncts) {
+            each_field(conjunct, &mut |field| *readers.entry(field).or_default() += 1);
+        }
+        let is_rare = |conjunct: &Pred| {
+            let mut fewest = usize::MAX;
+            each_field(conjunct, &mut |field| fewest = fewest.min(readers.get(&field).copied().unwrap_or(0)));
+            fewest <= FEW_READERS
+        };
         let mut levels = [const { Vec::new() }; 4];
         for (_, filter) in filters {
             let mut parts = [const { Vec::new() }; 4];
             for conjunct in filter {
                 let level = match lifetime(conjunct, schema) {
                     Lifetime::Constant => 0,
-                    Lifetime::Program => 1,
-                    Lifetime::Process => 2,
+                    Lifetime::Program if !is_rare(conjunct) => 1,
+                    Lifetime::Program | Lifetime::Process => 2,
                     Lifetime::Event => 3,
                 };
                 if let Some(part) = parts.get_mut(level) {

@@ -18,7 +18,9 @@ use crate::trie::{Id, Trie, Wanted};
 /// Most clauses of a filter that are indexed.
 const CLAUSES_MAX: usize = 3;
 /// So few filters are rather looked at one by one.
-const FEW: u32 = 2;
+const FEW: u32 = 3;
+/// A field that so few filters want is not worth a look.
+const FEW_WANTING: u32 = 1;
 /// Bytes of the texts that must occur somewhere in one field.
 const INSIDE_BYTES_MAX: usize = 64 << 10;
 
@@ -82,6 +84,11 @@ impl Found {
         }
     }
 
+    /// Takes for found whatever is demanded of a field.
+    fn take(&mut self, field: &Field) {
+        self.0.iter_mut().zip(&field.wanted).for_each(|(found, wanted)| *found |= *wanted);
+    }
+
     fn add_all(&mut self, wants: Option<&Wants>) {
         match wants {
             Some(Wants::Few(ids)) => ids.iter().for_each(|id| self.add(*id)),
@@ -123,7 +130,12 @@ impl Narrow {
     pub(super) fn narrow(&self, record: &impl Record, candidates: &mut Set) {
         let mut found = Found::default();
         for field in &self.fields {
-            if !field.wanted_by.meets(*candidates) {
+            let wanting = field.wanted_by & *candidates;
+            if wanting.is_empty() {
+                continue;
+            }
+            if wanting.is_at_most(FEW_WANTING) {
+                found.take(field);
                 continue;
             }
             field.look(record.value(field.field), &mut found);
@@ -243,11 +255,7 @@ impl Field {
                 }
             }
             // Numbers and the like may equal a text after conversion.
-            Value::Long(_) | Value::Double(_) | Value::Boolean(_) | Value::Date(_) => {
-                for (found, wanted) in found.0.iter_mut().zip(&self.wanted) {
-                    *found |= *wanted;
-                }
-            }
+            Value::Long(_) | Value::Double(_) | Value::Boolean(_) | Value::Date(_) => found.take(self),
         }
     }
 

@@ -31,12 +31,6 @@ impl Set {
         self.0.iter().fold(0, |all, word| all | word) == 0
     }
 
-    #[inline]
-    pub(super) fn meets(self, other: Self) -> bool {
-        !(self & other).is_empty()
-    }
-
-    #[inline]
     pub(super) fn len(self) -> u32 {
         self.0.iter().map(|word| word.count_ones()).sum()
     }
