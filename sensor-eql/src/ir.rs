@@ -32,7 +32,7 @@ pub(crate) enum Test {
     Present,
     Compare(CompareOp, Out<'static>),
     OneOf(OneOf),
-    Like(Patterns),
+    Like(Box<Patterns>),
     Regex(LuceneRegex),
     Cidr(Box<[Cidr]>),
     /// `startsWith`, `endsWith`, `stringContains` with a literal.

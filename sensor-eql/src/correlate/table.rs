@@ -2,9 +2,9 @@
 //!
 //! What is forgotten leaves its buffers to what comes next, so that a table in use does not allocate.
 
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 
-use hashbrown::HashTable;
+use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::{Limits, Stats};
 
@@ -49,7 +49,7 @@ pub(super) struct Table<S> {
     free: Vec<Slot>,
     oldest: Slot,
     newest: Slot,
-    hasher: RandomState,
+    hasher: DefaultHashBuilder,
     bytes: usize,
     limits: Limits,
     evicted: u64,
@@ -64,7 +64,7 @@ impl<S: State> Table<S> {
             free: Vec::new(),
             oldest: NONE,
             newest: NONE,
-            hasher: RandomState::new(),
+            hasher: DefaultHashBuilder::default(),
             bytes: 0,
             limits,
             evicted: 0,

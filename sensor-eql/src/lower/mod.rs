@@ -389,7 +389,7 @@ impl<'s> Lower<'s> {
                     self.single(Test::Cidr(ranges))
                 }
                 Node::Like(inner, patterns) if matches!(*inner, Node::Field(_)) => {
-                    self.single(Test::Like(*patterns))
+                    self.single(Test::Like(patterns))
                 }
                 node => self.finish_script(node, e.span),
             };
@@ -466,7 +466,7 @@ fn wildcards(
 /// Patterns without wildcards become one set.
 fn like_test(patterns: &[(String, Span)], syntax: PatternSyntax, fold: bool) -> Test {
     if patterns.iter().any(|(p, _)| p.contains('*') || syntax == PatternSyntax::Wildcard && p.contains('?')) {
-        return Test::Like(Patterns::new(wildcards(patterns, syntax, fold).collect()));
+        return Test::Like(Box::new(Patterns::new(wildcards(patterns, syntax, fold).collect())));
     }
     let texts = patterns.iter().map(|(p, _)| Out::Text(p.clone().into_bytes().into())).collect();
     Test::OneOf(OneOf::new(texts, fold))

@@ -18,9 +18,9 @@ use crate::trie::{Id, Trie, Wanted};
 /// Most clauses of a filter that are indexed.
 const CLAUSES_MAX: usize = 3;
 /// So few filters are rather looked at one by one.
-const FEW: u32 = 3;
+const FEW: u32 = 4;
 /// A field that so few filters want is not worth a look.
-const FEW_WANTING: u32 = 1;
+const FEW_WANTING: u32 = 2;
 /// Bytes of the texts that must occur somewhere in one field.
 const INSIDE_BYTES_MAX: usize = 64 << 10;
 
