@@ -71,6 +71,11 @@ impl NewTermsState {
         self.learning_until = Some(since.saturating_add(history));
     }
 
+    /// What was seen in the future was seen, at the latest now.
+    pub(super) fn clock_set_back(&mut self, now: i64) {
+        self.table.move_back(now);
+    }
+
     pub(super) fn seen(&self) -> impl Iterator<Item = (&[u8], i64)> {
         self.table.iter()
     }
@@ -114,6 +119,14 @@ impl<T> State for Recent<T> {
     }
 }
 
+impl<T> Recent<T> {
+    /// In the order of time, whatever the order in which events come.
+    fn take(&mut self, time: i64, event: Held<T>, values: Vec<Values>) {
+        let later = self.events.iter().rev().take_while(|(other, ..)| *other > time).count();
+        self.events.insert(self.events.len() - later, (time, event, values));
+    }
+}
+
 /// State of a threshold rule.
 #[derive(Clone, Debug)]
 pub(super) struct ThresholdState<T> {
@@ -138,8 +151,8 @@ impl<T: Clone> ThresholdState<T> {
         hold: Hold<'_, T>,
         out: &mut impl FnMut(&[Option<T>]),
     ) {
-        let oldest = at.time.saturating_sub(self.span);
-        self.table.expire(oldest);
+        let span = self.span;
+        self.table.expire(at.time.saturating_sub(span));
         let values: Vec<Values> = plan
             .cardinality
             .iter()
@@ -154,7 +167,9 @@ impl<T: Clone> ThresholdState<T> {
         for key in self.keys.iter() {
             let mut reached = Vec::new();
             self.table.touch(key, at.time, |recent| {
-                recent.events.push_back((at.time, hold(), values.clone()));
+                recent.take(at.time, hold(), values.clone());
+                let newest = recent.events.back().map_or(at.time, |(time, ..)| *time);
+                let oldest = newest.saturating_sub(span);
                 while recent.events.len() > keep || recent.events.front().is_some_and(|(t, ..)| *t < oldest) {
                     recent.events.pop_front();
                 }
@@ -171,6 +186,10 @@ impl<T: Clone> ThresholdState<T> {
 
     pub(super) fn advance(&mut self, now: i64) {
         self.table.expire(now.saturating_sub(self.span));
+    }
+
+    pub(super) fn clock_set_back(&mut self, now: i64) {
+        self.table.forget_after(now);
     }
 
     pub(super) fn stats(&self) -> Stats {

@@ -171,7 +171,9 @@ impl<T: Clone> Stream<T> {
         match &mut self.state {
             Form::Sequence(state) => state.clock_set_back(time),
             Form::Sample(state) => state.clock_set_back(time),
-            Form::Event | Form::NewTerms(_) | Form::Threshold(_) => {}
+            Form::NewTerms(state) => state.clock_set_back(time),
+            Form::Threshold(state) => state.clock_set_back(time),
+            Form::Event => {}
         }
         self.newest = time;
         self.behind = 0;

@@ -136,6 +136,11 @@ impl<S: State> Table<S> {
         }
     }
 
+    /// Lets nothing be touched later than at `time`.
+    pub(super) fn move_back(&mut self, time: i64) {
+        self.entries.iter_mut().for_each(|entry| entry.time = entry.time.min(time));
+    }
+
     /// Every key with its time, the one touched first first.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&[u8], i64)> {
         let mut slot = self.oldest;

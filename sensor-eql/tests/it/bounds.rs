@@ -100,6 +100,85 @@ fn a_clock_set_back_is_noticed_and_matching_goes_on() {
     assert_eq!(run.stats().keys, 0);
 }
 
+impl Run {
+    fn of_rule(kind: &str, more: &str) -> Self {
+        let schema = JsonSchema::ecs();
+        let text = format!(
+            "[rule]\nname = \"n\"\nrule_id = \"i\"\ntype = \"{kind}\"\nlanguage = \"kuery\"\nseverity = \"low\"\n\
+             risk_score = 1\nfrom = \"now-10s\"\nquery = \"event.category:process\"\n{more}"
+        );
+        let set = RuleSet::load([RuleSource { origin: Origin::User, path: "r".into(), text }], &schema);
+        let rule = &set.rules()[0];
+        let stream = Stream::new(&rule.compiled, Some(rule.rule.look_back_ns), Limits::default());
+        Self { schema, stream, found: Vec::new() }
+    }
+}
+
+const THREE: &str = "[rule.threshold]\nfield = [\"host.id\"]\nvalue = 3\n";
+
+#[test]
+fn a_threshold_counts_late_events_by_their_own_time() {
+    let mut run = Run::of_rule("threshold", THREE);
+    for time in [20_000, 21_000, 1_000] {
+        run.push(time, "h", "a");
+    }
+    assert!(run.found.is_empty(), "the late one is out of the window");
+    run.push(12_000, "h", "a");
+    assert_eq!(run.found, [[Some(12_000), Some(20_000), Some(21_000)]]);
+    assert_eq!(run.stats().late, 2);
+}
+
+#[test]
+fn a_threshold_forgets_the_future_when_the_clock_was_set_back() {
+    let mut run = Run::of_rule("threshold", THREE);
+    run.push(9_000_000, "h", "a");
+    run.push(9_000_001, "h", "a");
+    for n in 0..64 {
+        run.push(n, &format!("other{n}"), "a");
+    }
+    for time in [100, 101, 102] {
+        run.push(time, "h", "a");
+    }
+    assert_eq!(run.found, [[Some(100), Some(101), Some(102)]]);
+}
+
+#[test]
+fn new_terms_of_the_future_stay_known_when_the_clock_was_set_back_and_no_longer_than_the_window() {
+    let mut run = Run::of_rule(
+        "new_terms",
+        "[rule.new_terms]\nfield = \"f\"\nvalue = [\"host.id\"]\n\
+         [[rule.new_terms.history_window_start]]\nfield = \"h\"\nvalue = \"now-10s\"\n",
+    );
+    run.stream.seed(-100_000_000_000, []);
+    run.push(9_000_000, "h", "a");
+    for n in 0..64 {
+        run.push(n, "x", "a");
+    }
+    let before = run.found.len();
+    run.push(100, "h", "a");
+    assert_eq!(run.found.len(), before, "known");
+    run.push(10_200, "h", "a");
+    assert_eq!(run.found.len(), before + 1, "forgotten after the window");
+}
+
+#[test]
+fn a_sample_forgets_the_future_when_the_clock_was_set_back() {
+    let query =
+        "sample by host.id [process where process.name == \"a\"] [process where process.name == \"b\"]";
+    let schema = JsonSchema::ecs();
+    let compiled = compile(&parse(query).unwrap(), &schema).unwrap();
+    let stream = Stream::new(&compiled, Some(10_000_000_000), Limits::default());
+    let mut run = Run { schema, stream, found: Vec::new() };
+    run.push(9_000_000, "h", "a");
+    for n in 0..64 {
+        run.push(n, &format!("other{n}"), "a");
+    }
+    run.push(100, "h", "b");
+    assert!(run.found.is_empty());
+    run.push(101, "h", "a");
+    assert_eq!(run.found, [[Some(101), Some(100)]]);
+}
+
 #[test]
 fn an_absence_is_reported_when_its_time_is_over() {
     let mut run = Run::new(

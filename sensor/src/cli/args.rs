@@ -182,9 +182,12 @@ pub enum ListFormat {
 /// `sensor rules test`.
 #[derive(Clone, Debug, Args)]
 pub struct RulesTestArgs {
-    /// Rule files or directory trees.
-    #[arg(value_name = "PATH", required = true)]
+    /// Rule files or directory trees; those of the configuration if there is none, and else the shipped ones.
+    #[arg(value_name = "PATH")]
     pub paths: Vec<PathBuf>,
+    /// Where the rest is said.
+    #[command(flatten)]
+    pub config: ConfigArg,
     /// Fail for a rule without tests too.
     #[arg(long)]
     pub strict: bool,
@@ -210,9 +213,12 @@ pub struct RulesExplainArgs {
 /// `sensor rules check`.
 #[derive(Clone, Debug, Args)]
 pub struct RulesCheckArgs {
-    /// Rule files or directory trees.
-    #[arg(value_name = "PATH", required = true)]
+    /// Rule files or directory trees; those of the configuration if there is none, and else the shipped ones.
+    #[arg(value_name = "PATH")]
     pub paths: Vec<PathBuf>,
+    /// Where the rest is said.
+    #[command(flatten)]
+    pub config: ConfigArg,
     /// Fail on warnings too.
     #[arg(long)]
     pub strict: bool,

@@ -10,6 +10,7 @@ mod replay;
 pub mod rules;
 pub mod run;
 pub(crate) mod say;
+mod seed;
 mod store;
 
 use std::process::ExitCode;

@@ -1,9 +1,12 @@
 //! `sensor run`.
 
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use sensor_ecs::Ecs;
 use sensor_eql::RuleSet;
 use sensor_eql::diag::printable;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -11,7 +14,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::RunArgs;
 use super::rules::load_for_run;
 use super::say::{count, note};
-use super::store;
+use super::{seed, store};
 use crate::alert::Emitter;
 use crate::config::{self, Config, Loaded};
 use crate::enrich::environment;
@@ -115,7 +118,7 @@ async fn record(
         .context("the filter cannot be given to the kernel")?;
     let enricher =
         Enricher::new(&sources, agent, TABLE_BYTES_MAX).context("the kernel gives no random bytes")?;
-    let (memories, keeper) = remembered(config, &rules)?;
+    let (memories, keeper) = remembered(args.store.as_deref(), config, &rules)?;
     let mut engine = Engine::new(enricher, rules, exceptions, emitter, since_ns);
     engine.remember(memories, keeper);
     meanwhile.iter().for_each(|record| engine.record(record));
@@ -158,42 +161,95 @@ async fn record(
 const HOUR_NS: i64 = 3_600_000_000_000;
 
 /// What rules on new terms remember, with what a person should know of it, and what keeps it.
-fn remembered(config: &Config, rules: &RuleSet) -> anyhow::Result<(Vec<Remembered>, Option<Keeper>)> {
+fn remembered(
+    store: Option<&Path>,
+    config: &Config,
+    rules: &RuleSet,
+) -> anyhow::Result<(Vec<Remembered>, Option<Keeper>)> {
     let directory = &config.agent.state_directory;
     let now = jiff::Timestamp::now();
     let now_ns = i64::try_from(now.as_nanosecond()).unwrap_or(i64::MAX);
-    let window_ns = |id: &str| {
-        let terms = rules.rules().iter().find(|loaded| loaded.rule.id == id)?.rule.new_terms.as_ref()?;
-        Some(terms.history_ns)
-    };
-    let (mut warm, mut cold, mut longest_ns) = (Vec::new(), 0, 0);
+    let (mut warm, mut cold) = (Vec::new(), BTreeSet::new());
     for (rule, start) in memory::load(directory, rules, now_ns) {
         match start {
             Start::Warm(memory) => warm.push(memory),
             Start::Cold(why) => {
-                cold += 1;
-                longest_ns = longest_ns.max(window_ns(&rule).unwrap_or_default());
                 if let Some(why) = why {
                     note(format_args!("sensor: rule {}: what it remembered {why}", printable(&rule)));
                 }
+                cold.insert(rule);
             }
         }
     }
-    if cold + warm.len() > 0 {
-        let terms: usize = warm.iter().map(|memory| memory.seen.len()).sum();
-        let learning = match cold {
+    let remember = warm.len();
+    let seeded = if cold.is_empty() { Vec::new() } else { from_store(store, config, rules, &cold, now_ns) };
+    let is_whole = |memory: &Remembered| {
+        let loaded = rules.rules().iter().find(|loaded| loaded.rule.id == memory.rule);
+        let window = loaded.and_then(|loaded| loaded.rule.new_terms.as_ref()).map(|terms| terms.history_ns);
+        window.is_some_and(|window_ns| memory.since_ns.saturating_add(window_ns) <= now_ns)
+    };
+    for memory in &seeded {
+        if is_whole(memory) {
+            cold.remove(&memory.rule);
+        }
+    }
+    if cold.len() + remember + seeded.len() > 0 {
+        let terms = |of: &[Remembered]| of.iter().map(|memory| memory.seen.len()).sum::<usize>();
+        let cold_rules = rules.rules().iter().filter(|loaded| cold.contains(&loaded.rule.id));
+        let windows = cold_rules.filter_map(|loaded| Some(loaded.rule.new_terms.as_ref()?.history_ns));
+        let longest_ns = windows.max().unwrap_or_default();
+        let learning = match cold.len() {
             0 => String::new(),
-            _ => format!(", {cold} learn silently for {} h at most", longest_ns / HOUR_NS),
+            cold => format!(", {cold} learn silently for {} h at most", longest_ns / HOUR_NS),
+        };
+        let from_store = match seeded.len() {
+            0 => String::new(),
+            rules => format!(", {rules} got {} terms from the event store", terms(&seeded)),
         };
         note(format_args!(
-            "sensor: {} on new terms: {} remember {terms} terms{learning}",
-            count((cold + warm.len()) as u64, "rule"),
-            warm.len()
+            "sensor: {} on new terms: {remember} remember {} terms{from_store}{learning}",
+            count(
+                rules.rules().iter().filter(|loaded| loaded.rule.new_terms.is_some()).count() as u64,
+                "rule"
+            ),
+            terms(&warm)
         ));
     }
+    warm.extend(seeded);
     let report = |text: &str| note(format_args!("sensor: {text}"));
     let keeper = Keeper::start(directory, rules, report).context("a thread cannot be started")?;
     Ok((warm, keeper))
+}
+
+/// What the event store, if there is one, shows of rules that remember nothing.
+fn from_store(
+    store: Option<&Path>,
+    config: &Config,
+    rules: &RuleSet,
+    cold: &BTreeSet<String>,
+    now_ns: i64,
+) -> Vec<Remembered> {
+    let root = store::root(store, config);
+    if root.as_os_str().is_empty() || !root.is_dir() {
+        return Vec::new();
+    }
+    let mut wanted = rules.clone();
+    wanted.retain(|loaded| cold.contains(&loaded.rule.id), &Ecs);
+    match seed::seed(root, wanted, now_ns) {
+        Ok(seeded) => {
+            if seeded.is_cut {
+                note(format_args!(
+                    "sensor: the event store {} was not read to its end in time",
+                    root.display()
+                ));
+            }
+            seeded.memories
+        }
+        Err(cause) => {
+            note(format_args!("sensor: rules on new terms learn nothing from {}: {cause:#}", root.display()));
+            Vec::new()
+        }
+    }
 }
 
 /// A sensor whose every rule is blind would look healthy and see nothing; unless events are wanted for themselves.

@@ -12,7 +12,8 @@ use crate::config::{Config, Scope};
 use crate::kernel::Capabilities;
 use crate::store::{Keeping, Storing};
 
-fn root<'a>(named: Option<&'a Path>, config: &'a Config) -> &'a Path {
+/// Where it is, if one is wanted.
+pub(super) fn root<'a>(named: Option<&'a Path>, config: &'a Config) -> &'a Path {
     named.unwrap_or(&config.store.path)
 }
 

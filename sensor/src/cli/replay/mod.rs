@@ -253,6 +253,11 @@ impl<'r, T: Taker> Replay<'r, T> {
         result.and_then(|()| taker.end(rules))
     }
 
+    /// What a rule on new terms has seen.
+    pub(in crate::cli) fn seen(&mut self, rule: RuleIndex) -> Vec<(Vec<u8>, i64)> {
+        self.correlator.stream_mut(rule).map(|stream| stream.seen()).unwrap_or_default()
+    }
+
     /// What was seen, in a line; says which rules lost something.
     fn say(&self) -> String {
         for (index, stats) in self.correlator.stats() {

@@ -12,12 +12,11 @@ use sensor_eql::diag::printable;
 use sensor_eql::reference::{Explanation, by_name, explain as explain_condition};
 use sensor_eql::{Language, LoadedRule, Span, parse, parse_kql};
 
-use super::{Choice, Rules};
+use super::{Choice, Rules, paths};
 use crate::cli::args::RulesExplainArgs;
 use crate::cli::events::Events;
 use crate::cli::replay::{Line, Pairs, Replay, further_views};
 use crate::cli::say::{note, print};
-use crate::config;
 
 /// Events that are shown; all of them are matched.
 const EVENTS_SHOWN_MAX: u64 = 1000;
@@ -70,10 +69,7 @@ fn found(args: &RulesExplainArgs, schema: &OpenSchema) -> anyhow::Result<Rules> 
     if file.is_file() {
         return Rules::load(&[file.to_owned()], Choice::UserOrShipped, schema);
     }
-    let paths = match args.rules.as_slice() {
-        [] => config::load(args.config.config.as_deref())?.config.rules.paths,
-        given => given.to_owned(),
-    };
+    let paths = paths(&args.rules, &args.config)?;
     Rules::load(&paths, Choice::UserAndShipped, schema)
 }
 

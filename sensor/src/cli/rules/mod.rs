@@ -7,6 +7,7 @@ mod load;
 mod test;
 
 use std::fmt::Write as _;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -18,14 +19,22 @@ use sensor_ecs::{Action, Ecs};
 use sensor_eql::diag::printable;
 pub(super) use test::test;
 
-use super::args::RulesCheckArgs;
+use super::args::{ConfigArg, RulesCheckArgs};
 use super::say::{note, print};
-use crate::config::Scope;
+use crate::config::{self, Scope};
 use crate::filter::{Filter, RuleNeeds};
 use crate::pipeline::reads;
 
 /// Of the data streams that rules are checked against; patterns in rules end with a wildcard.
 const NAMESPACE: &str = "default";
+
+/// Those that are named, or else those of the configuration.
+fn paths(named: &[PathBuf], config: &ConfigArg) -> anyhow::Result<Vec<PathBuf>> {
+    if !named.is_empty() {
+        return Ok(named.to_owned());
+    }
+    Ok(config::load(config.config.as_deref())?.config.rules.paths)
+}
 
 /// `sensor rules check`: everything about the rules at these paths.
 ///
@@ -33,7 +42,8 @@ const NAMESPACE: &str = "default";
 ///
 /// When a path cannot be read or has no rule file.
 pub fn check(args: &RulesCheckArgs) -> anyhow::Result<ExitCode> {
-    let rules = Rules::load(&args.paths, Choice::UserOrShipped, &Ecs)?;
+    let paths = paths(&args.paths, &args.config)?;
+    let rules = Rules::load(&paths, Choice::UserOrShipped, &Ecs)?;
     let mut text = String::new();
     for rule in rules.set.rules() {
         let about = &rule.rule;

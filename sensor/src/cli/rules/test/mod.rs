@@ -12,7 +12,7 @@ use sensor_eql::diag::printable;
 use sensor_eql::{LoadedRule, RuleSet};
 
 use super::explain::{tally, trees};
-use super::{Choice, Rules};
+use super::{Choice, Rules, paths};
 use crate::cli::args::RulesTestArgs;
 use crate::cli::events::Events;
 use crate::cli::replay::{Line, Pairs, Replay};
@@ -28,7 +28,8 @@ const SHOWN_MAX: usize = 5;
 /// When a path cannot be read or has no rule file.
 pub(in crate::cli) fn test(args: &RulesTestArgs) -> anyhow::Result<ExitCode> {
     let schema = OpenSchema::new();
-    let rules = Rules::load(&args.paths, Choice::UserOrShipped, &schema)?;
+    let paths = paths(&args.paths, &args.config)?;
+    let rules = Rules::load(&paths, Choice::UserOrShipped, &schema)?;
     for problem in rules.errors() {
         note(format_args!("{problem}"));
     }
