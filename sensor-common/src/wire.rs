@@ -450,4 +450,6 @@ pub struct KindCounters {
     pub lost_ring_full: u64,
     /// Operations whose intent found no room in its map, so that no record could be made.
     pub lost_no_intent: u64,
+    /// Operations that began and whose return no program saw.
+    pub lost_no_return: u64,
 }

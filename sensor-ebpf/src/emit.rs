@@ -58,6 +58,16 @@ pub fn count_no_intent(kind: RecordKind) {
     diagnose!("no room to remember an operation of kind {}", kind as u32);
 }
 
+/// Counts an operation whose end no program saw: the kernel left it out.
+#[inline(always)]
+pub fn count_no_return(kind: RecordKind) {
+    if let Some(counters) = counters(kind) {
+        // SAFETY: a value of the map.
+        unsafe { atomic::add(&raw mut (*counters).lost_no_return, 1) };
+    }
+    diagnose!("an operation of kind {} ended unseen", kind as u32);
+}
+
 /// Reserves a slot of class `C`, has it filled, and submits it.
 #[inline(always)]
 pub fn emit<F: Fill, C: Class>(record: &F, seq: u64) {

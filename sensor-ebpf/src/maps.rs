@@ -12,6 +12,7 @@ use sensor_common::{
 use crate::{
     atomic,
     context::Access,
+    emit,
     kernel::{Ptr, offset},
 };
 
@@ -163,7 +164,10 @@ pub fn intend_rename(thread_key: u64, old_dentry: u64, vfsmount: u64, hints: [u6
     let intent = match RENAME_INTENTS.get_ptr_mut(thread_key) {
         Some(intent) => {
             // SAFETY: a value of the map, used by this thread alone.
-            count_both(unsafe { (*intent).hints }, LESS);
+            unsafe {
+                count_unseen(intent);
+                count_both((*intent).hints, LESS);
+            }
             Some(intent)
         }
         None => {
@@ -211,6 +215,21 @@ pub fn forget_intents(thread_key: u64) {
     }
     if let Some(intent) = RENAME_INTENTS.get_ptr(thread_key) {
         // SAFETY: as above.
-        forget_rename(thread_key, unsafe { (*intent).hints });
+        unsafe {
+            count_unseen(intent);
+            forget_rename(thread_key, (*intent).hints);
+        }
+    }
+}
+
+/// A rename that began and is still there when its thread does something else has returned unseen.
+///
+/// # Safety
+/// `intent` must be a value of the map.
+#[inline(always)]
+unsafe fn count_unseen(intent: *const RenameIntent) {
+    // SAFETY: the caller's promise.
+    if unsafe { (*intent).call } != 0 {
+        emit::count_no_return(RecordKind::FileRename);
     }
 }

@@ -242,6 +242,15 @@ impl Compiled {
         }
     }
 
+    /// The longest time from the first to the last event of a sequence, in nanoseconds.
+    #[must_use]
+    pub fn maxspan_ns(&self) -> Option<i64> {
+        match self.plan.as_ref() {
+            Plan::Sequence(plan) => plan.maxspan,
+            Plan::Event { .. } | Plan::Sample(_) | Plan::NewTerms(_) | Plan::Threshold(_) => None,
+        }
+    }
+
     /// Whether the query is on single events, a sequence or a sample.
     #[must_use]
     pub fn kind(&self) -> Kind {

@@ -5,6 +5,7 @@
 mod operations;
 mod programs;
 mod raw;
+mod stress;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
@@ -74,7 +75,7 @@ pub fn run(args: &[OsString]) -> Result<ExitCode> {
             descend(dir, number(depth)?)?;
             return exec(program, args);
         }
-        _ => bail!("no operation {operation} with {} arguments", rest.len()),
+        _ => stress::run(operation, rest)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -133,6 +133,11 @@ impl Sensor {
         Ok(Self(Access::Own(Process::start_with(dir, args)?)))
     }
 
+    /// A sensor of the test's own with the rules of a kind and more arguments.
+    pub fn start_own_with(ctx: &Ctx, kind: Kind, args: &[&str]) -> Result<Self> {
+        Ok(Self(Access::Own(Process::start_kind_with(ctx.scratch(), RULES, kind, args)?)))
+    }
+
     fn shared_or_own(ctx: &Ctx, kind: Kind) -> Result<Self> {
         let Some(shared) = env::var_os(SHARED_VARIABLE) else { return Self::start_own(ctx, kind) };
         let outputs = Outputs { dir: Path::new(&shared).join(kind.name()) };
@@ -227,12 +232,17 @@ impl Process {
     }
 
     fn start(dir: &Path, rules: &str, kind: Kind) -> Result<Self> {
+        Self::start_kind_with(dir, rules, kind, &[])
+    }
+
+    fn start_kind_with(dir: &Path, rules: &str, kind: Kind, more: &[&str]) -> Result<Self> {
         let mut args = vec!["--rules".to_owned(), rules.to_owned()];
         for (name, content) in kind.rules() {
             let path = dir.join(name);
             fs::write(&path, content)?;
             args.extend(["--rules".to_owned(), path.display().to_string()]);
         }
+        args.extend(more.iter().map(|arg| (*arg).to_owned()));
         Self::start_with(dir, &args)
     }
 

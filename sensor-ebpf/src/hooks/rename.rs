@@ -125,9 +125,16 @@ fn begun<A: Access>(call: u64, renamedata: Ptr) {
             return;
         }
     }
-    let Some(intent) = RENAME_INTENTS.get_ptr_mut(task::thread_key()) else { return };
+    let key = task::thread_key();
+    let Some(intent) = RENAME_INTENTS.get_ptr_mut(key) else { return };
     // SAFETY: as above; loads through an argument.
     unsafe {
+        if (*intent).call == call {
+            // No call begins twice: the last one returned unseen, and this one's permission went unseen too.
+            emit::count_no_return(RecordKind::FileRename);
+            maps::forget_rename(key, (*intent).hints);
+            return;
+        }
         let old_dentry: Ptr = A::load(renamedata, offset!(renamedata_old_dentry));
         let new_dentry: Ptr = A::load(renamedata, offset!(renamedata_new_dentry));
         if (*intent).call != 0 || (*intent).old_dentry != old_dentry as u64 {
@@ -195,6 +202,11 @@ unsafe fn emit_rename<A: Access>(renamedata: Ptr, intent: &RenameIntent) {
     unsafe {
         let old_dentry: Ptr = A::load(renamedata, offset!(renamedata_old_dentry));
         let new_dentry: Ptr = A::load(renamedata, offset!(renamedata_new_dentry));
+        if intent.old_dentry != old_dentry as u64 {
+            // Another call at the same place, whose beginning went unseen.
+            emit::count_no_return(RecordKind::FileRename);
+            return;
+        }
         let exchange = A::load::<u32>(renamedata, offset!(renamedata_flags)) & RENAME_EXCHANGE != 0;
         let vfsmount = intent.vfsmount;
         if probe::<u64>(vfsmount as Ptr, offset!(vfsmount_sb))

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use sensor_ecs::{Agent, EventId};
 use sensor_eql::LoadedRule;
 
-use crate::pipeline::SeveralHit;
+use crate::pipeline::{Gap, SeveralHit};
 
 use super::document::{AlertId, write_alert_of_several, write_held_back};
+use super::gap::write_gap;
 
 /// Numbers alerts, and writes those as documents that are made of documents.
 pub(crate) struct Author {
@@ -37,6 +38,12 @@ impl Author {
     pub(crate) fn held_back(&mut self, rule: &LoadedRule, count: u64, last_ns: i64, out: &mut Vec<u8>) {
         let own = self.next();
         write_held_back(&rule.rule, &self.agent, count, last_ns, own, out);
+    }
+
+    /// Appends what is missing from the events.
+    pub(super) fn gap(&mut self, gap: &Gap, out: &mut Vec<u8>) {
+        let own = self.next();
+        write_gap(gap, &self.agent, &own.id, out);
     }
 }
 

@@ -3,8 +3,7 @@
 use std::io::Write as _;
 
 use sensor_ecs::{
-    Action, Agent, Event, EventId, escape::write_json_string, time::rfc3339, write_escaped_flag, write_facts,
-    write_json,
+    Action, Agent, Event, EventId, escape::write_json_string, time::rfc3339, write_facts, write_json,
 };
 use sensor_eql::{Rule, Technique};
 
@@ -19,13 +18,21 @@ pub(super) struct AlertId {
 }
 
 /// Writes JSON members, remembering whether text was escaped.
-struct Members<'o> {
+pub(super) struct Members<'o> {
     out: &'o mut Vec<u8>,
     escaped: bool,
 }
 
-impl Members<'_> {
-    fn raw(&mut self, json: &str) {
+impl<'o> Members<'o> {
+    pub(super) fn new(out: &'o mut Vec<u8>) -> Self {
+        Self { out, escaped: false }
+    }
+
+    pub(super) fn is_escaped(&self) -> bool {
+        self.escaped
+    }
+
+    pub(super) fn raw(&mut self, json: &str) {
         self.out.extend_from_slice(json.as_bytes());
     }
 
@@ -34,12 +41,12 @@ impl Members<'_> {
     }
 
     /// `"key":"text"`, preceded by what goes before it.
-    fn member(&mut self, before_and_key: &str, text: &[u8]) {
+    pub(super) fn member(&mut self, before_and_key: &str, text: &[u8]) {
         self.raw(before_and_key);
         self.text(text);
     }
 
-    fn number(&mut self, before_and_key: &str, number: u64) {
+    pub(super) fn number(&mut self, before_and_key: &str, number: u64) {
         self.raw(before_and_key);
         // Writing to a vector cannot fail.
         let _ = write!(self.out, "{number}");
@@ -60,7 +67,7 @@ impl Members<'_> {
 /// Appends the alert for one event as a JSON object, without a line end.
 pub(super) fn write_alert(rule: &Rule, event: &Event<'_>, view: View, own: AlertId, out: &mut Vec<u8>) {
     let category = category(event.meta.action);
-    let mut to = Members { out, escaped: false };
+    let mut to = Members::new(out);
     head(&mut to, rule, event.agent, category, event.meta.time_ns, own);
     to.member(",\"message\":", format!("Malicious Behavior Detection Alert: {}", rule.name).as_bytes());
     to.raw(",");
@@ -70,7 +77,7 @@ pub(super) fn write_alert(rule: &Rule, event: &Event<'_>, view: View, own: Alert
     write_json(event, to.out);
     label(&mut to, category, 0, view);
     to.raw("]");
-    own_members(&mut to, event.meta.action, view);
+    own_members(&mut to, event.meta.action, view, 0);
     to.raw("}");
 }
 
@@ -80,7 +87,7 @@ pub(super) fn write_alert_of_several(hit: &SeveralHit<'_>, agent: &Agent, own: A
     let kept = || hit.events.iter().enumerate().filter_map(|(stage, kept)| Some((stage, kept.as_deref()?)));
     // An alert is about what happened last.
     let Some((_, last)) = kept().max_by_key(|(_, kept)| (kept.time_ns, kept.sequence)) else { return };
-    let mut to = Members { out, escaped: false };
+    let mut to = Members::new(out);
     head(&mut to, rule, agent, category(last.action), last.time_ns, own);
     to.member(",\"message\":", format!("Malicious Behavior Detection Alert: {}", rule.name).as_bytes());
     to.raw(",");
@@ -96,7 +103,7 @@ pub(super) fn write_alert_of_several(hit: &SeveralHit<'_>, agent: &Agent, own: A
         label(&mut to, category(kept.action), stage, kept.view);
     }
     to.raw("]");
-    own_members(&mut to, last.action, last.view);
+    own_members(&mut to, last.action, last.view, hit.lost_meanwhile);
     to.raw("}");
 }
 
@@ -111,13 +118,27 @@ fn label(to: &mut Members<'_>, category: &str, stage: usize, view: View) {
     to.raw("}");
 }
 
-/// What no other product's alerts have: by which way the file was named when the rule matched.
-fn own_members(to: &mut Members<'_>, action: Action, view: View) {
+/// What no other product's alerts have: by which way the file was named when the rule matched, and what was lost while
+/// the rule waited for an event that must not come.
+fn own_members(to: &mut Members<'_>, action: Action, view: View, lost_meanwhile: u64) {
+    let mut before = ",\"sensor\":{";
     if action.is_file() {
-        to.member(",\"sensor\":{\"view\":", view.name().as_bytes());
-        to.raw(if to.escaped { ",\"escaped\":true}" } else { "}" });
-    } else if to.escaped {
-        write_escaped_flag(to.out);
+        to.raw(before);
+        to.member("\"view\":", view.name().as_bytes());
+        before = ",";
+    }
+    if lost_meanwhile > 0 {
+        to.raw(before);
+        to.number("\"lost_meanwhile\":", lost_meanwhile);
+        before = ",";
+    }
+    if to.escaped {
+        to.raw(before);
+        to.raw("\"escaped\":true");
+        before = ",";
+    }
+    if before == "," {
+        to.raw("}");
     }
 }
 
@@ -139,7 +160,7 @@ fn facts_again(to: &mut Members<'_>, document: &[u8], agent: &Agent) {
     }
 }
 
-fn write_agent(to: &mut Members<'_>, before: &str, agent: &Agent) {
+pub(super) fn write_agent(to: &mut Members<'_>, before: &str, agent: &Agent) {
     to.raw(before);
     to.member("\"agent\":{\"id\":", &agent.id);
     to.member(",\"type\":\"endpoint\",\"version\":", &agent.version);
@@ -155,7 +176,7 @@ pub(super) fn write_held_back(
     own: AlertId,
     out: &mut Vec<u8>,
 ) {
-    let mut to = Members { out, escaped: false };
+    let mut to = Members::new(out);
     head(&mut to, rule, agent, "host", last_ns, own);
     let message =
         format!("Malicious Behavior Detection Alert: {}: {count} further matches held back", rule.name);

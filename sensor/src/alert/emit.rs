@@ -8,7 +8,7 @@ use sensor_eql::LoadedRule;
 
 use crate::enrich::View;
 use crate::evidence::{Collector, Pending, Places};
-use crate::pipeline::{Hit, Output, SeveralHit};
+use crate::pipeline::{Gap, Hit, Output, SeveralHit};
 use crate::sink::{OpenError, Place, Report, Sink, Target, Totals};
 
 use crate::store::{StoreTotals, Storing};
@@ -97,8 +97,8 @@ impl Emitter {
         self.store = Some(store);
     }
 
-    /// Writes out what waits, and says what became of everything. `lost` events never came this far.
-    pub(crate) fn close(self, lost: u64) -> EmitterTotals {
+    /// Writes out what waits, and says what became of everything.
+    pub(crate) fn close(self) -> EmitterTotals {
         self.evidence.close();
         let events = self.events.map(Sink::close);
         let alerts = match Arc::try_unwrap(self.alerts) {
@@ -106,7 +106,7 @@ impl Emitter {
             // A thread that hangs still has it.
             Err(shared) => shared.totals(),
         };
-        EmitterTotals { events, store: self.store.map(|store| store.close(lost)), alerts }
+        EmitterTotals { events, store: self.store.map(|store| store.close()), alerts }
     }
 }
 
@@ -159,10 +159,20 @@ impl Output for Emitter {
             Shape::Text(colour) => {
                 let parts: Vec<_> =
                     hit.events.iter().map(|kept| kept.as_ref().map(|kept| &*kept.bytes)).collect();
-                lines(text::alert_of_several(&hit.rule.rule, &parts, colour), colour)
+                lines(text::alert_of_several(&hit.rule.rule, &parts, hit.lost_meanwhile, colour), colour)
             }
         };
         self.evidence.raise(alert, hit.current.map(|event| (&hit.rule.rule, event)));
+    }
+
+    fn gap(&mut self, gap: &Gap) {
+        let author = &mut self.author;
+        if let Some(sink) = &self.events {
+            sink.line(|out| author.gap(gap, out));
+        }
+        if let Some(store) = &self.store {
+            store.gap(gap.total());
+        }
     }
 
     fn held_back(&mut self, rule: &LoadedRule, count: u64, last_ns: i64) {

@@ -3,6 +3,7 @@
 mod author;
 mod document;
 mod emit;
+mod gap;
 #[cfg(test)]
 mod tests;
 mod text;

@@ -236,7 +236,7 @@ fn an_alert_of_several_events_carries_them_all_and_tells_of_the_last() {
     for current in [Some(&file), None] {
         let mut line = Vec::new();
         write_alert_of_several(
-            &SeveralHit { rule, events: &events, current },
+            &SeveralHit { rule, events: &events, lost_meanwhile: 5, current },
             &scene.agent,
             own(),
             &mut line,
@@ -245,6 +245,7 @@ fn an_alert_of_several_events_carries_them_all_and_tells_of_the_last() {
         assert_eq!(json["event"]["category"], serde_json::json!(["malware", "intrusion_detection", "file"]));
         assert_eq!((&json["sensor"]["escaped"], &json["host"]["name"]), (&true.into(), &"web01".into()));
         assert_eq!(json["process"]["executable"], "/usr/bin/cp");
+        assert_eq!(json["sensor"]["lost_meanwhile"], 5);
         let of = |at: usize, name: &str| json["Events"][at][name].clone();
         assert_eq!([of(0, "_label"), of(1, "_label")], ["process", "file"]);
         assert_eq!([of(0, "_state"), of(1, "_state")], [0, 2]);
@@ -261,10 +262,13 @@ fn the_text_of_several_events_names_each_and_fits_on_a_screen() {
     let scene = Scene::new();
     let one = part(&scene.event(Action::Exec), View::Task, Colour::No);
     let parts = [Some(one.as_bytes()), None];
-    let text = alert_of_several(&rule(), &parts, Colour::No);
+    let text = alert_of_several(&rule(), &parts, 3, Colour::No);
     assert!(text.starts_with("ALERT MEDIUM 47  APT") && text.contains("  event 1 of 2\n  when "), "{text}");
-    assert!(text.contains("  event 2 of 2: did not come\n  ATT&CK"), "{text}");
-    let text = alert_of_several(&rule(), &[Some(one.as_bytes()); 500], Colour::No);
+    assert!(
+        text.contains("  event 2 of 2: did not come\n  doubt      3 events of that time are lost"),
+        "{text}"
+    );
+    let text = alert_of_several(&rule(), &[Some(one.as_bytes()); 500], 0, Colour::No);
     assert_eq!(text.matches("program started").count(), 8);
     assert!(text.contains("  and        492 more\n  event 500 of 500\n"), "{text}");
 }

@@ -88,7 +88,12 @@ pub(super) fn part(event: &Event<'_>, view: View, colour: Colour) -> String {
 }
 
 /// The alert for several events: those that fit on a screen, by what [`part`] made of each.
-pub(super) fn alert_of_several(rule: &Rule, parts: &[Option<&[u8]>], colour: Colour) -> String {
+pub(super) fn alert_of_several(
+    rule: &Rule,
+    parts: &[Option<&[u8]>],
+    lost_meanwhile: u64,
+    colour: Colour,
+) -> String {
     let mut page = Page::new(colour);
     page.title(rule);
     let hidden = PARTS_SHOWN_MAX..parts.len().saturating_sub(1);
@@ -103,6 +108,12 @@ pub(super) fn alert_of_several(rule: &Rule, parts: &[Option<&[u8]>], colour: Col
         page.styled(BOLD, &format!("  event {} of {}{missing}", at + 1, parts.len()));
         page.text.push('\n');
         page.text.push_str(&String::from_utf8_lossy(part.unwrap_or_default()));
+    }
+    if lost_meanwhile > 0 {
+        page.line(
+            "doubt",
+            &format!("{lost_meanwhile} events of that time are lost; what did not come may be one"),
+        );
     }
     about(&mut page, rule);
     page.text

@@ -67,6 +67,9 @@ pub fn doctor(args: DoctorArgs) -> anyhow::Result<ExitCode> {
             writeln!(out, "              {:<24} {:<7} refused: {reason}", "", mode.name())?;
         }
     }
+    if let Some(uncounted) = kernel.uncounted() {
+        writeln!(out, "losses        {uncounted}")?;
+    }
     let capabilities = kernel.capabilities();
     for operation in &capabilities.available {
         writeln!(out, "{:<13} {:<24} seen", operation.kind.name(), operation.name)?;

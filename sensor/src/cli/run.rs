@@ -24,7 +24,7 @@ use crate::filter::{Filter, Filtered, Mounts};
 use crate::kernel::{self, Capabilities, Kernel, KernelOptions};
 use crate::memory::{self, Keeper, Remembered, Start};
 use crate::pipeline::{self, Engine, Exceptions, Reach, reads};
-use crate::selftest;
+use crate::selftest::{self, Meanwhile};
 use crate::service::{self, Notifier};
 use crate::sink::Totals;
 
@@ -91,7 +91,10 @@ async fn record(
     let events = config.outputs.events.place(args.output.clone());
     let records = events.is_some() || store::is_wanted(args.store.as_deref(), config);
     check_reach(kernel.capabilities(), &rules, config, records)?;
-    let meanwhile = if args.no_self_test { Vec::new() } else { selftest::run(&mut kernel)? };
+    if let Some(uncounted) = kernel.uncounted() {
+        note(format_args!("sensor: {uncounted}"));
+    }
+    let meanwhile = if args.no_self_test { Meanwhile::default() } else { selftest::run(&mut kernel)? };
     let hooks = kernel.hooks().iter().filter(|status| status.is_used && status.mode.is_some()).count();
     let missing = kernel.capabilities().missing_names();
 
@@ -121,7 +124,8 @@ async fn record(
     let (memories, keeper) = remembered(args.store.as_deref(), config, &rules)?;
     let mut engine = Engine::new(enricher, rules, exceptions, emitter, since_ns);
     engine.remember(memories, keeper);
-    meanwhile.iter().for_each(|record| engine.record(record));
+    engine.went_elsewhere(&meanwhile.own);
+    meanwhile.others.iter().for_each(|record| engine.record(record));
     let notifier = Notifier::from_environment();
     let ready = |engine: &Engine<Emitter>| {
         kernel::trim_heap();
@@ -144,7 +148,7 @@ async fn record(
             .await
             .context("the kernel's ring cannot be waited for")?;
     drop(kernel);
-    let written = emitter.close(totals.lost.map_or(0, |lost| lost.iter().sum()));
+    let written = emitter.close();
     for (what, totals) in [("events", written.events.unwrap_or_default()), ("alerts", written.alerts)] {
         say_dropped(what, totals);
     }

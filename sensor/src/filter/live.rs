@@ -6,7 +6,7 @@ use std::os::fd::BorrowedFd;
 use super::mounts::Mounts;
 use super::{Filter, everything};
 use crate::kernel::Kernel;
-use crate::pipeline::{LostByKind, RecordSource};
+use crate::pipeline::{Counted, RecordSource};
 
 /// A kernel whose filter is kept right.
 pub(crate) struct Filtered {
@@ -56,8 +56,8 @@ impl RecordSource for Filtered {
         self.kernel.next_record(take)
     }
 
-    fn lost(&self) -> io::Result<LostByKind> {
-        RecordSource::lost(&self.kernel)
+    fn counted(&self) -> io::Result<Counted> {
+        RecordSource::counted(&self.kernel)
     }
 
     fn mounts_changed(&mut self) {

@@ -121,6 +121,11 @@ const OPERATIONS: &[Operation] = &[
     },
 ];
 
+/// The record that comes of what a hook sees.
+pub(super) fn kind_of(hook: &str) -> Option<RecordKind> {
+    OPERATIONS.iter().find(|operation| operation.hooks.contains(&hook)).map(|operation| operation.kind)
+}
+
 /// An operation that cannot be seen.
 #[derive(Debug)]
 pub(crate) struct Missing {

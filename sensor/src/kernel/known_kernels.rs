@@ -95,6 +95,7 @@ fn offsets_are_those_that_were_measured() {
             is("task_struct", "tgid", if is_old { 2420 } else { 2436 });
         }
         assert!(!resolved.exit_says_group_dead, "since 6.16");
+        assert_eq!(resolved.are_probe_misses_counted, !is_old, "since 6.7, not in {release}");
         let btf = Btf::parse(bytes, &["renamedata"].into()).unwrap();
         assert!(btf.member_offset("renamedata", "no_such_member").is_none());
     }
@@ -115,5 +116,5 @@ fn offsets_of_6_18_are_those_that_were_measured() {
     assert_eq!(resolved.functions, HashMap::new());
     assert_eq!(offset(&resolved, "file", "f_path"), Some(64));
     assert_eq!(offset(&resolved, "renamedata", "new_dentry"), Some(32));
-    assert!(resolved.exit_says_group_dead);
+    assert!(resolved.exit_says_group_dead && resolved.are_probe_misses_counted);
 }

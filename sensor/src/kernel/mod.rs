@@ -9,6 +9,7 @@ mod host;
 mod kallsyms;
 #[cfg(test)]
 mod known_kernels;
+mod misses;
 mod offsets;
 mod programs;
 
@@ -41,6 +42,9 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/se
 /// Threads that may be inside a creation, and inside a rename, at one time.
 const INTENTS_MIN: u32 = 4096;
 const INTENTS_PER_CPU: u32 = 512;
+/// What a person is told of [`Counted::are_misses_uncounted`].
+const UNCOUNTED: &str = "before Linux 6.7 the kernel does not count the runs that it leaves out of programs at \
+                         breakpoints: such losses go unreported";
 
 /// The reader is woken when this part of the ring is full, whatever the records are.
 const WAKE_AT_PART: u32 = 8;
@@ -76,12 +80,23 @@ pub(crate) struct Lost {
     pub(crate) ring_full: u64,
     /// No room to remember that the operation had begun.
     pub(crate) no_intent: u64,
+    /// A program did not run: the kernel does not let one interrupt itself on its CPU, and remembers only so many
+    /// calls to whose return it owes one. What it would have seen may have failed.
+    pub(crate) missed: u64,
+}
+
+/// The account of the kernel side, by record kind in the order of [`RecordKind::ALL`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counted {
+    pub(crate) lost: [Lost; RecordKind::ALL.len()],
+    /// Programs may have been left out beyond what [`Lost::missed`] says: this kernel does not count them.
+    pub(crate) are_misses_uncounted: bool,
 }
 
 impl Lost {
     /// All of it.
     pub(crate) fn total(self) -> u64 {
-        self.ring_full + self.no_intent
+        self.ring_full + self.no_intent + self.missed
     }
 }
 
@@ -89,8 +104,11 @@ impl Lost {
 pub(crate) struct Kernel {
     ebpf: Ebpf,
     ring: RingBuf<MapData>,
-    counters: PerCpuArray<MapData, [u64; 3]>,
+    counters: PerCpuArray<MapData, [u64; 4]>,
     filter: Array<MapData, [u8; size_of::<FilterTables>()]>,
+    /// Runs that were left out, of programs that are unloaded by now.
+    missed: [u64; RecordKind::ALL.len()],
+    are_misses_uncounted: bool,
     logger: Option<aya_log::EbpfLogger<&'static dyn log::Log>>,
     hooks: Vec<HookStatus>,
     capabilities: Capabilities,
@@ -160,6 +178,7 @@ impl Kernel {
                 .attach_all();
         drop(btf);
         let capabilities = Capabilities::of(&hooks);
+        let are_misses_uncounted = misses::are_uncounted(&hooks, resolved.are_probe_misses_counted);
         let logger = if options.diagnostics {
             Some(
                 aya_log::EbpfLogger::init(&mut ebpf)
@@ -168,7 +187,18 @@ impl Kernel {
         } else {
             None
         };
-        Ok(Self { ebpf, ring, counters, filter, logger, hooks, capabilities, absent: resolved.absent })
+        Ok(Self {
+            ebpf,
+            ring,
+            counters,
+            filter,
+            missed: [0; RecordKind::ALL.len()],
+            are_misses_uncounted,
+            logger,
+            hooks,
+            capabilities,
+            absent: resolved.absent,
+        })
     }
 
     /// Becomes readable when records wait.
@@ -209,21 +239,31 @@ impl Kernel {
         Ok(())
     }
 
-    /// Losses so far, in the order of [`RecordKind::ALL`].
+    /// What was lost so far.
     ///
     /// # Errors
     ///
     /// When the counters cannot be read.
-    pub(crate) fn lost(&self) -> io::Result<[Lost; RecordKind::ALL.len()]> {
-        let mut lost = [Lost::default(); RecordKind::ALL.len()];
-        for (slot, kind) in lost.iter_mut().zip(RecordKind::ALL) {
+    pub(crate) fn counted(&self) -> io::Result<Counted> {
+        let mut counted = Counted { are_misses_uncounted: self.are_misses_uncounted, ..Counted::default() };
+        for (lost, kind) in counted.lost.iter_mut().zip(RecordKind::ALL) {
             let per_cpu = self.counters.get(&(kind.index() as u32), 0).map_err(io::Error::other)?;
-            for [_, ring_full, no_intent] in per_cpu.iter() {
-                slot.ring_full += ring_full;
-                slot.no_intent += no_intent;
+            for [_, ring_full, no_intent, no_return] in per_cpu.iter() {
+                lost.ring_full += ring_full;
+                lost.no_intent += no_intent;
+                lost.missed += no_return;
             }
         }
-        Ok(lost)
+        let missed = misses::of(&self.ebpf, &self.hooks)?;
+        for ((lost, missed), before) in counted.lost.iter_mut().zip(missed).zip(self.missed) {
+            lost.missed += missed + before;
+        }
+        Ok(counted)
+    }
+
+    /// What may be lost without anybody knowing, for a person; absent if nothing.
+    pub(crate) fn uncounted(&self) -> Option<&'static str> {
+        self.are_misses_uncounted.then_some(UNCOUNTED)
     }
 
     /// Every hook and how it went.
@@ -250,6 +290,10 @@ impl Kernel {
 
     /// Detaches every program; the ring keeps what it holds.
     pub(crate) fn detach(&mut self) {
+        match misses::of(&self.ebpf, &self.hooks) {
+            Ok(missed) => self.missed = missed,
+            Err(error) => tracing::warn!("losses cannot be read: {error}"),
+        }
         programs::detach_all(&mut self.ebpf, &self.hooks);
     }
 }

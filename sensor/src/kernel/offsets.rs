@@ -8,6 +8,7 @@ use sensor_common::kernel_fields::{
 
 use super::btf::{Btf, BtfError};
 use super::hooks::{EXIT_GROUP_DEAD, EXIT_ITERATOR};
+use super::misses;
 
 /// Positions and names of arguments.
 pub(crate) type Parameters = &'static [(usize, &'static str)];
@@ -38,6 +39,8 @@ pub(crate) struct Resolved {
     pub(crate) functions: HashMap<&'static str, String>,
     /// Whether the tracepoint of an exit says that it is the last thread's.
     pub(crate) exit_says_group_dead: bool,
+    /// Whether the kernel counts the runs that programs at breakpoints leave out.
+    pub(crate) are_probe_misses_counted: bool,
 }
 
 /// Looks up every member of the manifest and every signature in `bytes`.
@@ -46,7 +49,7 @@ pub(crate) fn resolve(bytes: &[u8], signatures: &[Signature]) -> Result<Resolved
         .iter()
         .map(|field| field.structure)
         .chain(signatures.iter().map(|signature| signature.function))
-        .chain([DCACHE_PAR_LOOKUP.0, EXIT_ITERATOR])
+        .chain([DCACHE_PAR_LOOKUP.0, EXIT_ITERATOR, misses::COUNTED_SINCE.0])
         .collect();
     let btf = Btf::parse(bytes, &wanted)?;
     let (mut missing, mut absent) = (Vec::new(), Vec::new());
@@ -80,8 +83,16 @@ pub(crate) fn resolve(bytes: &[u8], signatures: &[Signature]) -> Result<Resolved
         }
         None => DCACHE_PAR_LOOKUP_MACRO,
     };
-    let offsets = KernelOffsets::from_array(offsets);
-    Ok(Resolved { offsets, dcache_par_lookup, missing, absent, functions, exit_says_group_dead })
+    let (structure, member) = misses::COUNTED_SINCE;
+    Ok(Resolved {
+        offsets: KernelOffsets::from_array(offsets),
+        dcache_par_lookup,
+        missing,
+        absent,
+        functions,
+        exit_says_group_dead,
+        are_probe_misses_counted: btf.member_offset(structure, member).is_some(),
+    })
 }
 
 fn mismatch(btf: &Btf<'_>, signature: &Signature) -> Option<String> {

@@ -25,7 +25,7 @@ pub(crate) struct HookStatus {
 }
 
 impl HookStatus {
-    fn chosen(&self) -> Option<&'static Alternative> {
+    pub(super) fn chosen(&self) -> Option<&'static Alternative> {
         self.hook.alternatives.iter().find(|alternative| Some(alternative.mode) == self.mode)
     }
 }

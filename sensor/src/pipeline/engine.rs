@@ -7,6 +7,7 @@ use std::os::fd::BorrowedFd;
 
 use bytes::Bytes;
 
+use sensor_common::wire::{RecordHeader, RecordKind};
 use sensor_eql::RuleSet;
 
 use crate::decode::{Wire, decode};
@@ -14,9 +15,10 @@ use crate::enrich::{Enricher, ProcFacts, boot_ns_now};
 use crate::memory::{Keeper, Remembered};
 
 use super::exceptions::Exceptions;
+use super::losses::{Hole, Losses};
 use super::matcher::Matcher;
-use super::output::Output;
-use super::source::LostByKind;
+use super::output::{Gap, Output};
+use super::source::Counted;
 use super::totals::Totals;
 
 /// Bytes of records that are kept while `/proc` is read; beyond it they wait in the ring.
@@ -42,6 +44,7 @@ pub(crate) struct Engine<O> {
     enricher: Enricher,
     pub(super) matcher: Matcher<O>,
     phase: Phase,
+    losses: Losses,
     own_pid: u32,
     pub(super) since_ns: u64,
     /// Writes what rules remember; absent when none does.
@@ -64,6 +67,7 @@ impl<O: Output> Engine<O> {
             enricher,
             matcher,
             phase: Phase::Scanning { held: Vec::new(), held_bytes: 0 },
+            losses: Losses::since(since_ns),
             own_pid: std::process::id(),
             since_ns,
             keeper: None,
@@ -118,6 +122,15 @@ impl<O: Output> Engine<O> {
         self.enricher.mounts_changed();
     }
 
+    /// Records that went elsewhere: they are not lost.
+    pub(crate) fn went_elsewhere(&mut self, headers: &[RecordHeader]) {
+        for header in headers {
+            if let Some(kind) = RecordKind::from_raw(header.kind) {
+                self.losses.went_elsewhere(kind, header);
+            }
+        }
+    }
+
     /// One record from the ring.
     pub(crate) fn record(&mut self, bytes: &[u8]) {
         match &mut self.phase {
@@ -156,10 +169,29 @@ impl<O: Output> Engine<O> {
         }
     }
 
+    /// Compares with what the kernel side has counted, once all that is in the ring has been read.
+    pub(crate) fn compare(&mut self, counted: &Counted) {
+        if let Some(hole) = self.losses.compare(counted, boot_ns_now()) {
+            self.gap(&hole);
+        }
+    }
+
+    fn gap(&mut self, hole: &Hole) {
+        self.matcher.gap(&Gap {
+            start_ns: self.enricher.wall_ns(hole.start_ns),
+            end_ns: self.enricher.wall_ns(hole.end_ns),
+            lost: hole.lost,
+            are_misses_uncounted: hole.are_misses_uncounted,
+        });
+    }
+
     /// Ends the run.
-    pub(crate) fn finish(mut self, lost: Option<LostByKind>) -> (Totals, O) {
+    pub(crate) fn finish(mut self, counted: Option<Counted>) -> (Totals, O) {
         if self.is_scanning() {
             self.scanned(Vec::new());
+        }
+        if let Some(counted) = &counted {
+            self.compare(counted);
         }
         // What may still be missing after the end is nothing that we know of: it is not said to be.
         self.matcher.finish(self.enricher.wall_ns(boot_ns_now()));
@@ -169,7 +201,9 @@ impl<O: Output> Engine<O> {
             tracing::warn!("what rules remember could not be kept in time: they may learn some of it anew");
         }
         let Matcher { mut totals, output, .. } = self.matcher;
-        totals.lost = lost;
+        totals.lost = counted.map(|counted| counted.lost);
+        totals.are_misses_uncounted = counted.is_some_and(|counted| counted.are_misses_uncounted);
+        totals.unaccounted = counted.map_or(0, |counted| self.losses.unaccounted(&counted));
         totals.enrich = self.enricher.stats();
         (totals, output)
     }
@@ -189,6 +223,12 @@ impl<O: Output> Engine<O> {
                 return;
             }
         };
+        let header = wire.header();
+        if let Some(kind) = RecordKind::from_raw(header.kind)
+            && let Some(hole) = self.losses.received(kind, header)
+        {
+            self.gap(&hole);
+        }
         // A script's exec may come later, when it counts.
         if wire.header().boot_ns < self.since_ns && !matches!(wire, Wire::Script(_)) {
             self.matcher.totals.early += 1;

@@ -7,9 +7,10 @@ use sensor_eql::{Hits, Known, LoadedRule, Memory, RuleIndex, RuleSet, Selection}
 
 use crate::enrich::{Enriched, View};
 
+use super::absence::Absence;
 use super::caps::{Caps, HeldBack};
 use super::exceptions::Exceptions;
-use super::output::{Hit, Kept, Output, SeveralHit};
+use super::output::{Gap, Hit, Kept, Output, SeveralHit};
 use super::several::{Found, Several};
 use super::totals::Totals;
 
@@ -28,6 +29,7 @@ pub(super) struct Matcher<O> {
     pub(super) totals: Totals,
     caps: Caps,
     exceptions: Exceptions,
+    absence: Absence,
     /// Absent when no rule looks at several events.
     pub(super) several: Option<Several>,
     matched: Vec<(RuleIndex, View)>,
@@ -61,6 +63,7 @@ impl<O: Output> Matcher<O> {
             totals: Totals::default(),
             caps: Caps::default(),
             exceptions,
+            absence: Absence::default(),
             matched: Vec::new(),
             found: Vec::new(),
             last_time_ns: 0,
@@ -143,6 +146,19 @@ impl<O: Output> Matcher<O> {
         }
     }
 
+    /// Records are missing here.
+    pub(super) fn gap(&mut self, gap: &Gap) {
+        self.totals.gaps += 1;
+        let (before, lost) = (self.totals.lost_in_gaps, gap.total());
+        self.totals.lost_in_gaps += lost;
+        // Each time that it has doubled: an overload would say so every second.
+        if before == 0 || before.ilog2() < (before + lost).ilog2() {
+            tracing::warn!("records are lost: {} so far", before + lost);
+        }
+        self.absence.add(gap);
+        self.output.gap(gap);
+    }
+
     /// What passes with time rather than with events; see [`Several::advance`].
     pub(super) fn tick(&mut self, now_ns: Option<i64>) {
         self.advance(now_ns);
@@ -179,7 +195,16 @@ impl<O: Output> Matcher<O> {
                 && let Some(rule) = self.rules.get(index)
             {
                 let current = kept().find_map(&current);
-                self.output.alert_of_several(&SeveralHit { rule, events: &events, current });
+                let lost_meanwhile = match kept().map(|kept| kept.time_ns).min() {
+                    Some(first_ns) if events.iter().any(Option::is_none) => {
+                        // What is missing is before the first event, after the last or between them.
+                        let span_ns = rule.compiled.maxspan_ns().unwrap_or(i64::MAX);
+                        let start_ns = time_ns.saturating_sub(span_ns).min(first_ns);
+                        self.absence.lost_between(start_ns, first_ns.saturating_add(span_ns).max(time_ns))
+                    }
+                    _ => 0,
+                };
+                self.output.alert_of_several(&SeveralHit { rule, events: &events, lost_meanwhile, current });
             }
         }
         self.found = found;

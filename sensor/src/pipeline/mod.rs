@@ -1,8 +1,10 @@
 //! Records to alerts: one loop over a closed set of inputs.
 
+mod absence;
 mod caps;
 mod engine;
 mod exceptions;
+mod losses;
 mod matcher;
 mod output;
 mod pace;
@@ -29,9 +31,9 @@ pub(crate) use caps::Caps;
 pub(crate) use engine::Engine;
 pub(crate) use exceptions::{Exception, Exceptions};
 pub(crate) use matcher::reads;
-pub(crate) use output::{Hit, Kept, Output, SeveralHit};
+pub(crate) use output::{Gap, Hit, Kept, Output, SeveralHit};
 pub(crate) use reach::Reach;
-pub(crate) use source::{LostByKind, RecordSource};
+pub(crate) use source::{Counted, Lost, RecordSource};
 pub(crate) use totals::Totals;
 pub(crate) use urgency::urgent_kinds;
 
@@ -128,6 +130,10 @@ pub(crate) async fn run<S: RecordSource, O: Output>(
             Input::Tick => {
                 more_wait = drain(source, &mut engine, RECORDS_PER_TURN) == RECORDS_PER_TURN;
                 source.tick();
+                // While records wait, what was lost lies behind them: the holes that it left will tell where.
+                if !more_wait && let Some(counted) = counted(source) {
+                    engine.compare(&counted);
+                }
                 engine.tick(more_wait);
                 alive();
             }
@@ -140,8 +146,11 @@ pub(crate) async fn run<S: RecordSource, O: Output>(
     }
     while drain(source, &mut engine, RECORDS_PER_TURN) > 0 {}
     source.tick();
-    let lost = source.lost().inspect_err(|error| tracing::warn!("losses cannot be read: {error}")).ok();
-    Ok(engine.finish(lost))
+    Ok(engine.finish(counted(source)))
+}
+
+fn counted(source: &impl RecordSource) -> Option<Counted> {
+    source.counted().inspect_err(|error| tracing::warn!("losses cannot be read: {error}")).ok()
 }
 
 /// Waits for the list of mounts to change; for ever if it cannot be watched.

@@ -8,6 +8,25 @@ use sensor_eql::LoadedRule;
 use crate::enrich::View;
 
 use super::exceptions::ExceptionIndex;
+use super::source::LostByKind;
+
+/// What is missing from the stream, each record once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Gap {
+    /// The lost events would have been between these two times.
+    pub(crate) start_ns: i64,
+    pub(crate) end_ns: i64,
+    pub(crate) lost: LostByKind,
+    /// There may be more, which this kernel does not count.
+    pub(crate) are_misses_uncounted: bool,
+}
+
+impl Gap {
+    /// How many.
+    pub(crate) fn total(&self) -> u64 {
+        self.lost.iter().map(|lost| lost.total()).sum()
+    }
+}
 
 /// An event that a rule matched.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +58,8 @@ pub(crate) struct SeveralHit<'a> {
     pub(crate) rule: &'a LoadedRule,
     /// In stage order; `None` stands for an event that had to be missing.
     pub(crate) events: &'a [Option<Arc<Kept>>],
+    /// Records that were lost while an event had to be missing: it may be among them.
+    pub(crate) lost_meanwhile: u64,
     /// The event that completed the match, unless time did.
     pub(crate) current: Option<&'a Event<'a>>,
 }
@@ -59,4 +80,7 @@ pub(crate) trait Output {
 
     /// What a rule's cap held back in an interval that is over; `event` is the last that it raised or held back.
     fn held_back(&mut self, rule: &LoadedRule, count: u64, last_ns: i64);
+
+    /// Events are missing here.
+    fn gap(&mut self, gap: &Gap);
 }

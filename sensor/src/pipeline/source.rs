@@ -5,8 +5,10 @@ use std::os::fd::BorrowedFd;
 
 use sensor_common::wire::RecordKind;
 
+pub(crate) use crate::kernel::{Counted, Lost};
+
 /// What could not be delivered, by kind, in the order of [`RecordKind::ALL`].
-pub(crate) type LostByKind = [u64; RecordKind::ALL.len()];
+pub(crate) type LostByKind = [Lost; RecordKind::ALL.len()];
 
 /// A ring of records. The kernel is one; a test brings recorded bytes.
 pub(crate) trait RecordSource {
@@ -16,12 +18,12 @@ pub(crate) trait RecordSource {
     /// Hands the oldest record to `take`; `false` when there is none.
     fn next_record(&mut self, take: &mut dyn FnMut(&[u8])) -> bool;
 
-    /// Losses so far.
+    /// What was lost so far.
     ///
     /// # Errors
     ///
-    /// When they cannot be read.
-    fn lost(&self) -> io::Result<LostByKind>;
+    /// When it cannot be read.
+    fn counted(&self) -> io::Result<Counted>;
 
     /// Called when something was mounted or unmounted.
     fn mounts_changed(&mut self) {}
@@ -42,8 +44,8 @@ impl RecordSource for crate::kernel::Kernel {
         Self::next_record(self, take)
     }
 
-    fn lost(&self) -> io::Result<LostByKind> {
-        Ok(Self::lost(self)?.map(crate::kernel::Lost::total))
+    fn counted(&self) -> io::Result<Counted> {
+        Self::counted(self)
     }
 
     fn tick(&mut self) {

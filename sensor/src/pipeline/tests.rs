@@ -14,7 +14,6 @@ use sensor_common::wire::{RecordKind, TaskFacts};
 use sensor_ecs::{Action, Agent, Ecs, Event, Record, Schema, Value};
 use sensor_eql::{LoadedRule, Origin, RuleSet, RuleSource};
 
-use super::source::LostByKind;
 use super::*;
 use crate::decode::synth::{self, ExecSpec};
 use crate::enrich::{Enricher, Sources, View};
@@ -28,6 +27,7 @@ struct Kept {
     events: Vec<String>,
     alerts: Vec<String>,
     held_back: Vec<u64>,
+    gaps: Vec<u64>,
     /// Alerts of several events: what was kept of each.
     several: Vec<String>,
     /// Events that something was kept of.
@@ -76,7 +76,13 @@ impl Output for Kept {
         let text = |kept: &output::Kept| String::from_utf8_lossy(&kept.bytes).into_owned();
         let said = hit.events.iter().map(|kept| kept.as_deref().map_or_else(|| "nothing".to_owned(), text));
         let end = if hit.current.is_some() { "" } else { ", by time" };
-        self.several.push(format!("{}{end}", said.collect::<Vec<_>>().join(", ")));
+        let lost = if hit.lost_meanwhile > 0 { ", in doubt" } else { "" };
+        self.several.push(format!("{}{end}{lost}", said.collect::<Vec<_>>().join(", ")));
+    }
+
+    fn gap(&mut self, gap: &Gap) {
+        assert!(gap.start_ns < gap.end_ns);
+        self.gaps.push(gap.total());
     }
 
     fn held_back(&mut self, _rule: &LoadedRule, count: u64, _last_ns: i64) {
@@ -140,7 +146,7 @@ fn replay(records: &[Vec<u8>]) -> (Totals, Kept) {
     for bytes in records {
         engine.record(bytes);
     }
-    engine.finish(Some([0; RecordKind::ALL.len()]))
+    engine.finish(Some(Counted::default()))
 }
 
 /// A login shell, and a program that it has started: their records and the program's facts.
@@ -299,8 +305,10 @@ impl RecordSource for Recorded {
         self.records.pop_front().map(|bytes| take(&bytes)).is_some()
     }
 
-    fn lost(&self) -> io::Result<LostByKind> {
-        Ok([0, 0, 2, 0, 0, 0, 0, 0, 0, 0])
+    fn counted(&self) -> io::Result<Counted> {
+        let mut counted = Counted::default();
+        counted.lost[RecordKind::Exec.index()].ring_full = 2;
+        Ok(counted)
     }
 
     fn detach(&mut self) {
@@ -333,6 +341,7 @@ fn the_loop_is_ready_after_the_scan_and_drains_at_the_end() {
     drop(writable);
     assert_eq!(kept.alerts.len(), 1);
     assert!(kept.events.iter().filter(|action| *action == "already_running").count() > 1);
-    assert_eq!(totals.lost, Some([0, 0, 2, 0, 0, 0, 0, 0, 0, 0]));
+    assert_eq!(totals.lost.unwrap()[RecordKind::Exec.index()].total(), 2);
+    assert_eq!((totals.gaps, totals.lost_in_gaps, kept.gaps), (1, 2, vec![2]));
     assert_eq!(totals.events(Action::Exec), 2);
 }

@@ -10,7 +10,7 @@ use crate::enrich::EnrichStats;
 
 use super::exceptions::Suppressed;
 use super::several::SeveralTotals;
-use super::source::LostByKind;
+use super::source::{Lost, LostByKind};
 
 /// Counts of one run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,6 +37,13 @@ pub(crate) struct Totals {
     pub(crate) own: u64,
     /// What the kernel could not deliver; absent when its counters could not be read.
     pub(crate) lost: Option<LostByKind>,
+    /// Gaps that the output was told of, and the records that are missing in them.
+    pub(crate) gaps: u64,
+    pub(crate) lost_in_gaps: u64,
+    /// Programs may have been left out that the kernel does not count.
+    pub(crate) are_misses_uncounted: bool,
+    /// Records that neither arrived nor were counted as lost.
+    pub(crate) unaccounted: u64,
     /// The state of rules that look at several events; absent when there is none.
     pub(crate) several: Option<SeveralTotals>,
     /// How often the process table had to be put right.
@@ -96,6 +103,7 @@ impl fmt::Display for Totals {
             ("undecodable records", self.undecodable),
             ("records before the start", self.early),
             ("own file records", self.own),
+            ("records unaccounted for", self.unaccounted),
         ];
         if odd.iter().any(|(_, count)| *count > 0) {
             write!(f, "\nnoted      ")?;
@@ -107,13 +115,37 @@ impl fmt::Display for Totals {
         }
         match self.lost {
             Some(lost) => {
-                write!(f, "\nlost       {}", lost.iter().sum::<u64>())?;
-                let by_kind = RecordKind::ALL.iter().map(|kind| kind.name()).zip(lost);
-                write_list(f, by_kind.filter(|(_, count)| *count > 0))
+                write!(f, "\nlost       {}", lost.iter().map(|lost| lost.total()).sum::<u64>())?;
+                let by_kind =
+                    RecordKind::ALL.iter().zip(lost).map(|(kind, lost)| (kind.name(), lost.total()));
+                write_list(f, by_kind.filter(|(_, count)| *count > 0))?;
+                write_reasons(f, &lost)?;
+                if self.gaps > 0 {
+                    write!(f, ", told in {} gaps", self.gaps)?;
+                }
+                if self.are_misses_uncounted {
+                    f.write_str("; programs at breakpoints that did not run are not counted by this kernel")?;
+                }
+                Ok(())
             }
             None => write!(f, "\nlost       unknown: the kernel's counters could not be read"),
         }
     }
+}
+
+fn write_reasons(f: &mut fmt::Formatter<'_>, lost: &LostByKind) -> fmt::Result {
+    let sum = |reason: fn(&Lost) -> u64| lost.iter().map(reason).sum::<u64>();
+    let reasons = [
+        ("no room in the ring", sum(|lost| lost.ring_full)),
+        ("no room to remember an operation", sum(|lost| lost.no_intent)),
+        ("programs that did not run", sum(|lost| lost.missed)),
+    ];
+    let mut before = " (";
+    for (reason, count) in reasons.into_iter().filter(|(_, count)| *count > 0) {
+        write!(f, "{before}{reason} {count}")?;
+        before = ", ";
+    }
+    if before == ", " { f.write_str(")") } else { Ok(()) }
 }
 
 /// `: a 1, b 2`, or nothing.
@@ -135,20 +167,18 @@ mod tests {
 
     #[test]
     fn totals_read_as_a_block() {
-        let mut totals = Totals {
-            matches: 3,
-            alerts: 2,
-            held_back: 1,
-            lost: Some([4, 0, 1, 0, 0, 0, 0, 0, 0, 0]),
-            ..Totals::default()
-        };
+        let mut lost = LostByKind::default();
+        lost[RecordKind::FileCreate.index()] = Lost { ring_full: 3, no_intent: 0, missed: 1 };
+        lost[RecordKind::Exec.index()].ring_full = 1;
+        let mut totals =
+            Totals { matches: 3, alerts: 2, held_back: 1, lost: Some(lost), ..Totals::default() };
         totals.count(Action::Creation);
         totals.count(Action::Deletion);
         assert_eq!(
             totals.to_string(),
             "events     2: creation 1, rename 0, deletion 1, exec 0, fork 0, end 0\n\
              matches    3: alerts 2, held back by max_signals 1\n\
-             lost       5: file_create 4, exec 1"
+             lost       5: file_create 4, exec 1 (no room in the ring 4, programs that did not run 1)"
         );
         totals.several = Some(SeveralTotals { rules: 2, evicted: 5, late: 1, ..SeveralTotals::default() });
         assert!(totals.to_string().contains(

@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use sensor_common::wire::FileOp;
+use sensor_common::wire::{FileOp, RecordHeader};
 use thiserror::Error;
 
 use crate::decode::{Wire, decode};
@@ -108,16 +108,25 @@ impl fmt::Display for Findings {
     }
 }
 
-/// Makes the test, and hands back what others did meanwhile.
+/// What came through the ring during the test.
+#[derive(Debug, Default)]
+pub(crate) struct Meanwhile {
+    /// What others did.
+    pub(crate) others: Vec<Bytes>,
+    /// Of the test's own records no more is wanted.
+    pub(crate) own: Vec<RecordHeader>,
+}
+
+/// Makes the test.
 ///
 /// # Errors
 ///
 /// When a record is missing or wrong.
-pub(crate) fn run(kernel: &mut Kernel) -> Result<Vec<Bytes>, SelfTestError> {
+pub(crate) fn run(kernel: &mut Kernel) -> Result<Meanwhile, SelfTestError> {
     let wanted: Vec<Canary> =
         Canary::ALL.into_iter().filter(|canary| canary.can_be_seen(kernel.capabilities())).collect();
     if wanted.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Meanwhile::default());
     }
     let lost_before = lost(kernel);
     let own = Process::of_this_thread().map_err(impossible("reading /proc/self"))?;
@@ -147,8 +156,14 @@ pub(crate) fn run(kernel: &mut Kernel) -> Result<Vec<Bytes>, SelfTestError> {
     if !findings.missing.is_empty() || !findings.wrong.is_empty() {
         return Err(SelfTestError::Failed(findings));
     }
-    records.retain(|bytes| decode(bytes).map_or(true, |wire| !check.is_ours(&wire)));
-    Ok(records)
+    let mut meanwhile = Meanwhile::default();
+    for bytes in records {
+        match decode(&bytes).ok().filter(|wire| check.is_ours(wire)) {
+            Some(wire) => meanwhile.own.push(*wire.header()),
+            None => meanwhile.others.push(bytes),
+        }
+    }
+    Ok(meanwhile)
 }
 
 fn impossible(what: &'static str) -> impl FnOnce(std::io::Error) -> SelfTestError {
@@ -156,7 +171,7 @@ fn impossible(what: &'static str) -> impl FnOnce(std::io::Error) -> SelfTestErro
 }
 
 fn lost(kernel: &Kernel) -> u64 {
-    kernel.lost().map_or(0, |lost| lost.iter().map(|lost| lost.total()).sum())
+    kernel.counted().map_or(0, |counted| counted.lost.iter().map(|lost| lost.total()).sum())
 }
 
 /// What was done, and what has come back of it.

@@ -47,7 +47,7 @@ struct State {
     /// Events that the thread has taken and not yet committed.
     taken: u64,
     totals: StoreTotals,
-    /// Events that the kernel or the enrichment lost, to be noted at the end.
+    /// Events that never came this far.
     lost: u64,
     ending: bool,
     ended: bool,
@@ -115,11 +115,15 @@ impl Storing {
         }
     }
 
-    /// Commits what waits and ends. `lost` events never came this far.
-    pub(crate) fn close(mut self, lost: u64) -> StoreTotals {
+    /// Notes that so many events never came this far.
+    pub(crate) fn gap(&self, lost: u64) {
+        lock(&self.shared).lost += lost;
+    }
+
+    /// Commits what waits and ends.
+    pub(crate) fn close(mut self) -> StoreTotals {
         let mut state = lock(&self.shared);
         state.ending = true;
-        state.lost = lost;
         self.shared.wake.notify_one();
         let deadline = Instant::now() + CLOSE_TIME_MAX;
         while !state.ended {
@@ -157,7 +161,7 @@ impl Writer {
         let (mut batch, mut count) = (Vec::new(), 0);
         let mut noted = 0;
         loop {
-            let (ending, dropped, lost) = {
+            let (ending, missing) = {
                 let mut state = lock(&self.shared);
                 let deadline = Instant::now() + COMMIT_TIME;
                 while !state.ending && state.pending.len() < EARLY_BYTES {
@@ -173,7 +177,7 @@ impl Writer {
                     count = std::mem::take(&mut state.count);
                     state.taken = count;
                 }
-                (state.ending && state.pending.is_empty(), state.totals.dropped, state.lost)
+                (state.ending && state.pending.is_empty(), state.totals.dropped + state.lost)
             };
             let failed = self.store(&batch, count);
             if failed && !ending {
@@ -190,12 +194,13 @@ impl Writer {
             }
             batch.clear();
             count = 0;
-            let missing = (dropped - noted) + if ending { lost } else { 0 };
-            if missing > 0 {
+            if missing > noted {
                 let cause = "the kernel's ring, the sensor or the disk could not keep up".to_owned();
-                // When even this cannot be written, the totals still tell.
-                let _ = self.log.gap(Gap { time_ns: now_ns(), events: missing, cause });
-                noted = dropped;
+                let gap = Gap { time_ns: now_ns(), events: missing - noted, cause };
+                // What cannot be written is tried again with the next; the totals tell in any case.
+                if self.log.gap(gap).is_ok() {
+                    noted = missing;
+                }
             }
             if ending {
                 break;

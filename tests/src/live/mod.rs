@@ -10,6 +10,7 @@ mod exec_forms;
 mod file_create;
 mod filter;
 mod lifecycle;
+mod loss;
 mod mounts;
 mod names;
 mod operations;
@@ -48,6 +49,7 @@ pub fn all() -> Vec<Test> {
         stop::TESTS,
         service::TESTS,
         lifecycle::TESTS,
+        loss::TESTS,
     ]
     .concat()
 }

@@ -101,7 +101,7 @@ impl<W: Write> Taker for Alerts<W> {
         }
         self.totals.alerts += 1;
         self.write(|author, line| {
-            author.several(&SeveralHit { rule, events: found.events, current: None }, line)
+            author.several(&SeveralHit { rule, events: found.events, lost_meanwhile: 0, current: None }, line)
         })
     }
 

@@ -135,6 +135,28 @@ fn what_stays_missing_is_said_when_its_time_is_over() {
 }
 
 #[test]
+fn what_stays_missing_while_records_are_lost_is_in_doubt() {
+    let root = tempfile::tempdir().unwrap();
+    let query = r#"sequence by process.entity_id with maxspan=5s
+        [process where event.action == "exec" and process.name == "cp"]
+        ![file where file.path : "/etc/*"]"#;
+    let mut counted = Counted::default();
+    counted.lost[RecordKind::FileCreate.index()].ring_full = 2;
+    let mut engine = engine_with(root.path(), eql(query, ""));
+    engine.scanned(Vec::new());
+    started("/usr/bin/cp").0.iter().for_each(|bytes| engine.record(bytes));
+    engine.compare(&counted);
+    engine.tick(false);
+    assert_eq!(engine.matcher.output.several, ["Task exec - /usr/bin/cp, nothing, by time, in doubt"]);
+    // A sequence whose events all came is none the less true.
+    let mut engine = engine_with(root.path(), eql(EXEC_THEN_FILE, ""));
+    engine.scanned(Vec::new());
+    engine.compare(&counted);
+    copies(&["/etc/x"]).iter().for_each(|bytes| engine.record(bytes));
+    assert_eq!(engine.matcher.output.several, ["Task exec - /usr/bin/cp, Task creation /etc/x /usr/bin/cp"]);
+}
+
+#[test]
 fn new_terms_are_learnt_before_they_are_told() {
     let rules = || {
         let more = "[rule.new_terms]\nfield = \"new_terms_fields\"\nvalue = [\"file.path\"]\n\

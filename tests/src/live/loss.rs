@@ -1,0 +1,143 @@
+//! What is delivered and what is said to be lost is what happened.
+
+use std::fs;
+
+use anyhow::{Context, Result, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::tests;
+use crate::ctx::{Ctx, act, ok};
+use crate::runner::Outcome;
+use crate::sensor::{ATTACH_VARIABLE, Kind, Run, Sensor};
+
+tests![overload_is_told_kind_by_kind, renames_whose_return_the_kernel_leaves_out_are_told,];
+
+/// What the totals say where the kernel does not count.
+const UNCOUNTED: &str = "are not counted by this kernel";
+
+/// Of one kind, as the totals tell.
+fn lost(run: &Run, kind: &str) -> Result<u64> {
+    let line = run.stderr.lines().rfind(|line| line.starts_with("lost ")).context("no totals")?;
+    let (_, kinds) = line.split_once(':').unwrap_or_default();
+    let (kinds, _) = kinds.split_once('(').unwrap_or((kinds, ""));
+    let count = kinds.split(',').find_map(|item| item.trim().strip_prefix(kind)?.trim().parse().ok());
+    Ok(count.unwrap_or(0))
+}
+
+fn lost_in_all(run: &Run) -> Result<u64> {
+    let line = run.stderr.lines().rfind(|line| line.starts_with("lost ")).context("no totals")?;
+    let text = line.trim_start_matches("lost").trim_start();
+    let number = text.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
+    number.parse().with_context(|| format!("no number in {line:?}"))
+}
+
+/// Programs that did not run, of all kinds.
+fn missed(run: &Run) -> u64 {
+    let said = run.stderr.rsplit_once("programs that did not run ").map(|(_, rest)| rest);
+    let digits = said.and_then(|rest| rest.split(|c: char| !c.is_ascii_digit()).next());
+    digits.and_then(|digits| digits.parse().ok()).unwrap_or(0)
+}
+
+fn seen(run: &Run, actions: &[&str]) -> u64 {
+    run.events.iter().filter(|doc| actions.iter().any(|action| doc.is("event.action", action))).count() as u64
+}
+
+/// Every lost record is in a gap, and nothing else is missing.
+fn gaps_tell_all(run: &Run) -> Result<()> {
+    let gaps: Vec<_> = run.events.iter().filter(|doc| doc.is("event.kind", "pipeline_error")).collect();
+    let mut told = 0;
+    for gap in &gaps {
+        gap.expect(&[("event.action", "gap"), ("data_stream.dataset", "sensor.gap")])?;
+        told += gap.get("sensor.gap.lost").and_then(serde_json::Value::as_u64).context("no number")?;
+        let uncounted = gap.get("sensor.gap.uncounted").is_some();
+        ensure!(
+            uncounted == run.stderr.contains(UNCOUNTED),
+            "what is not counted is not told alike: {gap:?}"
+        );
+    }
+    let lost = lost_in_all(run)?;
+    ensure!(told == lost, "{lost} are lost, {told} of them in {} gaps:\n{}", gaps.len(), run.stderr);
+    ensure!(!run.stderr.contains("unaccounted"), "not all is accounted for:\n{}", run.stderr);
+    Ok(())
+}
+
+fn signal(sensor: &Sensor, signal: Signal) -> Result<()> {
+    let pid = i32::try_from(sensor.pid()?).ok().and_then(Pid::from_raw).context("no such process")?;
+    Ok(kill_process(pid, signal)?)
+}
+
+/// The reader is held up until the ring has overflowed, by each kind of record in turn.
+fn overload_is_told_kind_by_kind(ctx: &Ctx) -> Result<Outcome> {
+    const FILES: u64 = 1_500;
+    const EXECS: u64 = 60;
+    let store = ctx.scratch().join("store");
+    let args = ["--no-self-test", "--ring-bytes", "131072", "--store", &store.display().to_string()]
+        .map(str::to_owned);
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let sensor = Sensor::start_own_with(ctx, Kind::SeeingAll, &args)?;
+    let (made, renamed) = (ctx.dir("made")?, ctx.dir("renamed")?);
+    signal(&sensor, Signal::STOP)?;
+    let files = FILES.to_string();
+    let mut acted = vec![
+        act(&["execs", "/usr/bin/true", &EXECS.to_string()]).status(),
+        act(&["create-many", &made.display().to_string(), &files]).status(),
+        act(&["rename-many", &renamed.display().to_string(), &files]).status(),
+    ];
+    signal(&sensor, Signal::CONT)?;
+    // It goes on: what is delivered now shows the holes before it.
+    acted.push(act(&["execs", "/usr/bin/true", &EXECS.to_string()]).status());
+    for status in acted {
+        ensure!(status?.success(), "an actor failed");
+    }
+    let run = sensor.stop()?;
+    gaps_tell_all(&run)?;
+    let (stored, lost_there) = (fs::read_to_string(store.join("coverage.ndjson"))?, lost_in_all(&run)?);
+    let events = |line: &str| -> Option<u64> {
+        serde_json::from_str::<serde_json::Value>(line).ok()?.pointer("/gap/events")?.as_u64()
+    };
+    let told: u64 = stored.lines().filter_map(events).sum();
+    ensure!(told == lost_there, "{lost_there} are lost, the store knows of {told}:\n{stored}");
+    let wanted = [
+        ("file_create", seen(&run, &["creation", "mkdir", "link", "symlink", "mknod"]), FILES + 1 + 2),
+        ("file_rename", seen(&run, &["rename"]), FILES),
+        ("exec", seen(&run, &["exec"]), 2 * EXECS + 4),
+    ];
+    for (kind, seen, happened) in wanted {
+        let lost = lost(&run, kind)?;
+        // Where everything can be interrupted, programs may have been left out that had nothing to report.
+        ensure!(
+            (happened..=happened + missed(&run)).contains(&(seen + lost)),
+            "{kind}: {happened} happened, {seen} were delivered, {lost} said to be lost:\n{}",
+            run.stderr
+        );
+    }
+    ensure!(
+        lost(&run, "file_create")? > 0 && lost(&run, "file_rename")? > 0,
+        "nothing is lost:\n{}",
+        run.stderr
+    );
+    Ok(Outcome::Passed)
+}
+
+/// The kernel remembers a few calls of a function with a program at its return, and leaves the others out.
+fn renames_whose_return_the_kernel_leaves_out_are_told(ctx: &Ctx) -> Result<Outcome> {
+    const AT_ONCE: u64 = 48;
+    let chosen = std::env::var(ATTACH_VARIABLE);
+    let args: &[&str] = if chosen.is_ok() { &[] } else { &["--attach", "kprobe"] };
+    let sensor = Sensor::start_own_with(ctx, Kind::SeeingAll, args)?;
+    let dir = ctx.dir("held")?;
+    let said = ok(&mut act(&["rename-held", &dir.display().to_string(), &AT_ONCE.to_string()]))?.stdout;
+    let count: u64 = said.trim().parse().context("no count")?;
+    let run = sensor.stop()?;
+    gaps_tell_all(&run)?;
+    let (seen, lost) = (seen(&run, &["rename"]), lost(&run, "file_rename")?);
+    ensure!(
+        seen + lost == count,
+        "{count} happened, {seen} were delivered, {lost} said to be lost:\n{}",
+        run.stderr
+    );
+    let by_return = chosen.is_err() || chosen.is_ok_and(|mode| mode == "kprobe");
+    ensure!(!by_return || lost > 0, "nothing was left out, so nothing is shown:\n{}", run.stderr);
+    println!("{lost} of {count} were left out");
+    Ok(Outcome::Passed)
+}
