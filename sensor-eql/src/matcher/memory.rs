@@ -33,7 +33,7 @@ pub struct Known {
 const KINDS_MAX: usize = 32;
 
 /// Programs that are remembered.
-const PROGRAMS_MAX: usize = 512;
+const PROGRAMS_MAX: usize = 1024;
 
 /// A program with longer names is not remembered.
 const PROGRAM_BYTES_MAX: usize = 1024;
@@ -43,7 +43,7 @@ const PROGRAM_BYTES_MAX: usize = 1024;
 pub struct Memory {
     segments: usize,
     kinds: Box<[Option<OfKind>]>,
-    /// By the hash of their key.
+    /// Pairs, by the hash of their key; the first of a pair is the one used last.
     programs: Box<[Program]>,
     /// The key in hand.
     key: Vec<u8>,
@@ -68,7 +68,8 @@ pub(super) struct OfKind {
 #[derive(Clone, Debug, Default)]
 struct Program {
     key: Vec<u8>,
-    left: Box<[Set]>,
+    /// By segment; made when it is first needed.
+    left: Vec<Set>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,11 +90,10 @@ impl Memory {
         // A pair at least, so that there is always a place.
         let places = processes.next_power_of_two().max(2);
         let programs = if processes == 0 { 0 } else { PROGRAMS_MAX };
-        let program = Program { key: Vec::new(), left: vec![Set::default(); segments].into() };
         Self {
             segments,
             kinds: vec![None; KINDS_MAX].into(),
-            programs: vec![program; programs].into(),
+            programs: vec![Program::default(); programs].into(),
             key: Vec::with_capacity(PROGRAM_BYTES_MAX),
             places: vec![None; places].into(),
             left: vec![Set::default(); places * segments].into(),
@@ -138,13 +138,18 @@ impl Memory {
                 return None;
             }
         }
-        let at = place_of(&self.key).checked_rem(self.programs.len())?;
-        let program = self.programs.get_mut(at)?;
-        let is_filled = program.key == self.key;
+        let first = place_of(&self.key).checked_rem(self.programs.len() / 2)? * 2;
+        let [newer, older] = self.programs.get_mut(first..first + 2)? else { return None };
+        let mut is_filled = newer.key == self.key;
         if !is_filled {
-            program.key.clone_from(&self.key);
+            std::mem::swap(newer, older);
+            is_filled = newer.key == self.key;
         }
-        Some(Remembered { at, is_filled })
+        if !is_filled {
+            newer.key.clone_from(&self.key);
+            newer.left.resize(self.segments, Set::default());
+        }
+        Some(Remembered { at: first, is_filled })
     }
 
     pub(super) fn program_left(&self, place: Remembered, segment: usize) -> Set {

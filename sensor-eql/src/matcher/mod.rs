@@ -26,8 +26,8 @@ use crate::value::Out;
 use narrow::Narrow;
 use set::{FILTERS_MAX, Set};
 
-/// A field of programs that so few conjuncts read is not worth a place in the key of each program.
-const FEW_READERS: usize = 3;
+/// A field of programs that less than one conjunct in so many filters reads is not worth a place in the key of each.
+const FILTERS_PER_READER: usize = 256;
 
 /// Alternatives that are taken apart; each becomes a filter of its own.
 const BRANCHES_MAX: usize = 16;
@@ -213,7 +213,7 @@ impl Segment {
         let is_rare = |conjunct: &Pred| {
             let mut fewest = usize::MAX;
             each_field(conjunct, &mut |field| fewest = fewest.min(readers.get(&field).copied().unwrap_or(0)));
-            fewest <= FEW_READERS
+            fewest * FILTERS_PER_READER <= filters.len()
         };
         let mut levels = [const { Vec::new() }; 4];
         for (_, filter) in filters {
