@@ -5,6 +5,8 @@
 //! `service` stand beside `pipeline`.
 
 pub mod alert;
+#[cfg(feature = "bench")]
+pub mod bench;
 pub mod cli;
 pub mod config;
 mod decode;

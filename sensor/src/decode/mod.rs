@@ -2,7 +2,8 @@
 
 mod error;
 mod path;
-#[cfg(test)]
+#[cfg(any(test, feature = "bench"))]
+#[cfg_attr(not(test), allow(dead_code, reason = "tests need more of it than benchmarks"))]
 pub(crate) mod synth;
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,91 @@
+//! What `cargo xtask bench enrich` measures: records as the kernel sends them, to events, to documents.
+
+use std::io;
+use std::path::Path;
+
+use sensor_ecs::{Agent, write_json};
+
+use crate::decode::decode;
+use crate::decode::synth::{self, ExecSpec};
+use crate::enrich::{Enricher, Sources, TABLE_BYTES_MAX};
+
+const SECOND: u64 = 1_000_000_000;
+/// The process whose file events are measured.
+const ACTOR: u32 = 1000;
+
+/// An enricher with records to feed it.
+pub struct Enriching {
+    enricher: Enricher,
+    file: Vec<u8>,
+    execs: Vec<Vec<u8>>,
+    next: usize,
+}
+
+impl Enriching {
+    /// With so many processes, each of which has an exec to come. There is nothing below `root`, so nothing is hashed.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel has no random bytes.
+    pub fn new(root: &Path, processes: u32) -> io::Result<Self> {
+        let sources = Sources { root: root.into(), proc_root: root.join("proc"), ..Sources::default() };
+        let agent = Agent {
+            id: b"00000000-0000-4000-8000-000000000000".as_slice().into(),
+            version: b"0".as_slice().into(),
+            namespace: b"default".as_slice().into(),
+        };
+        let enricher = Enricher::new(&sources, agent.into(), TABLE_BYTES_MAX)?;
+        let actor = synth::after_exec(&synth::task(ACTOR, SECOND), 7);
+        let file = synth::rename(
+            &actor,
+            3 * SECOND,
+            "/etc/apt/apt.conf.d/01autoremove.dpkg-new",
+            "/etc/apt/apt.conf.d/01autoremove",
+        );
+        let mut all = Self { enricher, file, execs: Vec::new(), next: 0 };
+        let spec = ExecSpec {
+            exe: "/usr/bin/x86_64-linux-gnu-gcc-14",
+            argv: &["gcc", "-O2", "-Wall", "-Iinclude", "-DNDEBUG", "-c", "src/main.c", "-o", "build/main.o"],
+            cwd: "/home/alice/project",
+            ..ExecSpec::default()
+        };
+        all.take(&synth::exec(&actor, 2 * SECOND, &ExecSpec { exe: "/usr/bin/dpkg", ..spec }));
+        for pid in ACTOR + 1..=ACTOR + processes {
+            let child = synth::child_of(&actor, pid, 2 * SECOND + u64::from(pid) * 20_000_000);
+            all.take(&synth::fork(&actor, &child, child.start_boottime_ns));
+            let after = synth::after_exec(&child, u64::from(pid));
+            all.execs.push(synth::exec(&after, child.start_boottime_ns + 1, &spec));
+        }
+        Ok(all)
+    }
+
+    /// A rename by a known process; whether it became an event.
+    pub fn file_event(&mut self) -> bool {
+        decode(&self.file).is_ok_and(|wire| self.enricher.event(&wire).is_some())
+    }
+
+    /// The next process's exec; whether it became an event.
+    pub fn exec_record(&mut self) -> bool {
+        let record = self.execs.get(self.next).map(Vec::as_slice).unwrap_or_default();
+        self.next += 1;
+        decode(record).is_ok_and(|wire| self.enricher.event(&wire).is_some())
+    }
+
+    /// Appends the document of the next process's exec, so many times.
+    pub fn exec_documents(&mut self, times: usize, out: &mut Vec<u8>, mut each: impl FnMut(&mut Vec<u8>)) {
+        let record = self.execs.get(self.next).map(Vec::as_slice).unwrap_or_default();
+        self.next += 1;
+        let Ok(wire) = decode(record) else { return };
+        let Some(enriched) = self.enricher.event(&wire) else { return };
+        for _ in 0..times {
+            write_json(&enriched.event, out);
+            each(out);
+        }
+    }
+
+    fn take(&mut self, record: &[u8]) {
+        if let Ok(wire) = decode(record) {
+            self.enricher.event(&wire);
+        }
+    }
+}
