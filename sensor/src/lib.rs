@@ -14,14 +14,17 @@ mod enrich;
 mod evidence;
 mod filter;
 mod hash;
+mod health;
 mod kernel;
 mod memory;
 mod open;
 mod pipeline;
+mod remote;
 mod selftest;
 mod service;
 mod shown;
 pub mod sink;
+mod spool;
 mod store;
 
 /// For fuzz targets, which live outside of the workspace.

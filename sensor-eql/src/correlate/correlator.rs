@@ -162,6 +162,16 @@ impl<T: Clone> Correlator<T> {
         }
     }
 
+    /// Takes over what rules remember from the correlator of a former set; `same` names the rule there that a rule here
+    /// equals, if there is one.
+    pub fn inherit(&mut self, former: &mut Self, same: impl Fn(RuleIndex) -> Option<RuleIndex>) {
+        for RuleStream { rule, stream, .. } in &mut self.streams {
+            if let Some(known) = same(*rule).and_then(|rule| former.stream_mut(rule)) {
+                std::mem::swap(stream, known);
+            }
+        }
+    }
+
     /// The stream of one rule that has state, to keep or seed what it has seen.
     pub fn stream_mut(&mut self, rule: RuleIndex) -> Option<&mut Stream<T>> {
         self.streams.iter_mut().find(|s| s.rule == rule).map(|s| &mut s.stream)

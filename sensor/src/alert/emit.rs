@@ -1,6 +1,5 @@
 //! From the pipeline's hits to lines in sinks.
 
-use std::io::IsTerminal as _;
 use std::sync::Arc;
 
 use sensor_ecs::{Agent, Event, write_json};
@@ -9,11 +8,11 @@ use sensor_eql::LoadedRule;
 use crate::enrich::View;
 use crate::evidence::{Collector, Pending, Places};
 use crate::pipeline::{Gap, Hit, Output, SeveralHit};
-use crate::sink::{OpenError, Place, Report, Sink, Target, Totals};
-
-use crate::store::{StoreTotals, Storing};
+use crate::sink::{AlertSinks, Recent, Sink, Totals};
+use crate::store::{StoreGauge, StoreTotals, Storing};
 
 use super::author::Author;
+use super::channel::{Carries, Channel, ChannelGauge};
 use super::document::write_alert;
 use super::text::{self, Colour};
 
@@ -32,64 +31,53 @@ pub enum Format {
     Ndjson,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Shape {
-    Text(Colour),
-    Document,
-}
-
-/// Writes every event and every alert. Never waits: the sinks have threads of their own.
+/// Writes every event and every alert. Never waits: the outputs have threads of their own.
 pub(crate) struct Emitter {
-    events: Option<Sink>,
+    channels: Vec<Channel>,
+    /// Those of them that get events.
+    events: Vec<Arc<Sink>>,
+    /// An event's document, where several want it.
+    document: Vec<u8>,
     store: Option<Storing>,
-    alerts: Arc<Sink>,
     evidence: Collector,
-    shape: Shape,
+    recent: Arc<Recent>,
+    /// The forms in which alerts are wanted.
+    colour: Option<Colour>,
     author: Author,
 }
 
-/// What became of the lines of both sinks.
-#[derive(Clone, Copy, Debug, Default)]
+/// What became of everything.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct EmitterTotals {
-    /// Absent when no output for events was asked for.
-    pub(crate) events: Option<Totals>,
-    pub(crate) alerts: Totals,
+    /// Of lines, by output.
+    pub(crate) channels: Vec<(&'static str, Totals)>,
     /// Absent when nothing was stored.
     pub(crate) store: Option<StoreTotals>,
 }
 
 impl Emitter {
-    /// Opens both outputs; evidence is looked for in `places`. `report` makes a function that tells a person about the
-    /// state of an output.
+    /// Writes to these; evidence is looked for in `places`. `coloured` says whether alerts for people may be.
     ///
     /// # Errors
     ///
-    /// When an output cannot be opened.
-    pub(crate) fn open(
-        events: Option<&Place>,
-        alerts: &Place,
-        format: Format,
+    /// When a thread cannot be started.
+    pub(crate) fn new(
+        channels: Vec<Channel>,
+        coloured: bool,
         agent: Arc<Agent>,
         places: Places,
-        report: impl Fn() -> Report,
-    ) -> Result<Self, OpenError> {
-        let on_terminal = alerts.target == Target::Stdout && std::io::stdout().is_terminal();
-        let colour = match std::env::var_os("NO_COLOR") {
-            Some(set) if !set.is_empty() => Colour::No,
-            _ if !on_terminal => Colour::No,
-            _ => Colour::Yes,
+    ) -> std::io::Result<Self> {
+        let sinks_of = |carries| -> Vec<Arc<Sink>> {
+            channels.iter().filter(|channel| channel.carries == carries).map(Channel::sink).collect()
         };
-        let shape = match format {
-            Format::Auto if on_terminal => Shape::Text(colour),
-            Format::Text => Shape::Text(colour),
-            Format::Auto | Format::Ndjson => Shape::Document,
-        };
-        let events = events.map(|place| Sink::open(place, report())).transpose()?;
-        let target = &alerts.target;
-        let alerts = Arc::new(Sink::open(alerts, report())?);
-        let evidence = Collector::start(Arc::clone(&alerts), places)
-            .map_err(|cause| OpenError::thread(target, cause))?;
-        Ok(Self { events, store: None, alerts, evidence, shape, author: Author::new(agent) })
+        let text = sinks_of(Carries::AlertText).pop();
+        let colour = text.as_ref().map(|_| if coloured { Colour::Yes } else { Colour::No });
+        let recent = Arc::new(Recent::default());
+        let alerts = AlertSinks { text, documents: sinks_of(Carries::Alerts), recent: Arc::clone(&recent) };
+        let evidence = Collector::start(Arc::new(alerts), places)?;
+        let events = sinks_of(Carries::Events);
+        let author = Author::new(agent);
+        Ok(Self { channels, events, document: Vec::new(), store: None, evidence, recent, colour, author })
     }
 
     /// Stores every event, too.
@@ -97,34 +85,60 @@ impl Emitter {
         self.store = Some(store);
     }
 
+    /// How each output fares, for as long as anybody wants to know.
+    pub(crate) fn gauges(&self) -> Vec<ChannelGauge> {
+        self.channels.iter().map(Channel::gauge).collect()
+    }
+
+    /// How the store fares.
+    pub(crate) fn store_gauge(&self) -> Option<StoreGauge> {
+        self.store.as_ref().map(Storing::gauge)
+    }
+
+    /// The last alerts.
+    pub(crate) fn recent(&self) -> Arc<Recent> {
+        Arc::clone(&self.recent)
+    }
+
     /// Writes out what waits, and says what became of everything.
     pub(crate) fn close(self) -> EmitterTotals {
         self.evidence.close();
-        let events = self.events.map(Sink::close);
-        let alerts = match Arc::try_unwrap(self.alerts) {
-            Ok(sink) => sink.close(),
-            // A thread that hangs still has it.
-            Err(shared) => shared.totals(),
-        };
-        EmitterTotals { events, store: self.store.map(|store| store.close()), alerts }
+        drop(self.events);
+        let channels = self.channels.into_iter().map(Channel::close).collect();
+        EmitterTotals { channels, store: self.store.map(|store| store.close()) }
     }
-}
 
-fn document(write: impl FnOnce(&mut Vec<u8>)) -> Pending {
-    let mut json = Vec::new();
-    write(&mut json);
-    Pending::Document(json)
-}
-
-fn lines(lines: String, colour: Colour) -> Pending {
-    Pending::Text { lines, colour: colour == Colour::Yes }
+    /// An alert in the forms in which it is wanted.
+    fn pending(
+        &mut self,
+        document: impl FnOnce(&mut Author, &mut Vec<u8>),
+        text: impl FnOnce(Colour) -> String,
+    ) -> Pending {
+        let mut json = Vec::new();
+        document(&mut self.author, &mut json);
+        Pending {
+            document: Some(json),
+            text: self.colour.map(text),
+            colour: self.colour == Some(Colour::Yes),
+        }
+    }
 }
 
 impl Output for Emitter {
     fn event(&mut self, event: &Event<'_>) {
         self.evidence.note(event);
-        if let Some(sink) = &self.events {
-            sink.line(|out| write_json(event, out));
+        match self.events.as_slice() {
+            [] => {}
+            [sink] => {
+                sink.line(|out| write_json(event, out));
+            }
+            several => {
+                self.document.clear();
+                write_json(event, &mut self.document);
+                for sink in several {
+                    sink.line(|out| out.extend_from_slice(&self.document));
+                }
+            }
         }
         if let Some(store) = &self.store {
             store.event(event);
@@ -132,43 +146,38 @@ impl Output for Emitter {
     }
 
     fn alert(&mut self, hit: &Hit<'_>) {
-        let own = self.author.next();
         let rule = &hit.rule.rule;
-        let alert = match self.shape {
-            Shape::Document => document(|out| write_alert(rule, hit.event, hit.view, own, out)),
-            Shape::Text(colour) => lines(text::alert(rule, hit.event, hit.view, colour), colour),
-        };
+        let alert = self.pending(
+            |author, out| write_alert(rule, hit.event, hit.view, author.next(), out),
+            |colour| text::alert(rule, hit.event, hit.view, colour),
+        );
         self.evidence.raise(alert, Some((rule, hit.event)));
     }
 
-    fn keep(&self, event: &Event<'_>, view: View) -> Box<[u8]> {
-        match self.shape {
-            Shape::Document => {
-                let mut document = Vec::new();
-                write_json(event, &mut document);
-                document.into()
-            }
-            Shape::Text(colour) => text::part(event, view, colour).into_bytes().into(),
-        }
+    fn keep(&self, event: &Event<'_>, view: View) -> (Box<[u8]>, Box<[u8]>) {
+        let mut document = Vec::new();
+        write_json(event, &mut document);
+        let text = self.colour.map(|colour| text::part(event, view, colour)).unwrap_or_default();
+        (document.into(), text.into_bytes().into())
     }
 
     fn alert_of_several(&mut self, hit: &SeveralHit<'_>) {
-        let author = &mut self.author;
-        let alert = match self.shape {
-            Shape::Document => document(|out| author.several(hit, out)),
-            Shape::Text(colour) => {
+        let alert = self.pending(
+            |author, out| author.several(hit, out),
+            |colour| {
                 let parts: Vec<_> =
-                    hit.events.iter().map(|kept| kept.as_ref().map(|kept| &*kept.bytes)).collect();
-                lines(text::alert_of_several(&hit.rule.rule, &parts, hit.lost_meanwhile, colour), colour)
-            }
-        };
+                    hit.events.iter().map(|kept| kept.as_ref().map(|kept| &*kept.text)).collect();
+                text::alert_of_several(&hit.rule.rule, &parts, hit.lost_meanwhile, colour)
+            },
+        );
         self.evidence.raise(alert, hit.current.map(|event| (&hit.rule.rule, event)));
     }
 
     fn gap(&mut self, gap: &Gap) {
-        let author = &mut self.author;
-        if let Some(sink) = &self.events {
-            sink.line(|out| author.gap(gap, out));
+        self.document.clear();
+        self.author.gap(gap, &mut self.document);
+        for sink in &self.events {
+            sink.line(|out| out.extend_from_slice(&self.document));
         }
         if let Some(store) = &self.store {
             store.gap(gap.total());
@@ -176,11 +185,10 @@ impl Output for Emitter {
     }
 
     fn held_back(&mut self, rule: &LoadedRule, count: u64, last_ns: i64) {
-        let author = &mut self.author;
-        let notice = match self.shape {
-            Shape::Document => document(|out| author.held_back(rule, count, last_ns, out)),
-            Shape::Text(colour) => lines(text::held_back(&rule.rule, count, last_ns, colour), colour),
-        };
+        let notice = self.pending(
+            |author, out| author.held_back(rule, count, last_ns, out),
+            |colour| text::held_back(&rule.rule, count, last_ns, colour),
+        );
         self.evidence.raise(notice, None);
     }
 }

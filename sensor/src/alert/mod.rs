@@ -1,6 +1,7 @@
 //! What a rule hit becomes: a document for an index, a text for a person.
 
 mod author;
+mod channel;
 mod document;
 mod emit;
 mod gap;
@@ -9,5 +10,6 @@ mod tests;
 mod text;
 
 pub(crate) use author::Author;
+pub(crate) use channel::{Carries, Channel, ChannelGauge, ChannelStatus};
 pub(crate) use emit::Emitter;
 pub use emit::Format;

@@ -212,6 +212,7 @@ fn kept(event: &Event<'_>) -> Option<Arc<Kept>> {
     let (action, time_ns, sequence) = (event.meta.action, event.meta.time_ns, event.meta.sequence);
     Some(Arc::new(Kept {
         bytes: line.into(),
+        text: Box::default(),
         action,
         time_ns,
         sequence,

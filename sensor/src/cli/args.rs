@@ -42,6 +42,20 @@ pub enum Command {
     Store(PassedOn),
     /// Say which fields recorded events have and which they lack, by kind of event.
     Coverage(CoverageArgs),
+    /// Say how the running sensor fares.
+    Status(AskArgs),
+    /// Watch the running sensor: rates, alerts as they come, who is busiest, losses.
+    Watch(WatchArgs),
+    /// Have the running sensor read rules and configuration anew: all of it takes effect, or nothing does.
+    Reload(AskArgs),
+    /// Pack what helps to find out what is wrong: state, logs, configuration, doctor's findings, versions.
+    Support(SupportArgs),
+    /// Print what other systems need to take what the sensor writes.
+    Export {
+        /// What to print.
+        #[command(subcommand)]
+        command: ExportCommand,
+    },
     /// Look at the configuration.
     Config {
         /// What to do with it.
@@ -66,13 +80,60 @@ pub struct ConfigArg {
     pub config: Option<PathBuf>,
 }
 
+/// Which running sensor is asked.
+#[derive(Clone, Debug, Args)]
+pub struct AskArgs {
+    /// Where the rest is said.
+    #[command(flatten)]
+    pub config: ConfigArg,
+    /// The running sensor's socket; that of the configuration if not given.
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+}
+
+/// `sensor watch`.
+#[derive(Clone, Debug, Args)]
+pub struct WatchArgs {
+    /// Which sensor.
+    #[command(flatten)]
+    pub ask: AskArgs,
+}
+
+/// `sensor support`.
+#[derive(Clone, Debug, Args)]
+pub struct SupportArgs {
+    /// Which sensor.
+    #[command(flatten)]
+    pub ask: AskArgs,
+    /// The archive to make; it must not be there yet.
+    #[arg(value_name = "FILE.tar.gz")]
+    pub file: PathBuf,
+}
+
+/// `sensor export ...`.
+#[derive(Debug, Subcommand)]
+pub enum ExportCommand {
+    /// Print an index template for Elasticsearch or OpenSearch without Elastic's own integrations.
+    Template,
+}
+
 /// `sensor config ...`.
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
     /// Say what is wrong with a configuration file, its rules' ids and its exceptions.
     Check(ConfigCheckArgs),
     /// Print a configuration file that holds every key with its default, described.
-    Default,
+    Default(ConfigDefaultArgs),
+    /// Print the reference of all keys as Markdown.
+    Reference,
+}
+
+/// `sensor config default`.
+#[derive(Clone, Debug, Args)]
+pub struct ConfigDefaultArgs {
+    /// As the service has it: events to the store, alerts to a file and the journal.
+    #[arg(long)]
+    pub service: bool,
 }
 
 /// `sensor config check`.

@@ -6,10 +6,10 @@ use anyhow::Context as _;
 
 use sensor_ecs::Ecs;
 
-use super::ConfigCheckArgs;
 use super::rules::{Choice, Rules};
 use super::say::{note, print};
-use crate::config::{self, DEFAULT_FILE, PATH_DEFAULT};
+use super::{ConfigCheckArgs, ConfigDefaultArgs};
+use crate::config::{self, DEFAULT_FILE, PATH_DEFAULT, reference, service_file};
 
 /// Reads a configuration as `sensor run` would, and says what is wrong with it.
 ///
@@ -30,12 +30,23 @@ pub(super) fn check(args: &ConfigCheckArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints the file that says what holds anyway.
+/// Prints the file that says what holds anyway, or what the service is given.
 ///
 /// # Errors
 ///
 /// When it cannot be printed.
-pub(super) fn print_default() -> anyhow::Result<ExitCode> {
-    print(DEFAULT_FILE).context("standard output")?;
+pub(super) fn print_default(args: &ConfigDefaultArgs) -> anyhow::Result<ExitCode> {
+    let file = if args.service { service_file() } else { DEFAULT_FILE.to_owned() };
+    print(&file).context("standard output")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints the reference of all keys.
+///
+/// # Errors
+///
+/// When it cannot be printed.
+pub(super) fn print_reference() -> anyhow::Result<ExitCode> {
+    print(&reference::page()).context("standard output")?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,26 +1,32 @@
 //! The command line: what can be said, and who answers it.
 
 mod args;
+mod ask;
 mod config;
 mod coverage;
 pub mod doctor;
 mod events;
+mod export;
 mod hunting;
+mod outputs;
+mod reload;
 mod replay;
 pub mod rules;
 pub mod run;
 pub(crate) mod say;
 mod seed;
 mod store;
+mod support;
+mod watch;
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
 pub use args::{
-    Cli, Command, ConfigArg, ConfigCheckArgs, ConfigCommand, CoverageArgs, DoctorArgs, ListFormat, PassedOn,
-    ReplayArgs, ReplayFormat, RulesCheckArgs, RulesCommand, RulesExplainArgs, RulesListArgs, RulesTestArgs,
-    RunArgs,
+    AskArgs, Cli, Command, ConfigArg, ConfigCheckArgs, ConfigCommand, ConfigDefaultArgs, CoverageArgs,
+    DoctorArgs, ExportCommand, ListFormat, PassedOn, ReplayArgs, ReplayFormat, RulesCheckArgs, RulesCommand,
+    RulesExplainArgs, RulesListArgs, RulesTestArgs, RunArgs, SupportArgs, WatchArgs,
 };
 
 /// Parses the command line and runs the command.
@@ -44,8 +50,14 @@ pub fn main() -> ExitCode {
         Command::Hunt(PassedOn { args }) => hunting::hand_over("hunt", &args),
         Command::Store(PassedOn { args }) => hunting::hand_over("store", &args),
         Command::Coverage(args) => coverage::coverage(&args),
+        Command::Status(args) => ask::status(&args),
+        Command::Watch(args) => watch::watch(&args),
+        Command::Reload(args) => ask::reload(&args),
+        Command::Support(args) => support::support(&args),
+        Command::Export { command: ExportCommand::Template } => export::template(),
         Command::Config { command: ConfigCommand::Check(args) } => config::check(&args),
-        Command::Config { command: ConfigCommand::Default } => config::print_default(),
+        Command::Config { command: ConfigCommand::Default(args) } => config::print_default(&args),
+        Command::Config { command: ConfigCommand::Reference } => config::print_reference(),
     };
     done.unwrap_or_else(|error| {
         say::note(format_args!("sensor: {error:#}"));

@@ -3,27 +3,31 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use anyhow::Context as _;
 use sensor_ecs::Ecs;
 use sensor_eql::RuleSet;
 use sensor_eql::diag::printable;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
 
 use super::RunArgs;
-use super::rules::load_for_run;
+use super::outputs::{self, Opened};
+use super::reload::Reloader;
+use super::rules::{ForRun, load_for_run};
 use super::say::{count, note};
 use super::{seed, store};
 use crate::alert::Emitter;
-use crate::config::{self, Config, Loaded};
+use crate::config::{self, Config, HealthSettings, Loaded};
 use crate::enrich::environment;
 use crate::enrich::{Enricher, Sources, TABLE_BYTES_MAX, agent, boot_ns_now};
 use crate::evidence::Places;
 use crate::filter::{Filter, Filtered, Mounts};
-use crate::kernel::{self, Capabilities, Kernel, KernelOptions};
+use crate::health::{self, About, HookState, Reload, Reloads, Server};
+use crate::kernel::{self, Capabilities, HookStatus, HostFacts, Kernel, KernelOptions, Mode};
 use crate::memory::{self, Keeper, Remembered, Start};
-use crate::pipeline::{self, Engine, Exceptions, Reach, reads};
+use crate::pipeline::{self, Board, Engine, Lines, Reach, reads};
 use crate::selftest::{self, Meanwhile};
 use crate::service::{self, Notifier};
 use crate::sink::Totals;
@@ -46,13 +50,17 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     };
     let loaded = configured(&args)?;
     environment::allow(&loaded.config.telemetry.environment);
-    let (rules, exceptions) = load_for_run(&loaded)?;
+    let rules = load_for_run(&loaded)?;
     let _lock = service::lock(&loaded.config.agent.state_directory)?;
-    runtime.block_on(record(&args, &loaded.config, rules, exceptions, stop))
+    runtime.block_on(record(&args, &loaded, rules, stop))
 }
 
 /// What the file says, but for what the command line says otherwise.
-fn configured(args: &RunArgs) -> anyhow::Result<Loaded> {
+///
+/// # Errors
+///
+/// When the file cannot be read, or is broken.
+pub(super) fn configured(args: &RunArgs) -> anyhow::Result<Loaded> {
     let mut loaded = config::load(args.config.config.as_deref())?;
     let Config { telemetry, agent, rules, .. } = &mut loaded.config;
     telemetry.scope = args.scope.unwrap_or(telemetry.scope);
@@ -67,13 +75,9 @@ fn configured(args: &RunArgs) -> anyhow::Result<Loaded> {
     Ok(loaded)
 }
 
-async fn record(
-    args: &RunArgs,
-    config: &Config,
-    rules: RuleSet,
-    exceptions: Exceptions,
-    mut stop: Stop,
-) -> anyhow::Result<ExitCode> {
+async fn record(args: &RunArgs, loaded: &Loaded, rules: ForRun, mut stop: Stop) -> anyhow::Result<ExitCode> {
+    let config = &loaded.config;
+    let ForRun { rules, exceptions, broken, .. } = rules;
     let telemetry = &config.telemetry;
     let namespace = &config.agent.namespace;
     let filter = Filter::new(telemetry.scope, &rules, |rule, action| reads(rule, action, namespace));
@@ -88,8 +92,10 @@ async fn record(
     for line in kernel.capabilities().explain() {
         note(format_args!("sensor: {line}"));
     }
-    let events = config.outputs.events.place(args.output.clone());
-    let records = events.is_some() || store::is_wanted(args.store.as_deref(), config);
+    let outputs = &config.outputs;
+    let sent = outputs.elasticsearch.events && !outputs.elasticsearch.url.is_empty();
+    let written = outputs.events.place(args.output.clone()).is_some();
+    let records = sent || written || store::is_wanted(args.store.as_deref(), config);
     check_reach(kernel.capabilities(), &rules, config, records)?;
     if let Some(uncounted) = kernel.uncounted() {
         note(format_args!("sensor: {uncounted}"));
@@ -101,21 +107,28 @@ async fn record(
     let agent = agent::load(&config.agent.state_directory, &config.agent.namespace)
         .context("no agent id can be made")?;
     let agent = Arc::new(agent);
-    let outputs = &config.outputs;
-    let alerts = outputs.alerts.place(args.alerts.clone());
-    let format = args.alert_format.unwrap_or(outputs.alerts.format);
     let sources = Sources {
         root: config.host.root.clone(),
         hashed_bytes_max: config.hashing.executable_bytes,
         ..Sources::default()
     };
     let places = Places { root: sources.root.clone(), proc_root: sources.proc_root.clone() };
-    let mut emitter = Emitter::open(events.as_ref(), &alerts, format, Arc::clone(&agent), places, || {
-        Box::new(|text| note(format_args!("sensor: {text}")))
-    })?;
+    let Opened { channels, coloured } = outputs::open(args, config)?;
+    let mut emitter =
+        Emitter::new(channels, coloured, Arc::clone(&agent), places).context("a thread cannot be started")?;
     if let Some(store) = store::open(args.store.as_deref(), config, kernel.capabilities(), &agent)? {
         emitter.store(store);
     }
+    let about = About {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        agent_id: String::from_utf8_lossy(&agent.id).into_owned(),
+        kernel: HostFacts::gather().release,
+        config: loaded.path.as_deref().map_or_else(String::new, |path| path.display().to_string()),
+        hooks: kernel.hooks().iter().map(hook_state).collect(),
+        missing: missing.clone(),
+        started_ns: since_ns,
+    };
     // Only now: the self-test's own files are nothing to any rule.
     let mut kernel = Filtered::new(kernel, filter, Mounts::open(&sources.proc_root))
         .context("the filter cannot be given to the kernel")?;
@@ -126,6 +139,24 @@ async fn record(
     engine.remember(memories, keeper);
     engine.went_elsewhere(&meanwhile.own);
     meanwhile.others.iter().for_each(|record| engine.record(record));
+    let board = Arc::new(Board::default());
+    let (swap, swaps) = mpsc::channel(1);
+    let (reload, reloads_wanted) = mpsc::channel(1);
+    let reloads = Arc::new(Mutex::new(Reloads::default()));
+    let asked = health::Sources {
+        about,
+        board: Arc::clone(&board),
+        channels: engine.output().gauges(),
+        store: engine.output().store_gauge(),
+        recent: engine.output().recent(),
+        reloads: Arc::clone(&reloads),
+    };
+    let HealthSettings { socket, listen } = &config.health;
+    let report = |text: &str| note(format_args!("sensor: {text}"));
+    let server = Server::start(socket, listen, asked, reload.clone(), report);
+    let reloader =
+        Reloader { args: args.clone(), config: config.clone(), broken, swaps: swap.clone(), reloads };
+    reloader.start(reloads_wanted).context("a thread cannot be started")?;
     let notifier = Notifier::from_environment();
     let ready = |engine: &Engine<Emitter>| {
         kernel::trim_heap();
@@ -139,18 +170,20 @@ async fn record(
         note(format_args!("sensor: ready: {status}"));
         notifier.ready(&status);
     };
+    let lines = Lines { board: &board, swaps };
     let stop_told = async {
-        stop.wait().await;
+        stop.wait(&reload).await;
         notifier.stopping();
     };
     let (totals, emitter) =
-        pipeline::run(&mut kernel, engine, sources.proc_root, stop_told, ready, || notifier.alive())
+        pipeline::run(&mut kernel, engine, sources.proc_root, lines, stop_told, ready, || notifier.alive())
             .await
             .context("the kernel's ring cannot be waited for")?;
-    drop(kernel);
+    // Nobody is told of a sensor that has ended.
+    drop((server, kernel));
     let written = emitter.close();
-    for (what, totals) in [("events", written.events.unwrap_or_default()), ("alerts", written.alerts)] {
-        say_dropped(what, totals);
+    for (name, totals) in &written.channels {
+        say_dropped(name, *totals);
     }
     if let Some(store) = written.store {
         note(format_args!("sensor: {} stored, {} could not be", count(store.stored, "event"), store.dropped));
@@ -165,7 +198,11 @@ async fn record(
 const HOUR_NS: i64 = 3_600_000_000_000;
 
 /// What rules on new terms remember, with what a person should know of it, and what keeps it.
-fn remembered(
+///
+/// # Errors
+///
+/// When a thread cannot be started.
+pub(super) fn remembered(
     store: Option<&Path>,
     config: &Config,
     rules: &RuleSet,
@@ -278,9 +315,17 @@ fn check_reach(
     Ok(())
 }
 
+fn hook_state(status: &HookStatus) -> HookState {
+    HookState {
+        name: status.hook.name.to_owned(),
+        mode: status.mode.map_or("none", Mode::name).to_owned(),
+        is_used: status.is_used && status.mode.is_some(),
+    }
+}
+
 fn say_dropped(what: &str, totals: Totals) {
     if totals.dropped() > 0 {
-        note(format_args!("sensor: {} lines of {what} could not be written", totals.dropped()));
+        note(format_args!("sensor: {what}: {} lines could not be written", totals.dropped()));
     }
 }
 
@@ -316,11 +361,18 @@ impl Stop {
         })
     }
 
-    async fn wait(&mut self) {
-        self.name = tokio::select! {
-            _ = self.interrupt.recv() => "SIGINT",
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.hangup.recv() => "SIGHUP",
+    /// SIGHUP has rules and configuration read anew.
+    async fn wait(&mut self, reload: &mpsc::Sender<Reload>) {
+        self.name = loop {
+            tokio::select! {
+                _ = self.interrupt.recv() => break "SIGINT",
+                _ = self.terminate.recv() => break "SIGTERM",
+                _ = self.hangup.recv() => {
+                    // How it went is said on stderr. One that is under way is enough.
+                    let (tell, _) = oneshot::channel();
+                    let _ = reload.try_send(tell);
+                }
+            }
         };
     }
 

@@ -4,7 +4,10 @@
 
 mod enabling;
 mod exceptions;
+mod health;
+mod outputs;
 mod problem;
+pub(crate) mod reference;
 #[cfg(test)]
 mod tests;
 
@@ -12,25 +15,32 @@ use std::fs;
 use std::io;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 pub use enabling::{Disabled, Named};
 pub use exceptions::{About, ExceptionSettings};
+pub use health::HealthSettings;
+use outputs::some_path;
+pub use outputs::{AlertOutput, ElasticsearchOutput, EventOutput, Outputs, RotationSettings, WebhookOutput};
 use sensor_common::limits::RING_BYTES_DEFAULT;
 use sensor_eql::Diagnostic;
 use sensor_eql::diag::{Located, SourceFile};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::alert::Format;
 use crate::enrich::HASHED_BYTES_DEFAULT;
 use crate::enrich::environment::ALLOWED_DEFAULT;
-use crate::sink::{Place, Rotation, Target};
 
 /// Where the configuration is looked for when nobody says.
 pub const PATH_DEFAULT: &str = "/etc/sensor/sensor.toml";
 /// Every key with its default, described.
 pub const DEFAULT_FILE: &str = include_str!("default.toml");
+/// What of it is otherwise where the sensor is a service.
+const SERVICE: [(&str, &str, &str); 4] = [
+    ("store", "path = \"\"", "path = \"/var/lib/sensor/store\""),
+    ("outputs.alerts", "path = \"-\"", "path = \"/var/log/sensor/alerts.ndjson\""),
+    ("outputs.alerts", "journald = false", "journald = true"),
+    ("outputs.alerts.rotation", "bytes = 0", "bytes = 104_857_600"),
+];
 /// A file above this is not a configuration.
 const FILE_BYTES_MAX: u64 = 4 << 20;
 
@@ -54,6 +64,8 @@ pub struct Config {
     pub outputs: Outputs,
     /// The event store that hunts look at.
     pub store: StoreSettings,
+    /// Who may ask how the sensor fares.
+    pub health: HealthSettings,
 }
 
 /// `[telemetry]`
@@ -125,16 +137,6 @@ pub struct RuleSettings {
     pub disable: Named,
 }
 
-/// `[outputs]`
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Outputs {
-    /// `[outputs.events]`
-    pub events: EventOutput,
-    /// `[outputs.alerts]`
-    pub alerts: AlertOutput,
-}
-
 /// `[store]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -145,59 +147,6 @@ pub struct StoreSettings {
     pub days: NonZeroU32,
     /// Bytes of sealed files above which the oldest are removed.
     pub bytes: u64,
-}
-
-/// `[outputs.events]`
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct EventOutput {
-    /// A file, `-` for standard output, or nothing.
-    pub path: PathBuf,
-    /// `[outputs.events.rotation]`
-    pub rotation: RotationSettings,
-}
-
-/// `[outputs.alerts]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct AlertOutput {
-    /// A file, or `-` for standard output.
-    #[serde(deserialize_with = "some_path")]
-    pub path: PathBuf,
-    /// How alerts are written.
-    pub format: Format,
-    /// `[outputs.alerts.rotation]`
-    pub rotation: RotationSettings,
-}
-
-/// When a file is begun anew.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct RotationSettings {
-    /// How large it may grow; 0 is without end.
-    pub bytes: u64,
-    /// How old it may become; 0 is without end.
-    pub hours: u32,
-    /// How many former files are kept.
-    pub keep: NonZeroU32,
-}
-
-impl Default for RotationSettings {
-    fn default() -> Self {
-        Self { bytes: 0, hours: 0, keep: NonZeroU32::MIN.saturating_add(4) }
-    }
-}
-
-impl From<RotationSettings> for Rotation {
-    fn from(settings: RotationSettings) -> Self {
-        let RotationSettings { bytes, hours, keep } = settings;
-        let age = Duration::from_secs(u64::from(hours) * 3600);
-        Self {
-            bytes_max: (bytes > 0).then_some(bytes),
-            age_max: (hours > 0).then_some(age),
-            keep: keep.get(),
-        }
-    }
 }
 
 impl Default for Telemetry {
@@ -246,37 +195,24 @@ impl Default for RuleSettings {
     }
 }
 
-impl Default for AlertOutput {
-    fn default() -> Self {
-        Self { path: "-".into(), format: Format::default(), rotation: RotationSettings::default() }
+/// The configuration that the service is given: events to the store alone, alerts to a file and the journal.
+#[must_use]
+pub fn service_file() -> String {
+    let mut file = String::new();
+    let mut table = "";
+    for line in DEFAULT_FILE.lines() {
+        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            table = name;
+        }
+        let other = SERVICE.iter().find(|(within, from, _)| *within == table && *from == line);
+        file.push_str(other.map_or(line, |(_, _, to)| to));
+        file.push('\n');
     }
+    file.replacen("with every key at its default: what is left out holds as it stands here", SERVICE_HEAD, 1)
 }
 
-impl EventOutput {
-    /// Where events go, if anywhere; `target` is what the command line says.
-    #[must_use]
-    pub fn place(&self, target: Option<Target>) -> Option<Place> {
-        let target = target.or_else(|| to_target(&self.path))?;
-        Some(Place { target, rotation: self.rotation.into() })
-    }
-}
-
-impl AlertOutput {
-    /// Where alerts go; `target` is what the command line says.
-    #[must_use]
-    pub fn place(&self, target: Option<Target>) -> Place {
-        let target = target.or_else(|| to_target(&self.path)).unwrap_or(Target::Stdout);
-        Place { target, rotation: self.rotation.into() }
-    }
-}
-
-fn to_target(path: &Path) -> Option<Target> {
-    match path.as_os_str().as_encoded_bytes() {
-        b"" => None,
-        b"-" => Some(Target::Stdout),
-        _ => Some(Target::File(path.to_owned())),
-    }
-}
+/// What the head of the service's file says instead.
+const SERVICE_HEAD: &str = "as a service; `sensor config default` shows what holds for what is left out";
 
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
@@ -361,8 +297,8 @@ pub(crate) fn locate(name: &str, text: &str, error: &toml::de::Error) -> Located
 impl Config {
     /// Makes paths relative to the configuration's directory, wherever the sensor is started.
     fn resolve(&mut self, directory: &Path) {
-        let Outputs { events, alerts } = &mut self.outputs;
-        let files = [&mut events.path, &mut alerts.path, &mut self.store.path].into_iter().filter(|path| {
+        let files = self.outputs.paths().into_iter().chain([&mut self.store.path, &mut self.health.socket]);
+        let files = files.filter(|path| {
             let name = path.as_os_str();
             !name.is_empty() && name != "-"
         });
@@ -396,15 +332,6 @@ fn variables<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error
     match names.iter().find(|name| name.is_empty() || name.contains(['=', '\0'])) {
         Some(name) => Err(D::Error::custom(format!("{name:?} is no variable's name"))),
         None => Ok(names),
-    }
-}
-
-fn some_path<'de, D: Deserializer<'de>>(from: D) -> Result<PathBuf, D::Error> {
-    let path = PathBuf::deserialize(from)?;
-    if path.as_os_str().is_empty() {
-        Err(D::Error::custom("a file, or - for standard output"))
-    } else {
-        Ok(path)
     }
 }
 

@@ -5,6 +5,7 @@ use sensor_eql::{Origin, Rule, RuleSet, RuleSource};
 use toml::{Table, Value};
 
 use super::*;
+use crate::sink::Target;
 
 fn refusal(text: &str) -> String {
     parse("sensor.toml", text).unwrap_err().to_string()
@@ -67,7 +68,7 @@ fn an_unknown_key_is_located_and_the_nearest_named() {
     assert!(said.contains("sensor.toml:3:1") && said.contains("did you mean `ring_bytes`?"), "{said}");
     let said = refusal("outputs.alerts.zebra = 1\n");
     assert!(said.contains("unknown key `outputs.alerts.zebra`"), "{said}");
-    assert!(said.contains("known here: path, format, rotation"), "{said}");
+    assert!(said.contains("known here: path, format, journald, syslog, rotation"), "{said}");
     assert!(refusal("[telemetri]\n").contains("did you mean `telemetry`?"));
 }
 
@@ -205,4 +206,31 @@ fn a_file_that_was_named_must_be_there() {
     assert!(load(Some(directory.path())).is_err());
     fs::write(directory.path().join("bytes.toml"), b"\xff\xfe").unwrap();
     assert!(load(Some(&directory.path().join("bytes.toml"))).is_err());
+}
+
+#[test]
+fn the_service_keeps_events_in_its_store_and_alerts_in_a_file_and_the_journal() {
+    let file = service_file();
+    assert!(file.contains(SERVICE_HEAD), "{file}");
+    let config = parse("service.toml", &file).unwrap();
+    assert_eq!(config.store.path, Path::new("/var/lib/sensor/store"));
+    assert_eq!(config.outputs.alerts.path, Path::new("/var/log/sensor/alerts.ndjson"));
+    assert!(config.outputs.alerts.journald && config.outputs.alerts.rotation.bytes > 0);
+    assert_eq!(config.outputs.events, EventOutput::default());
+}
+
+#[test]
+fn addresses_are_looked_at_where_they_are_written() {
+    for (text, mentions) in [
+        (
+            "[outputs.elasticsearch]\nurl = \"http://es.example\"",
+            ["`outputs.elasticsearch.url`", ":2:7", "only https"],
+        ),
+        ("[outputs.webhook]\nurl = \"nowhere\"", ["`outputs.webhook.url`", ":2:7", "not an address"]),
+        ("[health]\nlisten = \"0.0.0.0:9464\"", ["`health.listen`", ":2:10", "of this machine"]),
+        ("[health]\nlisten = \"9464\"", ["`health.listen`", ":2:10", "and a port"]),
+    ] {
+        let said = refusal(text);
+        assert!(mentions.iter().all(|mention| said.contains(mention)), "{mentions:?}: {said}");
+    }
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use sensor_ecs::Event;
 use sensor_eql::Rule;
 
-use crate::sink::Sink;
+use crate::sink::AlertSinks;
 
 use super::activity::Activity;
 use super::text;
@@ -25,13 +25,15 @@ const WAITING_MAX: usize = 64;
 /// Threads that may be left behind before nothing is looked at any more.
 const ABANDONED_MAX: usize = 8;
 
-/// An alert without its evidence.
-#[derive(Debug)]
-pub(crate) enum Pending {
+/// An alert without its evidence, in the forms in which it is wanted.
+#[derive(Debug, Default)]
+pub(crate) struct Pending {
     /// A JSON object. Where it has a `sensor` member, that is an object with members, and the last one.
-    Document(Vec<u8>),
+    pub(crate) document: Option<Vec<u8>>,
     /// Lines for a person.
-    Text { lines: String, colour: bool },
+    pub(crate) text: Option<String>,
+    /// Whether those may be coloured.
+    pub(crate) colour: bool,
 }
 
 #[derive(Debug)]
@@ -42,7 +44,7 @@ struct Job {
 
 /// Remembers what happened, and gives alerts their evidence.
 pub(crate) struct Collector {
-    alerts: Arc<Sink>,
+    alerts: Arc<AlertSinks>,
     jobs: Option<SyncSender<Job>>,
     writer: Option<JoinHandle<()>>,
     /// Set when the sensor cannot wait any longer.
@@ -56,15 +58,15 @@ impl Collector {
     /// # Errors
     ///
     /// When a thread cannot be started.
-    pub(crate) fn start(alerts: Arc<Sink>, places: Places) -> std::io::Result<Self> {
+    pub(crate) fn start(alerts: Arc<AlertSinks>, places: Places) -> std::io::Result<Self> {
         let (jobs, waiting) = sync_channel(WAITING_MAX);
-        let sink = Arc::clone(&alerts);
+        let sinks = Arc::clone(&alerts);
         let hurry = Arc::new(AtomicBool::new(false));
         let hurried = Arc::clone(&hurry);
         let looker = Looker { places, reader: None, abandoned: 0 };
         let writer = thread::Builder::new()
             .name("alerts".to_owned())
-            .spawn(move || write_alerts(&waiting, &sink, looker, &hurried))?;
+            .spawn(move || write_alerts(&waiting, &sinks, looker, &hurried))?;
         Ok(Self { alerts, jobs: Some(jobs), writer: Some(writer), hurry, activity: Activity::default() })
     }
 
@@ -111,7 +113,7 @@ impl Collector {
     }
 }
 
-fn write_alerts(jobs: &Receiver<Job>, sink: &Sink, mut looker: Looker, hurry: &AtomicBool) {
+fn write_alerts(jobs: &Receiver<Job>, sinks: &AlertSinks, mut looker: Looker, hurry: &AtomicBool) {
     for Job { alert, question } in jobs {
         let evidence = question.map(|question| {
             if hurry.load(Ordering::Relaxed) {
@@ -120,29 +122,28 @@ fn write_alerts(jobs: &Receiver<Job>, sink: &Sink, mut looker: Looker, hurry: &A
                 looker.look(*question)
             }
         });
-        finish(sink, alert, evidence.as_ref());
+        finish(sinks, alert, evidence.as_ref());
     }
 }
 
 /// Writes an alert with what was found.
-fn finish(sink: &Sink, alert: Pending, evidence: Option<&Evidence>) {
-    match alert {
-        Pending::Document(json) => {
-            sink.line(|out| {
-                match evidence {
-                    Some(evidence) => complete(&json, evidence, out),
-                    None => out.extend_from_slice(&json),
-                };
-            });
+fn finish(sinks: &AlertSinks, alert: Pending, evidence: Option<&Evidence>) {
+    if let Some(lines) = alert.text {
+        sinks.lines(|out| {
+            out.extend_from_slice(lines.as_bytes());
+            if let Some(evidence) = evidence {
+                out.extend_from_slice(text::lines(evidence, alert.colour).as_bytes());
+            }
+        });
+    }
+    match (alert.document, evidence) {
+        (Some(json), Some(evidence)) => {
+            let mut completed = Vec::with_capacity(2 * json.len());
+            complete(&json, evidence, &mut completed);
+            sinks.document(&completed);
         }
-        Pending::Text { lines, colour } => {
-            sink.line(|out| {
-                out.extend_from_slice(lines.as_bytes());
-                if let Some(evidence) = evidence {
-                    out.extend_from_slice(text::lines(evidence, colour).as_bytes());
-                }
-            });
-        }
+        (Some(json), None) => sinks.document(&json),
+        (None, _) => {}
     }
 }
 

@@ -60,6 +60,18 @@ impl RecordSource for Filtered {
         RecordSource::counted(&self.kernel)
     }
 
+    type Filter = Filter;
+
+    fn refilter(&mut self, mut filter: Filter) -> io::Result<()> {
+        if !self.kernel.capabilities().sees_renames() {
+            filter.lift();
+        }
+        self.mounts.tell(&mut filter);
+        self.kernel.set_filter(filter.tables())?;
+        self.filter = filter;
+        Ok(())
+    }
+
     fn mounts_changed(&mut self) {
         self.follow_mounts();
     }

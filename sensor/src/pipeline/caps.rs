@@ -1,6 +1,6 @@
 //! How many alerts a rule may raise in one of its intervals: a flood says nothing that its first hundred did not.
 
-use sensor_eql::{LoadedRule, RuleIndex};
+use sensor_eql::{LoadedRule, RuleIndex, RuleSet};
 
 /// Signals of one rule.
 #[derive(Clone, Copy, Debug, Default)]
@@ -61,6 +61,18 @@ impl Caps {
             window.last_ns = time_ns;
         }
         Admission { admitted, before }
+    }
+
+    /// Takes over what is counted of rules; `same` names the rule of the former set that a rule equals, if there is one.
+    pub(crate) fn inherit(
+        &mut self,
+        former: &mut Self,
+        rules: &RuleSet,
+        same: impl Fn(RuleIndex) -> Option<RuleIndex>,
+    ) {
+        let mut window =
+            |rule| former.windows.get_mut(usize::try_from(same(rule)?.0).ok()?).map(std::mem::take);
+        self.windows = rules.indexed().map(|(rule, _)| window(rule).unwrap_or_default()).collect();
     }
 
     /// What intervals that are over at `now_ns` have held back.

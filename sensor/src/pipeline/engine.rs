@@ -3,7 +3,9 @@
 //! Until the scan of `/proc` is through, records are kept as they are: what they say must be applied to a table that
 //! knows the processes which were there before.
 
+use std::io;
 use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -14,12 +16,15 @@ use crate::decode::{Wire, decode};
 use crate::enrich::{Enricher, ProcFacts, boot_ns_now};
 use crate::memory::{Keeper, Remembered};
 
+use super::busiest::Busiest;
 use super::exceptions::Exceptions;
 use super::losses::{Hole, Losses};
 use super::matcher::Matcher;
 use super::output::{Gap, Output};
-use super::source::Counted;
+use super::several::Several;
+use super::source::{Counted, Lost};
 use super::totals::Totals;
+use super::vitals::{Board, Delays, ProcessTable, Tally, Vitals};
 
 /// Bytes of records that are kept while `/proc` is read; beyond it they wait in the ring.
 const HELD_BYTES_MAX: usize = 64 << 20;
@@ -50,6 +55,28 @@ pub(crate) struct Engine<O> {
     /// Writes what rules remember; absent when none does.
     keeper: Option<Keeper>,
     kept_boot_ns: u64,
+    /// When the oldest record of this look into the ring was made.
+    oldest_ns: Option<u64>,
+    delays: Delays,
+}
+
+/// Other rules, ready to run, and what they ask of the kernel.
+pub(crate) struct Swap<F> {
+    pub(crate) filter: F,
+    pub(crate) rules: NextRules,
+    /// Hears how it went.
+    pub(crate) answer: Box<dyn FnOnce(io::Result<()>) + Send>,
+}
+
+/// Other rules, ready to run.
+pub(crate) struct NextRules {
+    pub(crate) rules: RuleSet,
+    pub(crate) exceptions: Exceptions,
+    /// Whether these are the ones of before.
+    pub(crate) same_exceptions: bool,
+    /// What rules on new terms had seen.
+    pub(crate) memories: Vec<Remembered>,
+    pub(crate) keeper: Option<Keeper>,
 }
 
 impl<O: Output> Engine<O> {
@@ -72,6 +99,8 @@ impl<O: Output> Engine<O> {
             since_ns,
             keeper: None,
             kept_boot_ns: since_ns,
+            oldest_ns: None,
+            delays: Delays::default(),
         }
     }
 
@@ -103,6 +132,10 @@ impl<O: Output> Engine<O> {
         matches!(self.phase, Phase::Scanning { .. })
     }
 
+    pub(crate) fn output(&self) -> &O {
+        &self.matcher.output
+    }
+
     pub(crate) fn rules(&self) -> &RuleSet {
         &self.matcher.rules
     }
@@ -128,6 +161,67 @@ impl<O: Output> Engine<O> {
             if let Some(kind) = RecordKind::from_raw(header.kind) {
                 self.losses.went_elsewhere(kind, header);
             }
+        }
+    }
+
+    /// Goes on with other rules. What the ones that stay as they are remember, they remember still.
+    pub(crate) fn swap(&mut self, next: NextRules) {
+        let NextRules { rules, exceptions, same_exceptions, mut memories, keeper } = next;
+        let namespace = String::from_utf8_lossy(self.enricher.namespace()).into_owned();
+        let former = self.remembered();
+        let was_there = |id: &str, rules: &RuleSet| rules.rules().iter().any(|loaded| loaded.rule.id == id);
+        memories.retain(|memory| !was_there(&memory.rule, &self.matcher.rules));
+        if let (Some(keeper), true) = (&self.keeper, !former.is_empty()) {
+            keeper.keep(former);
+        }
+        self.matcher.swap(rules, exceptions, same_exceptions, &namespace);
+        self.remember(memories, keeper);
+    }
+
+    /// A look into the ring is over.
+    pub(crate) fn looked(&mut self) {
+        if let Some(oldest_ns) = self.oldest_ns.take() {
+            self.delays.count(boot_ns_now().saturating_sub(oldest_ns));
+        }
+    }
+
+    /// How it fares; `counted` is what the kernel side has counted, if that is known.
+    pub(crate) fn vitals(&mut self, counted: Option<&Counted>, board: &Board) -> Vitals {
+        let boot_ns = boot_ns_now();
+        let busiest = self.matcher.busiest.as_mut().map(Busiest::take).unwrap_or_default();
+        if board.is_watched(boot_ns) != self.matcher.busiest.is_some() {
+            self.matcher.busiest = board.is_watched(boot_ns).then(Busiest::default);
+        }
+        let by_reason = |(kind, lost): (&RecordKind, Lost)| {
+            [("ring_full", lost.ring_full), ("no_intent", lost.no_intent), ("missed", lost.missed)]
+                .map(|(reason, count)| Tally { of: kind.name().to_owned(), reason: reason.to_owned(), count })
+        };
+        let stats = self.enricher.stats();
+        let totals = &self.matcher.totals;
+        Vitals {
+            ready: !self.is_scanning(),
+            boot_ns,
+            events: totals.by_action().map(|(action, count)| (action.name().to_owned(), count)).collect(),
+            lost: counted
+                .map(|counted| RecordKind::ALL.iter().zip(counted.lost).flat_map(by_reason).collect()),
+            matches: self.matcher.counts.iter().map(|[matches, _]| *matches).collect(),
+            rules: Arc::clone(&self.matcher.names),
+            alerts: totals.alerts,
+            suppressed: self.matcher.suppressed(),
+            degraded: totals.degraded,
+            undecodable: totals.undecodable,
+            own: totals.own,
+            processes: ProcessTable {
+                entries: self.enricher.processes() as u64,
+                evicted: stats.evicted,
+                discovered: stats.discovered,
+                repaired: stats.repaired,
+                images_lost: stats.images_lost,
+            },
+            state: self.matcher.several.as_ref().map(Several::now).unwrap_or_default(),
+            delays: self.delays.clone(),
+            programs: busiest.0,
+            directories: busiest.1,
         }
     }
 
@@ -224,6 +318,7 @@ impl<O: Output> Engine<O> {
             }
         };
         let header = wire.header();
+        self.oldest_ns.get_or_insert(header.boot_ns);
         if let Some(kind) = RecordKind::from_raw(header.kind)
             && let Some(hole) = self.losses.received(kind, header)
         {

@@ -16,7 +16,7 @@ pub(crate) struct Exception {
 }
 
 /// Position of an exception in its [`Exceptions`].
-pub(crate) type ExceptionIndex = u16;
+pub(crate) type ExceptionIndex = u32;
 
 /// All exceptions, with what they suppressed.
 #[derive(Debug, Default)]
@@ -25,6 +25,10 @@ pub(crate) struct Exceptions {
     /// Those that are about a rule on several events.
     about_several: Vec<ExceptionIndex>,
     counts: BTreeMap<(ExceptionIndex, RuleIndex), u64>,
+    /// What was suppressed before the last reload, by exception and rule.
+    past: BTreeMap<(String, String), u64>,
+    /// The position of the first one: what former ones said of events that are kept is nothing that these say.
+    first: ExceptionIndex,
 }
 
 /// What an exception suppressed of a rule.
@@ -38,19 +42,46 @@ pub(crate) struct Suppressed {
 
 impl Exceptions {
     /// Most of them; further ones are refused where they are read.
-    pub(crate) const MAX: usize = ExceptionIndex::MAX as usize;
+    pub(crate) const MAX: usize = u16::MAX as usize;
 
     pub(crate) fn new(all: Vec<Exception>, rules: &RuleSet) -> Self {
         let several = rules.select(|rule| rule.compiled.kind() != Kind::Event);
         let about_several =
             (0..).zip(&all).filter(|(_, one)| one.rules.meets(&several)).map(|(at, _)| at).collect();
-        Self { all, about_several, counts: BTreeMap::new() }
+        Self { all, about_several, ..Self::default() }
+    }
+
+    /// Goes on where those of before the reload end. `same` if they are the same ones.
+    pub(crate) fn follow(&mut self, former: &mut Self, rules: &RuleSet, same: bool) {
+        self.past = former.totals(rules);
+        if same {
+            self.shift(former.first);
+        } else {
+            self.shift(former.first.wrapping_add(u32::try_from(former.all.len()).unwrap_or(u32::MAX)));
+        }
+    }
+
+    fn shift(&mut self, first: ExceptionIndex) {
+        for at in &mut self.about_several {
+            *at = at.wrapping_sub(self.first).wrapping_add(first);
+        }
+        self.first = first;
+    }
+
+    fn totals(&self, rules: &RuleSet) -> BTreeMap<(String, String), u64> {
+        let mut totals = self.past.clone();
+        for (&(at, rule), &count) in &self.counts {
+            if let (Some(exception), Some(rule)) = (self.get(at), rules.get(rule)) {
+                *totals.entry((exception.name.clone(), rule.rule.id.clone())).or_default() += count;
+            }
+        }
+        totals
     }
 
     /// Looks at every exception for every event that is kept, whatever the rule: replay keeps what a rule matched, and
     /// nothing else.
     pub(crate) fn for_kept_events(mut self) -> Self {
-        self.about_several = (0..).zip(&self.all).map(|(at, _)| at).collect();
+        self.about_several = (self.first..).zip(&self.all).map(|(at, _)| at).collect();
         self
     }
 
@@ -62,8 +93,9 @@ impl Exceptions {
         event: &impl Record,
         doubted: Option<&impl Record>,
     ) -> bool {
-        let found =
-            (0..).zip(&self.all).find(|(_, one)| one.rules.contains(rule) && one.holds(event, doubted));
+        let found = (self.first..)
+            .zip(&self.all)
+            .find(|(_, one)| one.rules.contains(rule) && one.holds(event, doubted));
         let found = found.map(|(at, _)| at);
         self.counted(found, rule)
     }
@@ -98,15 +130,12 @@ impl Exceptions {
 
     /// What was suppressed, by exception and rule.
     pub(crate) fn suppressed(&self, rules: &RuleSet) -> Vec<Suppressed> {
-        let named = |(&(at, rule), &count): (&(ExceptionIndex, RuleIndex), &u64)| {
-            let (exception, rule) = (self.get(at)?.name.clone(), rules.get(rule)?.rule.id.clone());
-            Some(Suppressed { exception, rule, count })
-        };
-        self.counts.iter().filter_map(named).collect()
+        let totals = self.totals(rules).into_iter();
+        totals.map(|((exception, rule), count)| Suppressed { exception, rule, count }).collect()
     }
 
     fn get(&self, at: ExceptionIndex) -> Option<&Exception> {
-        self.all.get(usize::from(at))
+        self.all.get(usize::try_from(at.wrapping_sub(self.first)).ok()?)
     }
 
     fn counted(&mut self, found: Option<ExceptionIndex>, rule: RuleIndex) -> bool {

@@ -1,5 +1,6 @@
 //! What the rules make of an event, and what becomes of their hits.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sensor_ecs::{Action, Event, FieldId, Record, Value, field};
@@ -8,11 +9,13 @@ use sensor_eql::{Hits, Known, LoadedRule, Memory, RuleIndex, RuleSet, Selection}
 use crate::enrich::{Enriched, View};
 
 use super::absence::Absence;
+use super::busiest::Busiest;
 use super::caps::{Caps, HeldBack};
-use super::exceptions::Exceptions;
+use super::exceptions::{Exceptions, Suppressed};
 use super::output::{Gap, Hit, Kept, Output, SeveralHit};
 use super::several::{Found, Several};
 use super::totals::Totals;
+use super::vitals::{RuleNames, Tally};
 
 /// Processes of which is remembered what the rules make of them; those of some hundred bytes per 500 rules.
 const PROCESSES_REMEMBERED: usize = 2048;
@@ -35,6 +38,16 @@ pub(super) struct Matcher<O> {
     matched: Vec<(RuleIndex, View)>,
     found: Vec<Found>,
     last_time_ns: i64,
+    /// Matches, and those that caps held back, in the order of the rules.
+    pub(super) counts: Vec<[u64; 2]>,
+    pub(super) names: Arc<RuleNames>,
+    /// Tally only while somebody watches.
+    pub(super) busiest: Option<Busiest>,
+}
+
+fn names(rules: &RuleSet) -> Arc<RuleNames> {
+    let name = |loaded: &LoadedRule| (loaded.rule.id.clone(), loaded.rule.name.clone());
+    Arc::new(RuleNames(rules.rules().iter().map(name).collect()))
 }
 
 /// The name of the data stream of an action's events.
@@ -58,6 +71,9 @@ impl<O: Output> Matcher<O> {
             on_processes: reading(Action::Exec),
             several: Several::new(&rules),
             memory: rules.memory(PROCESSES_REMEMBERED),
+            counts: vec![[0; 2]; rules.rules().len()],
+            names: names(&rules),
+            busiest: None,
             rules,
             output,
             totals: Totals::default(),
@@ -77,6 +93,9 @@ impl<O: Output> Matcher<O> {
         self.totals.count(event.meta.action);
         self.totals.degraded += u64::from(enriched.image_lost);
         self.output.event(event);
+        if let Some(busiest) = &mut self.busiest {
+            busiest.note(event);
+        }
 
         self.matched.clear();
         self.look(enriched, event, View::Task);
@@ -131,13 +150,17 @@ impl<O: Output> Matcher<O> {
             }
         }
         let Some(several) = several else { return };
-        let keep = || Kept {
-            bytes: output.keep(event, view),
-            action: event.meta.action,
-            time_ns: event.meta.time_ns,
-            sequence: event.meta.sequence,
-            view,
-            satisfied: exceptions.satisfied(event, image_lost.then_some(&Unproven(event))),
+        let keep = || {
+            let (bytes, text) = output.keep(event, view);
+            Kept {
+                bytes,
+                text,
+                action: event.meta.action,
+                time_ns: event.meta.time_ns,
+                sequence: event.meta.sequence,
+                view,
+                satisfied: exceptions.satisfied(event, image_lost.then_some(&Unproven(event))),
+            }
         };
         if is_first {
             several.event(hits, record, event.meta.time_ns, selection, keep, found);
@@ -212,9 +235,13 @@ impl<O: Output> Matcher<O> {
 
     /// Counts a hit; says whether it becomes an alert.
     fn admit(&mut self, index: RuleIndex, time_ns: i64) -> bool {
-        let Self { rules, output, totals, caps, .. } = self;
+        let Self { rules, output, totals, caps, counts, .. } = self;
         let Some(rule) = rules.get(index) else { return false };
         totals.matches += 1;
+        let count = usize::try_from(index.0).ok().and_then(|at| counts.get_mut(at));
+        let mut none = [0; 2];
+        let [matches, held_back] = count.unwrap_or(&mut none);
+        *matches += 1;
         let admission = caps.admit(index, rule, time_ns);
         if let Some(before) = admission.before {
             totals.notices += 1;
@@ -224,8 +251,65 @@ impl<O: Output> Matcher<O> {
             totals.alerts += 1;
         } else {
             totals.held_back += 1;
+            *held_back += 1;
         }
         admission.admitted
+    }
+
+    /// Goes on with other rules and exceptions. What is counted, held back and remembered of rules that stay as they are
+    /// stays too. `same_exceptions` if these are the same as before.
+    pub(super) fn swap(
+        &mut self,
+        rules: RuleSet,
+        mut exceptions: Exceptions,
+        same_exceptions: bool,
+        namespace: &str,
+    ) {
+        let former: BTreeMap<&str, (RuleIndex, &LoadedRule)> =
+            self.rules.indexed().map(|(index, loaded)| (loaded.rule.id.as_str(), (index, loaded))).collect();
+        let by_id = |index: RuleIndex| former.get(rules.get(index)?.rule.id.as_str()).copied();
+        let same = |index: RuleIndex| {
+            let (known, loaded) = by_id(index)?;
+            (loaded.rule == rules.get(index)?.rule).then_some(known)
+        };
+        let mut caps = Caps::default();
+        caps.inherit(&mut self.caps, &rules, same);
+        let mut several = Several::new(&rules);
+        if let (Some(several), Some(former)) = (&mut several, &mut self.several) {
+            several.inherit(former, same);
+        }
+        let count = |index| self.counts.get(usize::try_from(by_id(index)?.0.0).ok()?).copied();
+        let counts = rules.indexed().map(|(index, _)| count(index).unwrap_or_default()).collect();
+        exceptions.follow(&mut self.exceptions, &self.rules, same_exceptions);
+        // What is held back of rules that are gone is told now.
+        self.close_caps(i64::MAX);
+        let reading = |action| {
+            let stream = data_stream(action, namespace);
+            rules.select(|loaded| loaded.rule.reads(&stream))
+        };
+        self.on_files = reading(Action::Creation);
+        self.on_processes = reading(Action::Exec);
+        self.memory = rules.memory(PROCESSES_REMEMBERED);
+        self.names = names(&rules);
+        (self.caps, self.several, self.counts, self.exceptions) = (caps, several, counts, exceptions);
+        self.rules = rules;
+    }
+
+    /// What exceptions and caps suppressed, by rule.
+    pub(super) fn suppressed(&self) -> Vec<Tally> {
+        let by_exceptions = self.exceptions.suppressed(&self.rules).into_iter();
+        let by_exceptions = by_exceptions.map(|Suppressed { exception, rule, count }| Tally {
+            of: rule,
+            reason: exception,
+            count,
+        });
+        let by_caps = self.names.0.iter().zip(&self.counts).filter(|(_, [_, held_back])| *held_back > 0);
+        let by_caps = by_caps.map(|((id, _), [_, held_back])| Tally {
+            of: id.clone(),
+            reason: "max_signals".to_owned(),
+            count: *held_back,
+        });
+        by_exceptions.chain(by_caps).collect()
     }
 
     fn close_caps(&mut self, until_ns: i64) {

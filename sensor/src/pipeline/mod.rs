@@ -1,6 +1,7 @@
 //! Records to alerts: one loop over a closed set of inputs.
 
 mod absence;
+mod busiest;
 mod caps;
 mod engine;
 mod exceptions;
@@ -16,6 +17,7 @@ mod source;
 mod tests;
 mod totals;
 mod urgency;
+mod vitals;
 
 use std::future::Future;
 use std::io;
@@ -25,10 +27,11 @@ use std::time::Duration;
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 pub(crate) use caps::Caps;
-pub(crate) use engine::Engine;
+pub(crate) use engine::{Engine, NextRules, Swap};
 pub(crate) use exceptions::{Exception, Exceptions};
 pub(crate) use matcher::reads;
 pub(crate) use output::{Gap, Hit, Kept, Output, SeveralHit};
@@ -36,6 +39,7 @@ pub(crate) use reach::Reach;
 pub(crate) use source::{Counted, Lost, RecordSource};
 pub(crate) use totals::Totals;
 pub(crate) use urgency::urgent_kinds;
+pub(crate) use vitals::{Board, SECONDS, Vitals};
 
 use pace::Pace;
 use scan::Scan;
@@ -57,8 +61,18 @@ enum Input {
     Mounts,
     /// Time has passed.
     Tick,
+    /// Other rules, ready to run.
+    Swap,
     /// Somebody wants us to end.
     Stop,
+}
+
+/// How the loop is spoken with from outside.
+pub(crate) struct Lines<'l, F> {
+    /// Where it says how it fares.
+    pub(crate) board: &'l Board,
+    /// Other rules, ready to run.
+    pub(crate) swaps: mpsc::Receiver<Swap<F>>,
 }
 
 /// Runs until `stop` is ready; `ready` is called once, when every event from then on will be seen, and `alive` in each
@@ -71,6 +85,7 @@ pub(crate) async fn run<S: RecordSource, O: Output>(
     source: &mut S,
     mut engine: Engine<O>,
     proc_root: PathBuf,
+    mut lines: Lines<'_, S::Filter>,
     stop: impl Future<Output = ()>,
     ready: impl FnOnce(&Engine<O>),
     mut alive: impl FnMut(),
@@ -88,6 +103,7 @@ pub(crate) async fn run<S: RecordSource, O: Output>(
     let mut pace = Pace::default();
     let mut next_look = Instant::now();
     let mut more_wait = false;
+    let mut swap = None;
     tokio::pin!(stop);
 
     loop {
@@ -99,6 +115,10 @@ pub(crate) async fn run<S: RecordSource, O: Output>(
             // Before the records that may tell of files below it.
             () = changed(mounts.as_ref()) => Input::Mounts,
             _ = rounds.tick() => Input::Tick,
+            Some(wanted) = lines.swaps.recv(), if !engine.is_scanning() => {
+                swap = Some(wanted);
+                Input::Swap
+            }
             () = std::future::ready(()), if more_wait => Input::Records,
             () = tokio::time::sleep_until(next_look) => Input::Records,
             readiness = ring.readable(), if engine.wants_records() => {
@@ -131,11 +151,20 @@ pub(crate) async fn run<S: RecordSource, O: Output>(
                 more_wait = drain(source, &mut engine, RECORDS_PER_TURN) == RECORDS_PER_TURN;
                 source.tick();
                 // While records wait, what was lost lies behind them: the holes that it left will tell where.
-                if !more_wait && let Some(counted) = counted(source) {
-                    engine.compare(&counted);
+                let counted = counted(source);
+                if !more_wait && let Some(counted) = &counted {
+                    engine.compare(counted);
                 }
                 engine.tick(more_wait);
+                lines.board.publish(engine.vitals(counted.as_ref(), lines.board));
                 alive();
+            }
+            Input::Swap => {
+                if let Some(Swap { filter, rules, answer }) = swap.take() {
+                    // Should the kernel not take the filter, everything is as it was.
+                    let done = source.refilter(filter).map(|()| engine.swap(rules));
+                    answer(done);
+                }
             }
             Input::Stop => break,
         }
@@ -175,10 +204,10 @@ fn watch(fd: BorrowedFd<'_>, interest: Interest) -> io::Result<AsyncFd<OwnedFd>>
 
 /// Takes up to `most` records; says how many there were.
 fn drain<O: Output>(source: &mut impl RecordSource, engine: &mut Engine<O>, most: usize) -> usize {
-    for taken in 0..most {
-        if !engine.wants_records() || !source.next_record(&mut |bytes| engine.record(bytes)) {
-            return taken;
-        }
+    let mut taken = 0;
+    while taken < most && engine.wants_records() && source.next_record(&mut |bytes| engine.record(bytes)) {
+        taken += 1;
     }
-    most
+    engine.looked();
+    taken
 }

@@ -40,8 +40,10 @@ pub(crate) struct Hit<'a> {
 /// What is kept of an event for an alert that may come of it.
 #[derive(Clone, Debug)]
 pub(crate) struct Kept {
-    /// As the output wants it.
+    /// As a document.
     pub(crate) bytes: Box<[u8]>,
+    /// As people read it, if they do.
+    pub(crate) text: Box<[u8]>,
     pub(crate) action: Action,
     pub(crate) time_ns: i64,
     /// `event.sequence`
@@ -72,8 +74,8 @@ pub(crate) trait Output {
     /// A hit within the rule's cap.
     fn alert(&mut self, hit: &Hit<'_>);
 
-    /// What an alert will need of an event that may become part of one.
-    fn keep(&self, event: &Event<'_>, view: View) -> Box<[u8]>;
+    /// What an alert will need of an event that may become part of one: its document, and what people read.
+    fn keep(&self, event: &Event<'_>, view: View) -> (Box<[u8]>, Box<[u8]>);
 
     /// A hit of several events, or of a rule that remembers events, within the rule's cap.
     fn alert_of_several(&mut self, hit: &SeveralHit<'_>);

@@ -4,7 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use sensor_ecs::Record;
-use sensor_eql::{Correlator, Hits, Kind, Limits, Match, RuleIndex, RuleSet, Selection};
+use sensor_eql::{Correlator, Hits, Kind, Limits, Match, RuleIndex, RuleSet, Selection, Stats};
+use serde::{Deserialize, Serialize};
 
 use super::output::Kept;
 use crate::memory::Remembered;
@@ -32,7 +33,7 @@ pub(super) struct Several {
 }
 
 /// What the state came to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SeveralTotals {
     /// Rules that look at several events.
     pub(crate) rules: usize,
@@ -64,6 +65,18 @@ impl fmt::Display for SeveralTotals {
             0 => Ok(()),
             open => write!(f, ", undecided at the end {open}"),
         }
+    }
+}
+
+impl SeveralTotals {
+    fn add(&mut self, stats: Stats) {
+        self.keys += stats.keys;
+        self.bytes += stats.bytes;
+        self.evicted += stats.evicted;
+        self.cut += stats.combinations_cut;
+        self.expired += stats.expired;
+        self.late += stats.late;
+        self.waiting += stats.waiting;
     }
 }
 
@@ -140,17 +153,26 @@ impl Several {
         }
     }
 
+    /// Takes over the state of rules; `same` names the rule of the former set that a rule equals, if there is one.
+    pub(super) fn inherit(&mut self, former: &mut Self, same: impl Fn(RuleIndex) -> Option<RuleIndex>) {
+        self.correlator.inherit(&mut former.correlator, same);
+        self.event_ns = former.event_ns;
+    }
+
+    /// What the state comes to now.
+    pub(super) fn now(&self) -> SeveralTotals {
+        let mut totals = SeveralTotals { rules: self.rules, ..SeveralTotals::default() };
+        for (_, stats) in self.correlator.stats() {
+            totals.add(stats);
+        }
+        totals
+    }
+
     /// What the state came to; says which rules lost something.
     pub(super) fn totals(&self, rules: &RuleSet) -> SeveralTotals {
         let mut totals = SeveralTotals { rules: self.rules, ..SeveralTotals::default() };
         for (index, stats) in self.correlator.stats() {
-            totals.keys += stats.keys;
-            totals.bytes += stats.bytes;
-            totals.evicted += stats.evicted;
-            totals.cut += stats.combinations_cut;
-            totals.expired += stats.expired;
-            totals.late += stats.late;
-            totals.waiting += stats.waiting;
+            totals.add(stats);
             let lost = stats.evicted + stats.combinations_cut;
             if let Some(loaded) = rules.get(index).filter(|_| lost > 0) {
                 tracing::warn!("{}: {lost} partial matches did not fit in memory", loaded.rule.id);
@@ -162,7 +184,7 @@ impl Several {
 
 fn weighed(kept: Kept) -> (Arc<Kept>, usize) {
     // Beside the counters of the shared pointer.
-    let weight = kept.bytes.len() + size_of::<Kept>() + 2 * size_of::<usize>();
+    let weight = kept.bytes.len() + kept.text.len() + size_of::<Kept>() + 2 * size_of::<usize>();
     (Arc::new(kept), weight)
 }
 

@@ -25,6 +25,16 @@ pub(crate) trait RecordSource {
     /// When it cannot be read.
     fn counted(&self) -> io::Result<Counted>;
 
+    /// Which records are worth sending, as the source understands it.
+    type Filter;
+
+    /// Sends what other rules want.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be told; it goes on as before.
+    fn refilter(&mut self, filter: Self::Filter) -> io::Result<()>;
+
     /// Called when something was mounted or unmounted.
     fn mounts_changed(&mut self) {}
 
@@ -46,6 +56,12 @@ impl RecordSource for crate::kernel::Kernel {
 
     fn counted(&self) -> io::Result<Counted> {
         Self::counted(self)
+    }
+
+    type Filter = ();
+
+    fn refilter(&mut self, (): ()) -> io::Result<()> {
+        Ok(())
     }
 
     fn tick(&mut self) {

@@ -3,6 +3,7 @@
 mod exceptions;
 mod memory;
 mod several;
+mod swap;
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -66,10 +67,10 @@ impl Output for Kept {
         self.alerts.push(format!("{:?} {}", hit.view, said.join(" ")));
     }
 
-    fn keep(&self, event: &Event<'_>, view: View) -> Box<[u8]> {
+    fn keep(&self, event: &Event<'_>, view: View) -> (Box<[u8]>, Box<[u8]>) {
         self.keeps.set(self.keeps.get() + 1);
         let said = ["event.action", "file.path", "process.executable"].map(|name| field(event, name));
-        format!("{view:?} {}", said.join(" ")).into_bytes().into()
+        (format!("{view:?} {}", said.join(" ")).into_bytes().into(), Box::default())
     }
 
     fn alert_of_several(&mut self, hit: &SeveralHit<'_>) {
@@ -294,6 +295,7 @@ struct Recorded {
     readable: OwnedFd,
     /// Come in only when the source is detached, as what was under way at the end.
     last: Vec<Vec<u8>>,
+    refiltered: usize,
 }
 
 impl RecordSource for Recorded {
@@ -311,6 +313,13 @@ impl RecordSource for Recorded {
         Ok(counted)
     }
 
+    type Filter = ();
+
+    fn refilter(&mut self, (): ()) -> io::Result<()> {
+        self.refiltered += 1;
+        Ok(())
+    }
+
     fn detach(&mut self) {
         self.records.extend(self.last.drain(..));
     }
@@ -325,7 +334,11 @@ fn the_loop_is_ready_after_the_scan_and_drains_at_the_end() {
         records: records.into(),
         readable: readable.into(),
         last: vec![synth::create(&task, 13 * SECOND, &format!("{APT_DIR}/99evil"), "/")],
+        refiltered: 0,
     };
+    let board = Board::default();
+    let (swap, swaps) = mpsc::channel(1);
+    let lines = Lines { board: &board, swaps };
     let engine = engine(root.path());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (say_ready, is_ready) = tokio::sync::oneshot::channel();
@@ -337,8 +350,8 @@ fn the_loop_is_ready_after_the_scan_and_drains_at_the_end() {
         say_ready.send(()).unwrap();
     };
     let (totals, kept) =
-        runtime.block_on(run(&mut source, engine, "/proc".into(), stop, ready, || {})).unwrap();
-    drop(writable);
+        runtime.block_on(run(&mut source, engine, "/proc".into(), lines, stop, ready, || {})).unwrap();
+    drop((writable, swap));
     assert_eq!(kept.alerts.len(), 1);
     assert!(kept.events.iter().filter(|action| *action == "already_running").count() > 1);
     assert_eq!(totals.lost.unwrap()[RecordKind::Exec.index()].total(), 2);

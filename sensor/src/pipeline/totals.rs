@@ -66,7 +66,8 @@ impl Totals {
         self.by_action().find(|(known, _)| *known == action).map_or(0, |(_, count)| count)
     }
 
-    fn by_action(&self) -> impl Iterator<Item = (Action, u64)> {
+    /// Events by their action.
+    pub(crate) fn by_action(&self) -> impl Iterator<Item = (Action, u64)> {
         Action::ALL.into_iter().zip(self.events)
     }
 }

@@ -4,8 +4,13 @@
 //! keep up, lines are dropped and counted. When writing fails, that is reported once, tried again, and reported once
 //! more when it works again.
 
+mod alerts;
+mod datagram;
+mod journald;
 mod open;
 mod rotate;
+mod summary;
+mod syslog;
 mod writer;
 
 use std::fmt;
@@ -16,9 +21,14 @@ use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+pub(crate) use alerts::{AlertSinks, Recent};
+pub(crate) use journald::Journald;
 pub use open::OpenError;
-use rotate::Output;
 pub use rotate::Rotation;
+pub(crate) use rotate::{Output, RotatingFile};
+use serde::{Deserialize, Serialize};
+pub(crate) use summary::Summary;
+pub(crate) use syslog::Syslog;
 use writer::Shared;
 
 /// Lines waiting to be written, in bytes. About ten thousand events: a second of a busy host.
@@ -62,7 +72,7 @@ pub struct Place {
 }
 
 /// What became of the records.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Totals {
     /// Written.
     pub written: u64,
@@ -77,6 +87,17 @@ impl Totals {
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.dropped_full + self.dropped_failed
+    }
+}
+
+/// Tells what became of a sink's records.
+#[derive(Clone)]
+pub(crate) struct Gauge(Arc<Shared>);
+
+impl Gauge {
+    /// So far.
+    pub(crate) fn totals(&self) -> Totals {
+        self.0.totals()
     }
 }
 
@@ -101,7 +122,12 @@ impl Sink {
             .map_err(|cause| OpenError::thread(&place.target, cause))
     }
 
-    fn start(
+    /// Starts a writer for an output that is open; `name` is what reports call it.
+    ///
+    /// # Errors
+    ///
+    /// When a thread cannot be started.
+    pub(crate) fn start(
         output: impl Output + 'static,
         name: String,
         pending_bytes_max: usize,
@@ -127,6 +153,11 @@ impl Sink {
     #[must_use]
     pub fn totals(&self) -> Totals {
         self.shared.totals()
+    }
+
+    /// Tells what became of the records, for as long as anybody wants to know.
+    pub(crate) fn gauge(&self) -> Gauge {
+        Gauge(Arc::clone(&self.shared))
     }
 
     /// Writes out what is waiting and stops. Gives up on a writer that makes no progress for [`FLUSH_TIME_MAX`];

@@ -30,7 +30,7 @@ impl Rotation {
 }
 
 /// What a writer writes records to.
-pub(super) trait Output: Write + Send {
+pub(crate) trait Output: Write + Send {
     /// Asked before a record of so many bytes: how many may come, of that record and of others, before it is asked again;
     /// `None` while a failure is waited out.
     ///
@@ -49,7 +49,7 @@ impl Output for Box<dyn Output> {
 }
 
 /// A file with its past.
-pub(super) struct RotatingFile {
+pub(crate) struct RotatingFile {
     file: File,
     path: PathBuf,
     rotation: Rotation,
@@ -60,7 +60,7 @@ pub(super) struct RotatingFile {
 }
 
 impl RotatingFile {
-    pub(super) fn open(path: &Path, rotation: Rotation) -> io::Result<Self> {
+    pub(crate) fn open(path: &Path, rotation: Rotation) -> io::Result<Self> {
         let file = open_file(path)?;
         let metadata = file.metadata()?;
         let is_wanted = metadata.is_file() && rotation.is_wanted();

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use sensor_ecs::{Ecs, Event};
 use sensor_store::coverage::{Gap, Scope};
 use sensor_store::{Encoder, Log, LogOptions, StoreError};
+use serde::{Deserialize, Serialize};
 
 use crate::sink::Report;
 use keeper::Keeper;
@@ -32,7 +33,7 @@ const COMMIT_TIME: Duration = Duration::from_secs(1);
 const CLOSE_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// What became of the events.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StoreTotals {
     /// In the log, durably.
     pub(crate) stored: u64,
@@ -64,6 +65,17 @@ pub(crate) struct Storing {
     shared: Arc<Shared>,
     encoder: Encoder,
     thread: Option<JoinHandle<()>>,
+}
+
+/// Tells what became of the events of a store.
+#[derive(Clone)]
+pub(crate) struct StoreGauge(Arc<Shared>);
+
+impl StoreGauge {
+    /// So far.
+    pub(crate) fn totals(&self) -> StoreTotals {
+        lock(&self.0).totals
+    }
 }
 
 fn lock(shared: &Shared) -> MutexGuard<'_, State> {
@@ -118,6 +130,11 @@ impl Storing {
     /// Notes that so many events never came this far.
     pub(crate) fn gap(&self, lost: u64) {
         lock(&self.shared).lost += lost;
+    }
+
+    /// Tells what became of the events, for as long as anybody wants to know.
+    pub(crate) fn gauge(&self) -> StoreGauge {
+        StoreGauge(Arc::clone(&self.shared))
     }
 
     /// Commits what waits and ends.

@@ -5,6 +5,7 @@ pub(crate) mod btf;
 pub(crate) mod compiler;
 pub(crate) mod kernels;
 pub(crate) mod linker;
+mod osmem;
 mod peers;
 
 use std::fs::{self, File};
@@ -70,6 +71,11 @@ pub(crate) fn ensure_btf(id: KernelId) -> Result<std::path::PathBuf> {
 /// Programs to compare with, in one folder with their libraries.
 pub(crate) fn ensure_peers() -> Result<Vec<std::path::PathBuf>> {
     with_lock(peers::ensure)
+}
+
+/// A server to send documents to.
+pub(crate) fn ensure_osmem() -> Result<std::path::PathBuf> {
+    with_lock(osmem::ensure)
 }
 
 /// Only one set-up changes the cache and asks the package manager at a time.

@@ -16,6 +16,9 @@ const DATA_VARIABLE: &str = "SENSOR_TEST_DATA";
 /// Names the folder with the BTF of kernels, each in a file named after its release.
 const BTF_VARIABLE: &str = "SENSOR_TEST_BTF";
 
+/// Names the executable of a server that answers as OpenSearch does.
+const OSMEM_VARIABLE: &str = "SENSOR_OSMEM_SERVER";
+
 /// With the eBPF programs inside the sensor if there is an `object`, and with the kernels' BTF if there is any.
 pub(super) fn run(object: Option<&Path>, filters: &[String], totals: &mut Totals) -> Result<()> {
     let root = paths::root()?;
@@ -30,6 +33,15 @@ pub(super) fn run(object: Option<&Path>, filters: &[String], totals: &mut Totals
     let btf = setup::btf::folder()?;
     if env::var_os(BTF_VARIABLE).is_none() && btf.is_dir() {
         cargo.env(BTF_VARIABLE, btf);
+    }
+    if env::var_os(OSMEM_VARIABLE).is_none() {
+        match setup::ensure_osmem() {
+            Ok(program) => {
+                cargo.env(OSMEM_VARIABLE, program);
+            }
+            // The test says that it is skipped, and is counted so.
+            Err(cause) => println!("there is no osmem-server: {cause:#}"),
+        }
     }
     let data = root.join("../shared/data");
     if env::var_os(DATA_VARIABLE).is_none() && data.is_dir() {

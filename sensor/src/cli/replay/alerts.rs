@@ -73,6 +73,7 @@ impl<W: Write> Taker for Alerts<W> {
         };
         let kept = Kept {
             bytes: line.text.into(),
+            text: Box::default(),
             action: action(document),
             time_ns,
             sequence: line.number,

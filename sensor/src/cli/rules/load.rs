@@ -1,6 +1,6 @@
 //! Rules for a command: found, compiled, and everything that is wrong with them said.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use anyhow::bail;
@@ -149,18 +149,29 @@ impl Rules {
     }
 }
 
+/// Rules for live events.
+pub(crate) struct ForRun {
+    pub(crate) rules: RuleSet,
+    pub(crate) exceptions: Exceptions,
+    /// Files that were left out, and what is wrong with each.
+    pub(crate) broken: BTreeMap<String, String>,
+    /// One line: how many of what.
+    pub(crate) summary: String,
+}
+
 /// Rules for live events: the user's beside the shipped ones, vetted, with a summary on stderr.
 ///
 /// # Errors
 ///
 /// One message that says why there is nothing to run, or nothing that may be run.
-pub(crate) fn load_for_run(loaded: &Loaded) -> anyhow::Result<(RuleSet, Exceptions)> {
+pub(crate) fn load_for_run(loaded: &Loaded) -> anyhow::Result<ForRun> {
     let settings = &loaded.config.rules;
     let mut rules = Rules::load(&settings.paths, Choice::UserAndShipped, &Ecs)?;
     rules.vet(&settings.paths, settings.strict)?;
     let exceptions = rules.configure(loaded, &Ecs)?;
     note(format_args!("sensor: {}", rules.summary()));
-    Ok((rules.set, exceptions))
+    let broken = rules.errors().map(|error| (error.file.clone(), error.to_string())).collect();
+    Ok(ForRun { summary: rules.summary(), rules: rules.set, exceptions, broken })
 }
 
 fn is_replacement(warning: &Located) -> bool {
