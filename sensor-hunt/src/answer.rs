@@ -33,6 +33,8 @@ pub struct Answer {
 pub enum Unanswered {
     /// It is wrong as it was written; the text says where.
     Invalid(String),
+    /// It asks for something that is not there: a command, a function, a field; the text names it.
+    Unsupported(String),
     /// It was understood but cannot be answered here.
     Failed(String),
 }
@@ -43,6 +45,7 @@ impl Unanswered {
     pub fn word(&self) -> &'static str {
         match self {
             Self::Invalid(_) => "invalid",
+            Self::Unsupported(_) => "unsupported",
             Self::Failed(_) => "failed",
         }
     }
@@ -51,7 +54,7 @@ impl Unanswered {
     #[must_use]
     pub fn reason(&self) -> &str {
         match self {
-            Self::Invalid(text) | Self::Failed(text) => text,
+            Self::Invalid(text) | Self::Unsupported(text) | Self::Failed(text) => text,
         }
     }
 }
@@ -95,13 +98,15 @@ pub fn answer(query: &HuntQuery, sources: &Sources, progress: &Progress) -> Outc
 }
 
 fn of_esql(text: &str, sources: &Sources, progress: &Progress) -> Outcome {
-    let findings =
-        |found: &sensor_eql::Diagnostics| found.render(&SourceFile::new("query", text)).trim_end().to_owned();
-    let query = esql::Query::parse(text).map_err(|found| Unanswered::Invalid(findings(&found)))?;
+    let refused = |found: &sensor_eql::Diagnostics| {
+        let shown = found.render(&SourceFile::new("query", text)).trim_end().to_owned();
+        if esql::is_unsupported(found) { Unanswered::Unsupported(shown) } else { Unanswered::Invalid(shown) }
+    };
+    let query = esql::Query::parse(text).map_err(|found| refused(&found))?;
     let stores = sources.stores.as_ref().map_err(|cause| Unanswered::Failed(cause.clone()))?;
     let started = std::time::Instant::now();
     let outcome = query.run(stores, &sources.settings, progress).map_err(|cause| match cause {
-        RunError::Query(found) => Unanswered::Invalid(findings(&found)),
+        RunError::Query(found) => refused(&found),
         other => Unanswered::Failed(other.to_string()),
     })?;
     Ok(Answer {

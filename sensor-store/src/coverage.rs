@@ -5,7 +5,7 @@
 
 #[cfg(feature = "files")]
 use std::fs;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -96,12 +96,20 @@ pub(crate) fn read(root: &Path) -> Result<Coverage, StoreError> {
     Ok(coverage)
 }
 
+/// Keeps a line from being written into a file that is just being replaced.
+fn hold(root: &Path) -> Result<File, StoreError> {
+    let path = root.join("COVERAGE.LOCK");
+    let held = File::create(&path).and_then(|file| file.lock().map(|()| file));
+    held.map_err(StoreError::at(&path))
+}
+
 fn append(root: &Path, line: &Line) -> Result<(), StoreError> {
     let path = path(root);
     let mut text = serde_json::to_vec(line).map_err(|cause| StoreError::new(&path, cause))?;
     // A line that was cut off must not swallow this one.
     text.insert(0, b'\n');
     text.push(b'\n');
+    let _held = hold(root)?;
     let file = OpenOptions::new().append(true).create(true).open(&path);
     file.and_then(|mut file| file.write_all(&text)).map_err(StoreError::at(&path))
 }
@@ -118,15 +126,17 @@ pub(crate) fn gap(root: &Path, gap: Gap) -> Result<(), StoreError> {
     append(root, &Line::Gap(gap))
 }
 
-/// Rewrites the file without what is older, one line a session.
+/// Rewrites the file without what is older, one line a session: of that time no events are left.
 #[cfg(feature = "files")]
 pub(crate) fn shorten(root: &Path, before_ns: i64) -> Result<(), StoreError> {
     let path = path(root);
     if !path.exists() {
         return Ok(());
     }
+    let _held = hold(root)?;
     let coverage = read(root)?;
     let sessions = coverage.sessions.into_iter().filter(|session| session.last_ns >= before_ns);
+    let sessions = sessions.map(|session| Session { first_ns: session.first_ns.max(before_ns), ..session });
     let gaps = coverage.gaps.into_iter().filter(|gap| gap.time_ns >= before_ns);
     let mut text = Vec::new();
     for line in gaps.map(Line::Gap).chain(sessions.map(Line::Session)) {
@@ -136,4 +146,32 @@ pub(crate) fn shorten(root: &Path, before_ns: i64) -> Result<(), StoreError> {
     let temporary = root.join("coverage.ndjson.tmp");
     fs::write(&temporary, text).map_err(StoreError::at(&temporary))?;
     fs::rename(&temporary, &path).map_err(StoreError::at(&path))
+}
+
+#[cfg(all(test, feature = "files"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_whose_events_were_removed_is_not_covered() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        let session = |first_ns| Session {
+            first_ns,
+            last_ns: first_ns,
+            agent: "a".to_owned(),
+            scope: Scope::default(),
+        };
+        start(root, session(0)).unwrap();
+        alive(root, 50).unwrap();
+        gap(root, Gap { time_ns: 20, events: 1, cause: "the ring".to_owned() }).unwrap();
+        start(root, session(100)).unwrap();
+        alive(root, 200).unwrap();
+        shorten(root, 30).unwrap();
+        let left = read(root).unwrap();
+        let times: Vec<(i64, i64)> = left.sessions.iter().map(|s| (s.first_ns, s.last_ns)).collect();
+        assert_eq!((times.as_slice(), left.gaps.len()), ([(30, 50), (100, 200)].as_slice(), 0));
+        shorten(root, 60).unwrap();
+        assert_eq!(read(root).unwrap().sessions.len(), 1);
+    }
 }

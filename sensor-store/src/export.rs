@@ -1,6 +1,9 @@
 //! Stored events as documents again, one JSON object a line.
 
-use std::io::Write;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::ops::ControlFlow;
+use std::rc::Rc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int32Type, Int64Type, TimestampNanosecondType};
@@ -12,55 +15,95 @@ use crate::error::StoreError;
 use crate::schema;
 use crate::store::{OpenPart, Part};
 
-/// Writes the events of a part whose time is in `[since, until)`. Returns how many.
+/// Gives the events of some parts whose time is in `[since, until)` to `take`, each as a line, in the order of their
+/// times whatever part they are in; events of one time stand as they were stored. Ends early when `take` says so.
+///
+/// Of parts whose times overlap a group of rows each is in memory.
 ///
 /// # Errors
 ///
-/// When the part or the output fails.
-pub fn export(part: &Part, since_ns: i64, until_ns: i64, out: &mut dyn Write) -> Result<u64, StoreError> {
-    let open = part.open()?;
-    let mut count = 0;
-    for group in 0..open.groups() {
-        let (first, last) = open.times(group);
-        if last >= since_ns && first < until_ns {
-            count += group_of(&open, group, since_ns, until_ns, out)?;
-        }
-    }
-    Ok(count)
-}
-
-fn group_of(
-    part: &OpenPart,
-    group: usize,
+/// When a part cannot be read.
+pub fn export(
+    parts: &[Part],
     since_ns: i64,
     until_ns: i64,
-    out: &mut dyn Write,
-) -> Result<u64, StoreError> {
-    let mut columns: Vec<(Vec<&str>, ArrayRef)> = Vec::new();
-    let mut times = None;
-    for (at, column) in schema::columns().iter().enumerate() {
-        if let Some(array) = part.read(group, at)? {
-            if column.name == "@timestamp" {
-                times = Some(array.clone());
+    take: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
+) -> Result<(), StoreError> {
+    let mut closed = Vec::new();
+    for part in parts {
+        let open = Rc::new(part.open()?);
+        for group in 0..open.groups() {
+            let (first, last) = open.times(group);
+            if last >= since_ns && first < until_ns {
+                closed.push((first, Rc::clone(&open), group));
             }
-            columns.push((column.name.split('.').collect(), array));
         }
     }
-    let (mut line, mut count) = (Vec::new(), 0);
-    for row in 0..part.rows(group) {
-        let time = times.as_ref().and_then(|times| times.as_primitive_opt::<TimestampNanosecondType>());
-        let time = time.map_or(i64::MIN, |times| times.value(row));
-        if !(since_ns..until_ns).contains(&time) {
-            continue;
+    closed.sort_by_key(|(first, _, _)| Reverse(*first));
+    let mut open: Vec<Option<Group>> = Vec::new();
+    let mut next = BinaryHeap::new();
+    let mut line = Vec::new();
+    loop {
+        // A group is opened when it may hold the next event.
+        while let Some((_, part, group)) =
+            closed.pop_if(|(first, _, _)| next.peek().is_none_or(|Reverse((time, _))| *first <= *time))
+        {
+            let group = Group::open(&part, group, since_ns, until_ns)?;
+            next.extend(group.time().map(|time| Reverse((time, open.len()))));
+            open.push(Some(group));
         }
+        let Some(Reverse((_, at))) = next.pop() else { return Ok(()) };
+        let Some(place) = open.get_mut(at) else { continue };
+        let Some(group) = place else { continue };
         line.clear();
-        document(&columns, row, &mut line);
+        group.take(&mut line);
         line.push(b'\n');
-        out.write_all(&line)
-            .map_err(|cause| StoreError { path: "the output".into(), cause: cause.to_string() })?;
-        count += 1;
+        if take(&line).is_break() {
+            return Ok(());
+        }
+        match group.time() {
+            Some(time) => next.push(Reverse((time, at))),
+            None => *place = None,
+        }
     }
-    Ok(count)
+}
+
+/// Rows that were read, and which of them are still to be written.
+struct Group {
+    columns: Vec<(Vec<&'static str>, ArrayRef)>,
+    /// Time and row; the next one last.
+    left: Vec<(i64, usize)>,
+}
+
+impl Group {
+    fn open(part: &OpenPart, group: usize, since_ns: i64, until_ns: i64) -> Result<Self, StoreError> {
+        let mut columns = Vec::new();
+        let mut times = None;
+        for (at, column) in schema::columns().iter().enumerate() {
+            if let Some(array) = part.read(group, at)? {
+                if column.name == "@timestamp" {
+                    times = array.as_primitive_opt::<TimestampNanosecondType>().cloned();
+                }
+                columns.push((column.name.split('.').collect(), array));
+            }
+        }
+        let time = |row: usize| times.as_ref().map_or(i64::MIN, |times| times.value(row));
+        let all = (0..part.rows(group)).map(|row| (time(row), row));
+        let mut left: Vec<(i64, usize)> =
+            all.filter(|(time, _)| (since_ns..until_ns).contains(time)).collect();
+        left.sort_unstable_by_key(|of| Reverse(*of));
+        Ok(Self { columns, left })
+    }
+
+    fn time(&self) -> Option<i64> {
+        self.left.last().map(|(time, _)| *time)
+    }
+
+    fn take(&mut self, line: &mut Vec<u8>) {
+        if let Some((_, row)) = self.left.pop() {
+            document(&self.columns, row, line);
+        }
+    }
 }
 
 /// The columns are sorted by name, so that the members of an object are neighbours.

@@ -6,7 +6,7 @@
 //! dataset=endpoint.events.file/day=2026-01-02/000012.parquet
 //! coverage.ndjson                              when the sensor was watching
 //! quarantine/                                  files that were damaged
-//! LOCK, FILES.LOCK                             held by who writes the log, and by who writes the files
+//! LOCK, FILES.LOCK, COVERAGE.LOCK              held by who writes the log, the files, the coverage
 //! ```
 //!
 //! An event goes to the log first; a log that is large or old enough is sealed into files, and small files are merged.

@@ -307,10 +307,8 @@ impl Writer {
         for path in gone.iter().map(|entry| &entry.path).chain(late.iter().map(|file| &file.path)) {
             remove(&self.root.join(path));
         }
-        match before {
-            Some(before) => coverage::shorten(&self.root, before),
-            None => Ok(()),
-        }
+        let removed = gone.iter().filter(|entry| !entry.imported).map(|entry| entry.last_ns).max();
+        removed.map_or(Ok(()), |last| coverage::shorten(&self.root, last.saturating_add(1)))
     }
 }
 

@@ -38,9 +38,12 @@ fn rows(numbers: impl Iterator<Item = u64>) -> (Vec<u8>, u64) {
 /// The sequence numbers that a reader sees.
 fn seen(root: &Path) -> Vec<u64> {
     let mut out = Vec::new();
-    for part in Store::open(root).unwrap().snapshot().unwrap() {
-        sensor_store::export(&part, i64::MIN, i64::MAX, &mut out).unwrap();
-    }
+    let parts = Store::open(root).unwrap().snapshot().unwrap();
+    let take = &mut |line: &[u8]| {
+        out.extend_from_slice(line);
+        std::ops::ControlFlow::Continue(())
+    };
+    sensor_store::export(&parts, i64::MIN, i64::MAX, take).unwrap();
     let lines = std::str::from_utf8(&out).unwrap().lines();
     let mut all: Vec<u64> = lines
         .map(|line| {

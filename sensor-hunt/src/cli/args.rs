@@ -60,6 +60,12 @@ pub(super) struct HuntArgs {
     /// How the rows are written.
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub format: Format,
+    /// `agent.id` of the documents that --format events writes.
+    #[arg(long, value_name = "ID")]
+    pub agent_id: Option<String>,
+    /// The last part of their data stream's name.
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    pub namespace: String,
     /// Write a page to look at in a browser, too.
     #[arg(long, value_name = "FILE.html")]
     pub report: Option<PathBuf>,
@@ -107,6 +113,8 @@ pub(super) enum Format {
     Ndjson,
     /// One query's rows; what is said of them goes to standard error.
     Csv,
+    /// Each row as an ECS document, as a sensor that hunts by itself writes it.
+    Events,
 }
 
 #[derive(Clone, Debug, Subcommand)]

@@ -15,7 +15,8 @@ use super::{INCOMPLETE, NOT_ALL_RAN, note, print};
 use crate::answer::{Done, Sources, answer};
 use crate::esql::{Progress, Settings};
 use crate::file::{Hunt, Language};
-use crate::show::{count, harmless, machine, people};
+use crate::show::events::Author;
+use crate::show::{count, events, harmless, machine, people};
 use crate::{osquery, report};
 
 /// Where the sensor keeps its events.
@@ -35,6 +36,14 @@ pub(super) fn hunt(args: &HuntArgs) -> Result<ExitCode, String> {
             }
             Format::Ndjson => print(&machine::lines(&hunt))?,
             Format::Csv => csv(&hunt)?,
+            Format::Events => {
+                let author = Author {
+                    agent: args.agent_id.clone(),
+                    namespace: args.namespace.clone(),
+                    time_ms: started,
+                };
+                print(&events::documents(&hunt, &author))?;
+            }
             Format::Json => {}
         }
         done.push(hunt);

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Write as _};
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -137,7 +138,7 @@ fn as_json(path: &Path, stat: &Stat) -> serde_json::Value {
     })
 }
 
-/// Part by part, and so in the order of time only within each; a reader that has gone away has seen enough.
+/// In the order of time over all stores; a reader that has gone away has seen enough.
 fn export(args: &ExportArgs) -> Result<ExitCode, String> {
     let at = |text: &Option<String>, other: i64| {
         text.as_deref()
@@ -145,15 +146,19 @@ fn export(args: &ExportArgs) -> Result<ExitCode, String> {
     };
     let (since, until) = (at(&args.since, i64::MIN)?, at(&args.until, i64::MAX)?);
     let mut out = BufWriter::with_capacity(1 << 20, io::stdout().lock());
-    let mut events = 0;
+    let mut parts = Vec::new();
     for path in &args.stores {
         let store = Store::open(path).map_err(|cause| cause.to_string())?;
-        for part in store.snapshot().map_err(|cause| cause.to_string())? {
-            events +=
-                sensor_store::export(&part, since, until, &mut out).map_err(|cause| cause.to_string())?;
-        }
+        parts.extend(store.snapshot().map_err(|cause| cause.to_string())?);
     }
-    match out.flush() {
+    let (mut events, mut written) = (0_u64, Ok(()));
+    let ended = sensor_store::export(&parts, since, until, &mut |line| {
+        written = out.write_all(line);
+        events += u64::from(written.is_ok());
+        if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    ended.map_err(|cause| cause.to_string())?;
+    match written.and_then(|()| out.flush()) {
         Err(cause) if cause.kind() != io::ErrorKind::BrokenPipe => {
             return Err(format!("standard output: {cause}"));
         }

@@ -27,6 +27,13 @@ pub use outcome::{Cell, Column, Limits, Outcome, Progress, RunError, Scanned, Se
 use sensor_eql::Diagnostics;
 use sensor_store::Store;
 
+/// Whether a query is refused for what is not there, and not for how it is written.
+#[must_use]
+pub fn is_unsupported(found: &Diagnostics) -> bool {
+    let lacks = |text: &str| text.contains(" is not supported") || text.starts_with("Unknown column");
+    found.0.iter().any(|one| lacks(&one.message))
+}
+
 /// A query whose names and types were checked.
 #[derive(Debug)]
 pub struct Query {

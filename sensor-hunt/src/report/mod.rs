@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use crate::answer::{Answer, Done, Outcome};
 use crate::esql::{Cell, Type, date_text};
 use crate::file::HuntQuery;
-use crate::show::{grouped, people, shown};
+use crate::show::{count, grouped, people, shown};
 
 const HEAD: &str = include_str!("head.html");
 const STYLE: &str = include_str!("style.css");
@@ -69,9 +69,9 @@ fn overview(hunts: &[Done], out: &mut String) {
         let rows: usize = done.outcomes.iter().flatten().map(|answer| answer.rows.len()).sum();
         let _ = writeln!(
             out,
-            "<li><a href=\"#hunt-{index}\">{}</a> <span class=\"quiet\">{} rows</span></li>",
+            "<li><a href=\"#hunt-{index}\">{}</a> <span class=\"quiet\">{}</span></li>",
             escaped(&done.hunt.name),
-            grouped(rows as u64)
+            count(rows as u64, "row")
         );
     }
     out.push_str("</ol></nav>\n");
@@ -113,6 +113,9 @@ fn of_query(number: usize, query: &HuntQuery, outcome: &Outcome, out: &mut Strin
         Err(why) => ("fail", why.word()),
     };
     let text = match outcome {
+        Ok(answer) if answer.incomplete.is_none() && !answer.rows.is_empty() => {
+            count(answer.rows.len() as u64, "row")
+        }
         Ok(answer) if !answer.rows.is_empty() => grouped(answer.rows.len() as u64) + " " + word,
         _ => word.to_owned(),
     };

@@ -47,7 +47,7 @@ fn of_query(index: usize, query: &HuntQuery, outcome: &Outcome) -> Value {
     Value::Object(object)
 }
 
-fn status(index: usize, query: &HuntQuery, outcome: &Outcome) -> Map<String, Value> {
+pub(super) fn status(index: usize, query: &HuntQuery, outcome: &Outcome) -> Map<String, Value> {
     let mut object = Map::new();
     let mut put = |key: &str, value: Value| drop(object.insert(key.into(), value));
     put("query", (index + 1).into());
@@ -72,7 +72,7 @@ fn status(index: usize, query: &HuntQuery, outcome: &Outcome) -> Map<String, Val
     object
 }
 
-fn value(cell: &Cell) -> Value {
+pub(super) fn value(cell: &Cell) -> Value {
     match cell {
         Cell::Null => Value::Null,
         Cell::Boolean(value) => (*value).into(),

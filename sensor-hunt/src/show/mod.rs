@@ -1,5 +1,6 @@
 //! Answers as text: for people, and for programs.
 
+pub mod events;
 pub mod machine;
 pub mod people;
 

@@ -1,10 +1,12 @@
-//! The same questions asked of the same files by another engine: DuckDB, where SENSOR_DUCKDB names a Python that has it.
+//! The same questions asked of the same files by other engines: DuckDB and ClickHouse (chdb), where SENSOR_READERS names
+//! a Python that has them.
 
 use std::fmt::Write as _;
 use std::process::Command;
 
 use crate::common::{NOW_MS, sealed};
 use sensor_hunt::esql::{Progress, Query, Settings};
+use sensor_store::Store;
 
 /// ES|QL, and its plan as SQL over `events`. Both are compared as sorted lines.
 const PAIRS: [(&str, &str); 12] = [
@@ -55,6 +57,26 @@ const PAIRS: [(&str, &str); 12] = [
     ),
 ];
 
+/// The same for ClickHouse.
+const PAIRS_CHDB: [(&str, &str); 4] = [
+    (
+        "stats c = count(), a = count_distinct(agent.id) by process.executable",
+        "select count(), uniqExact(`agent.id`), `process.executable` from events group by 3",
+    ),
+    (
+        r#"where file.path like "/etc/*" and not file.name like "*.conf" | stats c = count() by file.name"#,
+        "select count(), `file.name` from events where `file.path` like '/etc/%' and not `file.name` like '%.conf' group by 2",
+    ),
+    (
+        r#"where file.extension is null or file.size > 500 | stats c = count(), s = sum(file.size)"#,
+        "select count(), sum(`file.size`) from events where `file.extension` is null or `file.size` > 500",
+    ),
+    (
+        r#"where file.path rlike "/(etc|opt)/[a-m].*" | stats c = count() by event.action"#,
+        "select count(), `event.action` from events where match(`file.path`, '^/(etc|opt)/[a-m].*$') group by 2",
+    ),
+];
+
 fn events() -> String {
     let mut out = String::new();
     let mut state = 42_u64;
@@ -83,7 +105,7 @@ fn events() -> String {
     out
 }
 
-fn ours(store: &sensor_store::Store, query: &str) -> Vec<String> {
+fn ours(store: &Store, query: &str) -> Vec<String> {
     let query = Query::parse(&format!("from logs-endpoint.events.file-* | {query} | limit 10000")).unwrap();
     let outcome =
         query.run(std::slice::from_ref(store), &Settings::at(NOW_MS), &Progress::default()).unwrap();
@@ -93,30 +115,73 @@ fn ours(store: &sensor_store::Store, query: &str) -> Vec<String> {
     lines
 }
 
+/// Runs a script of which each question's answer is lines between lines `#`.
+fn asked(script: &str) -> Option<Vec<Vec<String>>> {
+    let Some(python) = std::env::var_os("SENSOR_READERS") else {
+        println!("skipped: SENSOR_READERS does not name a Python with duckdb and chdb");
+        return None;
+    };
+    let output = Command::new(&python).args(["-c", script]).output().unwrap();
+    assert!(output.status.success(), "{script}\n{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let answers = text.split("#\n").skip(1).map(|answer| {
+        let mut lines: Vec<String> = answer.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    });
+    Some(answers.collect())
+}
+
+fn agree(store: &Store, pairs: &[(&str, &str)], theirs: &[Vec<String>]) {
+    assert_eq!(pairs.len(), theirs.len());
+    for ((query, sql), theirs) in pairs.iter().zip(theirs) {
+        assert!(!theirs.is_empty(), "{sql}");
+        assert_eq!(&ours(store, query), theirs, "{query}\n{sql}");
+    }
+    println!("{} questions, each answered alike", pairs.len());
+}
+
 #[test]
 fn duckdb_agrees() {
-    let Some(python) = std::env::var_os("SENSOR_DUCKDB") else {
-        println!("skipped: SENSOR_DUCKDB does not name a Python with duckdb");
-        return;
-    };
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("store");
     let store = sealed(&root, &events());
-    let glob = root.join("dataset=endpoint.events.file/*/*.parquet");
-    for (query, sql) in PAIRS {
-        let script = format!(
-            "import duckdb\nc = duckdb.connect()\nc.execute(\"set timezone='UTC'\")\n\
-             c.execute(\"create view events as select * from read_parquet('{}')\")\n\
-             for row in c.execute({sql:?}).fetchall():\n    print('|'.join('null' if v is None else str(v) for v in row))\n",
-            glob.display()
-        );
-        let output = Command::new(&python).args(["-c", &script]).output().unwrap();
-        assert!(output.status.success(), "{sql}\n{}", String::from_utf8_lossy(&output.stderr));
-        let mut theirs: Vec<String> =
-            String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect();
-        theirs.sort();
-        assert!(!theirs.is_empty(), "{sql}");
-        assert_eq!(ours(&store, query), theirs, "{query}\n{sql}");
+    let mut script = format!(
+        "import duckdb\nc = duckdb.connect()\nc.execute(\"set timezone='UTC'\")\n\
+         c.execute(\"create view events as select * from read_parquet('{}')\")\n",
+        root.join("dataset=endpoint.events.file/*/*.parquet").display()
+    );
+    for (_, sql) in PAIRS {
+        writeln!(
+            script,
+            "print('#')\nfor row in c.execute({sql:?}).fetchall():\n    \
+             print('|'.join('null' if v is None else str(v) for v in row))"
+        )
+        .unwrap();
     }
-    println!("{} questions, each answered alike", PAIRS.len());
+    if let Some(theirs) = asked(&script) {
+        agree(&store, &PAIRS, &theirs);
+    }
+}
+
+#[test]
+fn clickhouse_agrees() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("store");
+    let store = sealed(&root, &events());
+    let mut script = format!(
+        "import chdb\nevents = \"file('{}', Parquet)\"\n",
+        root.join("dataset=endpoint.events.file/*/*.parquet").display()
+    );
+    for (_, sql) in PAIRS_CHDB {
+        writeln!(
+            script,
+            "print('#')\nprint(str(chdb.query({sql:?}.replace('from events', 'from ' + events), 'TSV'))\
+             .replace('\\t', '|').replace('\\\\N', 'null'), end='')"
+        )
+        .unwrap();
+    }
+    if let Some(theirs) = asked(&script) {
+        agree(&store, &PAIRS_CHDB, &theirs);
+    }
 }

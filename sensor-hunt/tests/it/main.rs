@@ -11,4 +11,6 @@ mod differential;
 #[cfg(test)]
 mod fleet;
 #[cfg(test)]
+mod report;
+#[cfg(test)]
 mod spec;
