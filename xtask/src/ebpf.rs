@@ -20,8 +20,8 @@ pub(crate) fn run() -> Result<ExitCode> {
 
 /// `cargo xtask build`.
 pub(crate) fn run_build() -> Result<ExitCode> {
-    let sensor = build_sensor(true)?;
-    println!("{}", sensor.display());
+    println!("{}", build_sensor(true)?.display());
+    println!("{}", build_hunt()?.display());
     Ok(ExitCode::SUCCESS)
 }
 
@@ -76,6 +76,11 @@ pub(crate) fn build_floor() -> Result<PathBuf> {
 pub(crate) fn build_sensor(release: bool) -> Result<PathBuf> {
     let object = build_object()?;
     build_package("sensor", release, Some(&object))
+}
+
+/// Builds the program that hunts and seals, which the sensor looks for beside itself, and returns its path.
+pub(crate) fn build_hunt() -> Result<PathBuf> {
+    build_package("sensor-hunt", true, None)
 }
 
 /// Builds the program that runs inside the virtual machine and returns its path.

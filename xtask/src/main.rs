@@ -25,7 +25,7 @@ struct Cli {
 enum Task {
     /// Install everything that building, testing and the demo need; what is there already is reused
     Setup(setup::Args),
-    /// Build the sensor with its eBPF programs and print where it is
+    /// Build the sensor with its eBPF programs, and what hunts, and print where they are
     Build,
     /// Build the eBPF object
     BuildEbpf,

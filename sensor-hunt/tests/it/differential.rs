@@ -1,5 +1,5 @@
 //! The same questions asked of the same files by other engines: DuckDB and ClickHouse (chdb), where SENSOR_READERS names
-//! a Python that has them.
+//! a Python that has them; `cargo xtask setup --readers` makes one.
 
 use std::fmt::Write as _;
 use std::process::Command;

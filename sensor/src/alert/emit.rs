@@ -8,8 +8,8 @@ use sensor_eql::LoadedRule;
 use crate::enrich::View;
 use crate::evidence::{Collector, Pending, Places};
 use crate::pipeline::{Gap, Hit, Output, SeveralHit};
-use crate::sink::{AlertSinks, Recent, Sink, Totals};
-use crate::store::{StoreGauge, StoreTotals, Storing};
+use crate::sink::{AlertSinks, Recent, Report, Sink, Totals};
+use crate::store::{Hunter, Hunting, StoreGauge, StoreTotals, Storing};
 
 use super::author::Author;
 use super::channel::{Carries, Channel, ChannelGauge};
@@ -39,6 +39,7 @@ pub(crate) struct Emitter {
     /// An event's document, where several want it.
     document: Vec<u8>,
     store: Option<Storing>,
+    hunter: Option<Hunter>,
     evidence: Collector,
     recent: Arc<Recent>,
     /// The forms in which alerts are wanted.
@@ -77,12 +78,43 @@ impl Emitter {
         let evidence = Collector::start(Arc::new(alerts), places)?;
         let events = sinks_of(Carries::Events);
         let author = Author::new(agent);
-        Ok(Self { channels, events, document: Vec::new(), store: None, evidence, recent, colour, author })
+        Ok(Self {
+            channels,
+            events,
+            document: Vec::new(),
+            store: None,
+            hunter: None,
+            evidence,
+            recent,
+            colour,
+            author,
+        })
     }
 
     /// Stores every event, too.
     pub(crate) fn store(&mut self, store: Storing) {
         self.store = Some(store);
+    }
+
+    /// Hunts now and then; the rows go where events go.
+    ///
+    /// # Errors
+    ///
+    /// When a thread cannot be started.
+    pub(crate) fn hunt(&mut self, hunting: Hunting, report: Report) -> std::io::Result<()> {
+        let events = self.events.clone();
+        let take = move |line: &[u8]| {
+            let refused = |sink: &&Arc<Sink>| !sink.line(|out| out.extend_from_slice(line));
+            // Each is asked, whatever the one before it said.
+            events.iter().filter(refused).count() == 0
+        };
+        self.hunter = Some(Hunter::start(hunting, Box::new(take), report)?);
+        Ok(())
+    }
+
+    /// Whether events go anywhere but into the store.
+    pub(crate) fn sends_events(&self) -> bool {
+        !self.events.is_empty()
     }
 
     /// How each output fares, for as long as anybody wants to know.
@@ -103,6 +135,7 @@ impl Emitter {
     /// Writes out what waits, and says what became of everything.
     pub(crate) fn close(self) -> EmitterTotals {
         self.evidence.close();
+        drop(self.hunter);
         drop(self.events);
         let channels = self.channels.into_iter().map(Channel::close).collect();
         EmitterTotals { channels, store: self.store.map(|store| store.close()) }

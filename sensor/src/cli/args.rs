@@ -289,8 +289,17 @@ pub struct RulesCheckArgs {
 #[derive(Clone, Debug, Args)]
 pub struct ReplayArgs {
     /// Events as NDJSON; - for standard input.
-    #[arg(value_name = "EVENTS")]
+    #[arg(value_name = "EVENTS", conflicts_with = "store")]
     pub events: Option<PathBuf>,
+    /// Event stores instead of a file: their events in the order of time.
+    #[arg(long, value_name = "PATH", num_args = 1..)]
+    pub store: Vec<PathBuf>,
+    /// Stored events from this time on: RFC 3339, a day, or how long ago, as 7d.
+    #[arg(long, value_name = "TIME", requires = "store")]
+    pub since: Option<String>,
+    /// Stored events before this time.
+    #[arg(long, value_name = "TIME", requires = "store")]
+    pub until: Option<String>,
     /// Rules to match: a file or a directory tree; repeatable. The shipped ones if there is none.
     #[arg(long, value_name = "PATH", num_args = 1..)]
     pub rules: Vec<PathBuf>,

@@ -119,6 +119,14 @@ async fn record(args: &RunArgs, loaded: &Loaded, rules: ForRun, mut stop: Stop) 
     if let Some(store) = store::open(args.store.as_deref(), config, kernel.capabilities(), &agent)? {
         emitter.store(store);
     }
+    if let Some(hunting) = store::hunting(args.store.as_deref(), config, &agent)? {
+        anyhow::ensure!(
+            emitter.sends_events(),
+            "hunts are to run, and nothing takes their rows: no output carries events"
+        );
+        let report = Box::new(|text: &str| note(format_args!("sensor: {text}")));
+        emitter.hunt(hunting, report).context("a thread cannot be started")?;
+    }
     let about = About {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),

@@ -1,6 +1,7 @@
 //! The event store of `sensor run`.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use sensor_ecs::{Action, Agent};
@@ -10,7 +11,7 @@ use super::hunting;
 use super::say::note;
 use crate::config::{Config, Scope};
 use crate::kernel::Capabilities;
-use crate::store::{Keeping, Storing};
+use crate::store::{Hunting, Keeping, Storing};
 
 /// Where it is, if one is wanted.
 pub(super) fn root<'a>(named: Option<&'a Path>, config: &'a Config) -> &'a Path {
@@ -58,4 +59,24 @@ pub(super) fn open(
     let id = String::from_utf8_lossy(&agent.id).into_owned();
     let store = Storing::open(keeping, &id, scope, Box::new(|text| note(format_args!("sensor: {text}"))));
     Ok(Some(store.context("the event store cannot be written")?))
+}
+
+/// What is to be hunted by itself, if anything.
+pub(super) fn hunting(
+    named: Option<&Path>,
+    config: &Config,
+    agent: &Agent,
+) -> anyhow::Result<Option<Hunting>> {
+    let settings = &config.hunts;
+    if settings.paths.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(Hunting {
+        program: hunting::find()?,
+        hunts: settings.paths.clone(),
+        store: Some(root(named, config).to_owned()).filter(|root| !root.as_os_str().is_empty()),
+        agent: String::from_utf8_lossy(&agent.id).into_owned(),
+        namespace: config.agent.namespace.clone(),
+        every: Duration::from_secs(u64::from(settings.hours.get()) * 3_600),
+    }))
 }

@@ -66,6 +66,8 @@ pub struct Config {
     pub store: StoreSettings,
     /// Who may ask how the sensor fares.
     pub health: HealthSettings,
+    /// What is hunted by itself.
+    pub hunts: HuntSettings,
 }
 
 /// `[telemetry]`
@@ -149,6 +151,16 @@ pub struct StoreSettings {
     pub bytes: u64,
 }
 
+/// `[hunts]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HuntSettings {
+    /// Hunt files, and folders of them.
+    pub paths: Vec<PathBuf>,
+    /// Hours between two runs.
+    pub hours: NonZeroU32,
+}
+
 impl Default for Telemetry {
     fn default() -> Self {
         Self {
@@ -180,6 +192,12 @@ impl Default for Hashing {
 impl Default for StoreSettings {
     fn default() -> Self {
         Self { path: PathBuf::new(), days: NonZeroU32::MIN.saturating_add(30), bytes: 10 << 30 }
+    }
+}
+
+impl Default for HuntSettings {
+    fn default() -> Self {
+        Self { paths: Vec::new(), hours: NonZeroU32::MIN.saturating_add(23) }
     }
 }
 
@@ -302,8 +320,10 @@ impl Config {
             let name = path.as_os_str();
             !name.is_empty() && name != "-"
         });
-        for path in
-            files.chain([&mut self.agent.state_directory, &mut self.host.root]).chain(&mut self.rules.paths)
+        for path in files
+            .chain([&mut self.agent.state_directory, &mut self.host.root])
+            .chain(&mut self.rules.paths)
+            .chain(&mut self.hunts.paths)
         {
             *path = directory.join(&*path);
         }

@@ -3,7 +3,8 @@
 mod error;
 mod path;
 #[cfg(any(test, feature = "bench"))]
-#[cfg_attr(not(test), allow(dead_code, reason = "tests need more of it than benchmarks"))]
+#[cfg_attr(not(test), expect(dead_code, reason = "tests need more of it than benchmarks"))]
+#[expect(clippy::unwrap_used, reason = "what does not fit is the caller's mistake")]
 pub(crate) mod synth;
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@
 //! does not fit is dropped, counted, and noted in the store as a gap. Sealing the log into files is the work of another
 //! program, which the thread starts when there is something to seal: the sensor carries no query engine.
 
+mod hunts;
 mod keeper;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ use sensor_store::{Encoder, Log, LogOptions, StoreError};
 use serde::{Deserialize, Serialize};
 
 use crate::sink::Report;
+pub(crate) use hunts::{Hunter, Hunting};
 use keeper::Keeper;
 pub(crate) use keeper::Keeping;
 

@@ -1,5 +1,7 @@
 //! The log is written off the hot path, and its losses are noted.
 
+use std::path::PathBuf;
+
 use super::*;
 
 #[test]
@@ -21,4 +23,59 @@ fn a_store_that_another_process_writes_is_refused() {
         line["gap"]["events"].as_u64()
     });
     assert_eq!(lost.sum::<u64>(), 3, "{coverage}");
+}
+
+/// A hunting program that says what it was asked, and a row that is no line.
+fn program(folder: &Path, last: &str) -> PathBuf {
+    use std::os::unix::fs::PermissionsExt as _;
+    let path = folder.join("hunts");
+    std::fs::write(&path, format!("#!/bin/sh\necho \"$*\"\n{last}\n")).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    path
+}
+
+fn hunted(last: &str) -> (String, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let hunting = Hunting {
+        program: program(folder.path(), last),
+        hunts: vec!["/hunts".into()],
+        store: Some("/store".into()),
+        agent: "me".to_owned(),
+        namespace: "default".to_owned(),
+        every: Duration::from_millis(1),
+    };
+    let ((rows, row), (reports, report)) = (std::sync::mpsc::channel(), std::sync::mpsc::channel());
+    let take = move |line: &[u8]| rows.send(String::from_utf8_lossy(line).into_owned()).is_ok();
+    let said = move |text: &str| drop(reports.send(text.to_owned()));
+    let hunter = Hunter::start(hunting, Box::new(take), Box::new(said)).unwrap();
+    let answer = (row.recv().unwrap(), report.recv().unwrap());
+    drop(hunter);
+    answer
+}
+
+#[test]
+fn rows_of_a_hunt_are_taken_and_a_failed_one_is_told() {
+    let (row, report) = hunted("exit 1");
+    assert_eq!(row, "hunt --format events --agent-id me --namespace default --store /store -- /hunts");
+    assert!(report.contains("exit status: 1"), "{report}");
+    let (_, report) = hunted("printf half");
+    assert!(report.contains("cut off"), "{report}");
+}
+
+#[test]
+fn an_ending_sensor_does_not_wait_for_a_hunt() {
+    let folder = tempfile::tempdir().unwrap();
+    let hunting = Hunting {
+        program: program(folder.path(), "exec sleep 1000"),
+        hunts: Vec::new(),
+        store: None,
+        agent: String::new(),
+        namespace: String::new(),
+        every: Duration::from_millis(1),
+    };
+    let (rows, row) = std::sync::mpsc::channel();
+    let take = move |_: &[u8]| rows.send(()).is_ok();
+    let hunter = Hunter::start(hunting, Box::new(take), Box::new(|_| {})).unwrap();
+    row.recv().unwrap();
+    drop(hunter);
 }

@@ -69,6 +69,8 @@ pub(super) enum Builtin {
     Demo,
     /// The sensor in the virtual machine.
     Kernel,
+    /// The event store, beside other engines.
+    Hunt,
 }
 
 /// A bench: how to run it, and what it must measure.

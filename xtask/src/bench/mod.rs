@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: figures beside their goals; what was not measured is not met.
 
 mod goals;
+mod hunt;
 mod kernel;
 
 use std::collections::BTreeMap;
@@ -22,7 +23,7 @@ pub(crate) struct Args {
     /// Write the figures as a JSON list
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Less of it, while working on something (kernel)
+    /// Less of it, while working on something (kernel, hunt)
     #[arg(long)]
     quick: bool,
     #[command(flatten)]
@@ -84,6 +85,7 @@ fn measure(bench: &Bench, args: &Args) -> Result<BTreeMap<String, Measured>> {
         let values = match (&bench.builtin, bench.command.as_slice()) {
             (Some(Builtin::Demo), _) => demo_time()?,
             (Some(Builtin::Kernel), _) => parse(&kernel::run(&args.kernel, args.quick)?)?,
+            (Some(Builtin::Hunt), _) => parse(&hunt::run(args.quick)?)?,
             (None, [program, args @ ..]) => {
                 println!("run {number} of {}", bench.runs);
                 let mut command = Command::new(program);

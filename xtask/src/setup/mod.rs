@@ -7,6 +7,7 @@ pub(crate) mod kernels;
 pub(crate) mod linker;
 mod osmem;
 mod peers;
+pub(crate) mod readers;
 
 use std::fs::{self, File};
 use std::process::ExitCode;
@@ -27,6 +28,9 @@ pub(crate) struct Args {
     /// Fetch a newer kernel package if the archive has one
     #[arg(long)]
     update: bool,
+    /// Install other readers of the event store's files, too: DuckDB and chdb, for the tests that compare
+    #[arg(long)]
+    readers: bool,
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
@@ -39,6 +43,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         let kernel = with_lock(|| kernels::ensure(id, args.update))?;
         println!("kernel {id}: {} in {}", kernel.release, kernel.dir.display());
         println!("  its BTF: {}", ensure_btf(id)?.display());
+    }
+    if args.readers {
+        println!("other readers: {}", ensure_readers()?.display());
     }
     println!("everything is in place");
     Ok(ExitCode::SUCCESS)
@@ -76,6 +83,11 @@ pub(crate) fn ensure_peers() -> Result<Vec<std::path::PathBuf>> {
 /// A server to send documents to.
 pub(crate) fn ensure_osmem() -> Result<std::path::PathBuf> {
     with_lock(osmem::ensure)
+}
+
+/// A Python with other engines that read the event store's files.
+pub(crate) fn ensure_readers() -> Result<std::path::PathBuf> {
+    with_lock(readers::ensure)
 }
 
 /// Only one set-up changes the cache and asks the package manager at a time.

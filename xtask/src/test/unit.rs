@@ -15,6 +15,8 @@ use crate::{cmd, ebpf, paths, setup};
 const DATA_VARIABLE: &str = "SENSOR_TEST_DATA";
 /// Names the folder with the BTF of kernels, each in a file named after its release.
 const BTF_VARIABLE: &str = "SENSOR_TEST_BTF";
+/// Names a Python with other engines that read the event store's files.
+const READERS_VARIABLE: &str = "SENSOR_READERS";
 
 /// Names the executable of a server that answers as OpenSearch does.
 const OSMEM_VARIABLE: &str = "SENSOR_OSMEM_SERVER";
@@ -46,6 +48,9 @@ pub(super) fn run(object: Option<&Path>, filters: &[String], totals: &mut Totals
     let data = root.join("../shared/data");
     if env::var_os(DATA_VARIABLE).is_none() && data.is_dir() {
         cargo.env(DATA_VARIABLE, data.canonicalize().context("cannot resolve the data folder")?);
+    }
+    if let (None, Some(python)) = (env::var_os(READERS_VARIABLE), setup::readers::there()?) {
+        cargo.env(READERS_VARIABLE, python);
     }
     let mut child =
         cargo.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cannot run cargo test")?;

@@ -121,16 +121,21 @@ pub(crate) fn guest_files(build: bool) -> Result<Vec<Extra>> {
     } else {
         (ebpf::binary("sensor", true)?, ebpf::binary("sensor-livetest", true)?)
     };
-    let rules = paths::root()?.join("rules");
+    let root = paths::root()?;
+    let (rules, hunts) = (root.join("rules"), root.join("hunts"));
     let wanted = [
         ("/usr/bin/sensor", sensor),
         ("/usr/bin/sensor-livetest", livetest),
         ("/usr/share/sensor/rules", rules),
+        ("/usr/share/sensor/hunts", hunts),
     ];
     // With `--no-build`, what was never built is left out.
     let present = wanted.into_iter().filter(|(_, host)| build || host.exists());
     Ok(present.map(|(guest, host)| Extra { guest: guest.to_owned(), host }).collect())
 }
+
+/// Where a package would put the program that hunts.
+pub(crate) const HUNT: &str = "/usr/libexec/sensor/sensor-hunt";
 
 /// Fetches what the machine itself is made of.
 pub(crate) fn prepare(kernel: KernelId) -> Result<setup::kernels::Kernel> {

@@ -2,6 +2,7 @@
 
 mod alerts;
 mod pairs;
+mod stored;
 mod views;
 
 use std::collections::HashMap;
@@ -21,6 +22,7 @@ use crate::config::{self, Loaded};
 use crate::enrich::View as Way;
 use alerts::Alerts;
 pub(in crate::cli) use pairs::Pairs;
+use stored::Stored;
 pub(in crate::cli) use views::further_views;
 
 /// Matches rules on the events of a file, and prints each match.
@@ -29,7 +31,7 @@ pub(in crate::cli) use views::further_views;
 ///
 /// When rules or events cannot be read. Lines that are no events are reported and counted.
 pub(in crate::cli) fn replay(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
-    let (events, user) = args.paths()?;
+    let (source, user) = args.paths()?;
     let mut loaded = config::load(args.config.config.as_deref())?;
     if !user.is_empty() {
         user.clone_into(&mut loaded.config.rules.paths);
@@ -41,7 +43,11 @@ pub(in crate::cli) fn replay(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
     if let Some(language) = args.language {
         rules.set.retain(|rule| language.is(&rule.rule.language), &schema);
     }
-    let mut events = Events::open(events)?;
+    let mut stored = None;
+    let mut events = match source {
+        Source::File(path) => Events::open(path)?,
+        Source::Store => Events::new(stored.insert(Stored::open(args)?), "of the store".to_owned()),
+    };
     let out = BufWriter::new(stdout().context("standard output")?);
     let (ended, summary) = match args.format {
         ReplayFormat::Pairs => {
@@ -58,12 +64,14 @@ pub(in crate::cli) fn replay(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
         }
     };
     note(format_args!("{summary}, {} not an event", count(events.bad_lines(), "line")));
+    let name = events.name().to_owned();
+    drop(events);
     match ended {
-        Ok(()) => Ok(ExitCode::SUCCESS),
+        Ok(()) => stored.map_or(Ok(ExitCode::SUCCESS), Stored::close),
         // Whoever read the matches has seen enough.
         Err(End::Output(cause)) if cause.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
         Err(End::Output(cause)) => Err(cause).context("standard output"),
-        Err(End::Input(cause)) => Err(cause).with_context(|| format!("events {}", events.name())),
+        Err(End::Input(cause)) => Err(cause).with_context(|| format!("events {name}")),
     }
 }
 
@@ -78,13 +86,23 @@ fn agent(loaded: &Loaded) -> Agent {
 
 impl ReplayArgs {
     /// The events and the rules. `--rules` takes any number of paths, and so swallows events that are named last.
-    fn paths(&self) -> anyhow::Result<(&Path, &[std::path::PathBuf])> {
+    fn paths(&self) -> anyhow::Result<(Source<'_>, &[std::path::PathBuf])> {
         match (&self.events, self.rules.split_last()) {
-            (Some(events), _) => Ok((events, &self.rules)),
-            (None, Some((last, others))) if !others.is_empty() => Ok((last, others)),
-            (None, _) => bail!("which events? sensor replay EVENTS.ndjson --rules PATH..."),
+            _ if !self.store.is_empty() => Ok((Source::Store, &self.rules)),
+            (Some(events), _) => Ok((Source::File(events), &self.rules)),
+            (None, Some((last, others))) if !others.is_empty() => Ok((Source::File(last), others)),
+            (None, _) => {
+                bail!(
+                    "which events? sensor replay EVENTS.ndjson --rules PATH..., or --store PATH --rules PATH..."
+                )
+            }
         }
     }
+}
+
+enum Source<'a> {
+    File(&'a Path),
+    Store,
 }
 
 impl RuleLanguage {

@@ -5,6 +5,7 @@
 mod floor;
 mod load;
 mod process;
+mod store;
 mod watch;
 mod work;
 
@@ -29,10 +30,12 @@ fn main() -> ExitCode {
     let outcome = match words.as_slice() {
         ["costs", rest @ ..] => costs(rest),
         ["loads", rest @ ..] => load::run(rest),
+        ["store", rest @ ..] => store::run(rest),
+        ["pace", seconds] => store::pace(seconds),
         ["work", name, batches, watcher] => work(name, batches, watcher),
         ["rename", dir, count] => load::rename_many(dir, count),
         ["floor", what, hooks @ ..] => floor(what, hooks),
-        _ => Err(anyhow::anyhow!("costs, loads, work, rename or floor")),
+        _ => Err(anyhow::anyhow!("costs, loads, store, work, rename, pace or floor")),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

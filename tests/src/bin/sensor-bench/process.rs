@@ -17,6 +17,16 @@ pub(crate) fn runtime_ns(pid: u32) -> Result<u64> {
     Ok(sum)
 }
 
+/// Nanoseconds on a processor of the children of a process that have ended, in steps of a clock tick.
+pub(crate) fn children_ns(pid: u32) -> Result<u64> {
+    const TICK_NS: u64 = 10_000_000;
+    let stat =
+        fs::read_to_string(format!("/proc/{pid}/stat")).with_context(|| format!("no process {pid}"))?;
+    let after = stat.rsplit(") ").next().unwrap_or_default();
+    let ticks = after.split(' ').skip(13).take(2).filter_map(|ticks| ticks.parse::<u64>().ok());
+    Ok(ticks.sum::<u64>() * TICK_NS)
+}
+
 /// Resident KiB of a process, but for what it maps of eBPF maps: the ring's pages are the kernel's.
 pub(crate) fn resident_kib(pid: u32) -> Result<u64> {
     let text =

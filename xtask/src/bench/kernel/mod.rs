@@ -115,7 +115,8 @@ fn corpus() -> Result<Option<PathBuf>> {
     Ok(rules.is_dir().then_some(rules))
 }
 
-fn boot(spec: &Spec) -> Result<String> {
+/// Boots the machine and returns what its command said.
+pub(super) fn boot(spec: &Spec) -> Result<String> {
     let kept = Arc::new(Mutex::new(Vec::new()));
     let stdout = Kept(Arc::clone(&kept));
     let outcome = vm::boot(spec, Streams { stdout: Box::new(stdout), stderr: Box::new(io::stderr()) })?;
