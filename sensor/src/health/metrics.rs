@@ -29,6 +29,9 @@ const PROCESS_MISSES: Described =
     ("process_table_misses", true, "Processes that had to be looked up late, by what was missed");
 const DEGRADED: Described = ("events_degraded", true, "Events of processes whose image was lost");
 const UNDECODABLE: Described = ("undecodable", true, "Records that could not be decoded");
+const GAPS: Described = ("gaps", true, "Gap records in the stream of events");
+const UNACCOUNTED: Described =
+    ("unaccounted", true, "Records that are missing for no reason that was counted");
 const STATE_BYTES: Described = ("rule_state_bytes", false, "Bytes that rules on several events keep");
 const STATE_EVICTIONS: Described =
     ("rule_state_evictions", true, "Partial matches that were dropped for want of room");
@@ -178,6 +181,8 @@ impl Page {
         }
         family(to, DEGRADED)?.alone(vitals.degraded)?;
         family(to, UNDECODABLE)?.alone(vitals.undecodable)?;
+        family(to, GAPS)?.alone(vitals.gaps)?;
+        family(to, UNACCOUNTED)?.alone(vitals.unaccounted)?;
         let mut of = family(to, HOOK_ATTACHED)?;
         for hook in &self.0.about.hooks {
             of.value([("hook", &hook.name), ("mode", &hook.mode)], u64::from(hook.is_used))?;

@@ -144,6 +144,9 @@ impl Status {
         if let Some(store) = self.store.filter(|store| store.dropped > 0) {
             troubles.push(format!("store: {} events could not be stored", store.dropped));
         }
+        if self.vitals.unaccounted > 0 {
+            troubles.push(format!("{} records are missing, nobody knows why", self.vitals.unaccounted));
+        }
         if self.vitals.undecodable > 0 {
             troubles.push(format!("{} records could not be decoded", self.vitals.undecodable));
         }

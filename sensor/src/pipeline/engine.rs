@@ -210,6 +210,8 @@ impl<O: Output> Engine<O> {
             suppressed: self.matcher.suppressed(),
             degraded: totals.degraded,
             undecodable: totals.undecodable,
+            gaps: totals.gaps,
+            unaccounted: counted.map_or(0, |counted| self.losses.unaccounted(counted)),
             own: totals.own,
             processes: ProcessTable {
                 entries: self.enricher.processes() as u64,

@@ -78,6 +78,10 @@ pub(crate) struct Vitals {
     /// Events of processes whose image was lost.
     pub(crate) degraded: u64,
     pub(crate) undecodable: u64,
+    /// Gap records.
+    pub(crate) gaps: u64,
+    /// Records that are missing for no reason that was counted.
+    pub(crate) unaccounted: u64,
     /// The sensor's own files.
     pub(crate) own: u64,
     pub(crate) processes: ProcessTable,
