@@ -168,6 +168,7 @@ async fn record(args: &RunArgs, loaded: &Loaded, rules: ForRun, mut stop: Stop) 
     let notifier = Notifier::from_environment();
     let ready = |engine: &Engine<Emitter>| {
         kernel::trim_heap();
+        kernel::drop_code();
         let status = format!(
             "{}, {}, {} processes{}{missing}",
             count(engine.rules().rules().len() as u64, "rule"),

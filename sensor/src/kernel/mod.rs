@@ -27,7 +27,7 @@ use zerocopy::IntoBytes;
 
 pub(crate) use capability::{Capabilities, Missing};
 pub(crate) use error::KernelError;
-pub(crate) use heap::trim as trim_heap;
+pub(crate) use heap::{drop_code, trim as trim_heap};
 pub(crate) use hooks::{Attach, HOOKS, Mode};
 pub(crate) use host::{Capability, HostFacts};
 pub(crate) use programs::HookStatus;

@@ -84,10 +84,9 @@ fn loading_and_unloading_leaks_nothing(ctx: &Ctx) -> Result<Outcome> {
     Ok(Outcome::Passed)
 }
 
-/// Beside the ring, which is mapped twice. The goal is 15 MiB; some 10 of what is measured are pages of the program file
-/// that its start has touched, clean and the kernel's to take back.
+/// Beside the ring, which is mapped twice.
 fn idle_memory_is_bounded(ctx: &Ctx) -> Result<Outcome> {
-    const IDLE_KIB_MAX: u64 = 20 << 10;
+    const IDLE_KIB_MAX: u64 = 15 << 10;
     let sensor = Sensor::start_own(ctx, Kind::Shipped)?;
     let maps = fs::read_to_string(format!("/proc/{}/smaps", sensor.pid()?))?;
     let (mut resident, mut is_ring) = (0, false);
