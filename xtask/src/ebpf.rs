@@ -83,6 +83,21 @@ pub(crate) fn build_hunt() -> Result<PathBuf> {
     build_package("sensor-hunt", true, None)
 }
 
+/// The same as the unit tests have it, which is built already when they have run: in the machine it is not its speed
+/// that counts. Without what only a debugger reads, which is most of it.
+pub(crate) fn build_hunt_for_tests() -> Result<PathBuf> {
+    // Its own tests are what has it built: the same command line as theirs, so that nothing is compiled twice.
+    let mut cargo = cmd::cargo();
+    cargo.args(["test", "--workspace", "--test", "it", "--no-run"]).current_dir(paths::root()?);
+    cmd::run(&mut cargo)?;
+    let stripped = paths::target()?.join("livetest-hunt/sensor-hunt");
+    if let Some(dir) = stripped.parent() {
+        fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
+    }
+    cmd::run(Command::new("strip").arg("-o").arg(&stripped).arg(binary("sensor-hunt", false)?))?;
+    Ok(stripped)
+}
+
 /// Builds the program that runs inside the virtual machine and returns its path.
 pub(crate) fn build_livetest(release: bool) -> Result<PathBuf> {
     build_package("sensor-tests", release, None)?;

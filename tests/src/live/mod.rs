@@ -9,6 +9,7 @@ mod exec;
 mod exec_forms;
 mod file_create;
 mod filter;
+mod hunt;
 mod lifecycle;
 mod loss;
 mod mounts;
@@ -38,6 +39,7 @@ pub fn all() -> Vec<Test> {
         // Before those that fill the guest's memory with file systems: these have two more sensors.
         filter::TESTS,
         evidence::TESTS,
+        hunt::TESTS,
         mounts::TESTS,
         operations::TESTS,
         views::TESTS,

@@ -18,7 +18,8 @@ use crate::paths;
 use kernels::KernelId;
 
 /// Packages that the virtual machine needs on the host.
-const VM_PACKAGES: [&str; 5] = ["qemu-system-x86", "busybox-static", "xz-utils", "xfsprogs", "btrfs-progs"];
+const VM_PACKAGES: [&str; 6] =
+    ["qemu-system-x86", "busybox-static", "xz-utils", "xfsprogs", "btrfs-progs", "rpm"];
 
 #[derive(clap::Args)]
 pub(crate) struct Args {

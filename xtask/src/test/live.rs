@@ -39,6 +39,7 @@ impl fmt::Display for Machine {
 pub(super) fn run(machines: &[Machine], filters: &[String], totals: &mut Totals) -> Result<()> {
     let mut files = build_guest()?;
     files.extend(makers());
+    files.extend(super::packages::build()?);
     if let Some(rules) = more_rules()? {
         files.push(Extra { guest: "/usr/share/sensor-livetest/rules".to_owned(), host: rules });
     }

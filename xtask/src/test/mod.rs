@@ -1,6 +1,7 @@
 //! `cargo xtask test`: every check and every test, and one closing line that sums them up.
 
 mod live;
+mod packages;
 mod unit;
 
 use std::collections::BTreeSet;
@@ -198,7 +199,9 @@ fn with_ebpf(root: &Path, work: impl FnOnce(&Path) -> Result<()>) -> Result<()> 
 
 /// Our binaries, built and ready for the machine.
 fn build_guest() -> Result<Vec<crate::vm::Extra>> {
-    crate::vm::guest_files(true)
+    let mut files = crate::vm::guest_files(true)?;
+    files.push(crate::vm::Extra { guest: crate::vm::HUNT.to_owned(), host: ebpf::build_hunt_for_tests()? });
+    Ok(files)
 }
 
 /// The command that asks the sensor on this host.
