@@ -1,4 +1,4 @@
-//! `sensor-livetest [--required] [--filter TEXT]...`, `sensor-livetest list`, `sensor-livetest act OPERATION ...`.
+//! `sensor-livetest [--required] [--filter TEXT]... [--leave-out NAME]...`, `sensor-livetest list`, `sensor-livetest act OPERATION ...`.
 
 use std::env;
 use std::ffi::OsString;

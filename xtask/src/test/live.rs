@@ -28,6 +28,8 @@ pub(super) struct Machine {
     pub(super) attach: String,
     /// The tests that are enough for it; none means all.
     pub(super) only: &'static [&'static str],
+    /// The tests that another machine is enough for.
+    pub(super) left_out: &'static [&'static str],
 }
 
 impl fmt::Display for Machine {
@@ -86,6 +88,9 @@ fn boot(machine: &Machine, files: &[Extra], filters: &[String], totals: &mut Tot
         if filters.is_empty() { only.collect() } else { filters.iter().map(String::as_str).collect() };
     for filter in filters {
         command.extend(["--filter".into(), filter.into()]);
+    }
+    for name in machine.left_out {
+        command.extend(["--leave-out".into(), (*name).into()]);
     }
     let spec = Spec {
         timeout: LIMIT,
