@@ -1,6 +1,7 @@
 //! Documents read back from JSON, as records that rules match on: replay sees what the live sensor saw.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use serde::de::{DeserializeSeed, Deserializer as _, MapAccess, SeqAccess, Visitor};
 
@@ -30,6 +31,39 @@ pub struct Document {
     /// Buffers of the line before.
     spare: Vec<Vec<u8>>,
     malformed: usize,
+    /// Where they are wanted, the names that the schema does not have.
+    unknown: Option<Unknown>,
+}
+
+/// So many names that a schema does not have are told apart; the values of others are counted together.
+const UNKNOWN_NAMES_MAX: usize = 1_000;
+const UNKNOWN_NAME_BYTES_MAX: usize = 512;
+
+/// Values whose names the schema does not have, since the document was made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unknown {
+    /// By dotted name, how many.
+    pub names: BTreeMap<String, u64>,
+    /// Those of further names.
+    pub others: u64,
+}
+
+impl Unknown {
+    fn add(&mut self, name: &str) {
+        if let Some(count) = self.names.get_mut(name) {
+            *count += 1;
+        } else if self.names.len() < UNKNOWN_NAMES_MAX && name.len() <= UNKNOWN_NAME_BYTES_MAX {
+            self.names.insert(name.to_owned(), 1);
+        } else {
+            self.others += 1;
+        }
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.names.values().sum::<u64>() + self.others
+    }
 }
 
 /// Where a field's values are.
@@ -75,6 +109,18 @@ impl Document {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An empty document that notes the names which the schema does not have.
+    #[must_use]
+    pub fn noting_unknown() -> Self {
+        Self { unknown: Some(Unknown::default()), ..Self::default() }
+    }
+
+    /// What was left out of all lines so far, if that is noted.
+    #[must_use]
+    pub fn unknown(&self) -> Option<&Unknown> {
+        self.unknown.as_ref()
     }
 
     /// Reads one JSON object, replacing what was there.
@@ -264,6 +310,8 @@ impl Node<'_> {
             self.document.add(field, leaf, self.in_list);
         } else if self.path == ESCAPED && matches!(leaf, Leaf::Boolean(true)) {
             *self.escaped = true;
+        } else if let Some(unknown) = &mut self.document.unknown {
+            unknown.add(self.path);
         }
     }
 

@@ -19,7 +19,7 @@ mod value;
 mod who;
 
 pub use digits::Digits;
-pub use document::{Document, DocumentError};
+pub use document::{Document, DocumentError, Unknown};
 pub use escape::write_json_string;
 pub use event::{Action, Event, EventMeta, FileFields, FileType, Names, Operation, Outcome, ProcessView};
 pub use fields::field;

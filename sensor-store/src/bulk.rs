@@ -2,7 +2,7 @@
 
 use std::io::BufRead;
 
-use sensor_ecs::{Document, OpenSchema};
+use sensor_ecs::{Document, OpenSchema, Unknown};
 
 use crate::error::StoreError;
 use crate::row::{Encoder, Refused};
@@ -41,6 +41,8 @@ pub struct ImportReport {
     pub misfits: u64,
     /// The first lines that were refused.
     pub problems: Vec<LineProblem>,
+    /// Values left out because the store has no column of their name.
+    pub unknown: Unknown,
 }
 
 /// Rows that wait to be sealed together.
@@ -64,7 +66,7 @@ impl Writer {
     ) -> Result<ImportReport, StoreError> {
         let records = OpenSchema::new();
         let encoder = Encoder::new(&records);
-        let mut document = Document::new();
+        let mut document = Document::noting_unknown();
         let mut report = ImportReport::default();
         let mut held = Held::default();
         let (mut line, mut number) = (Vec::new(), 0_u64);
@@ -108,6 +110,7 @@ impl Writer {
             }
         }
         report.stored += self.seal_held(&mut held)?;
+        report.unknown = document.unknown().cloned().unwrap_or_default();
         Ok(report)
     }
 

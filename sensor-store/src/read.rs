@@ -45,9 +45,13 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(crate) fn text(&mut self) -> Option<&'a str> {
+    pub(crate) fn bytes_of_text(&mut self) -> Option<&'a [u8]> {
         let len = self.length()?;
-        std::str::from_utf8(self.take(len)?).ok()
+        self.take(len)
+    }
+
+    pub(crate) fn text(&mut self) -> Option<&'a str> {
+        std::str::from_utf8(self.bytes_of_text()?).ok()
     }
 
     /// Passes over one value of a column.

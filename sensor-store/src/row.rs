@@ -45,7 +45,7 @@ impl Encoder {
     /// # Errors
     ///
     /// When the event cannot be stored; nothing is appended then.
-    pub fn append(&self, record: &dyn Record, out: &mut Vec<u8>) -> Result<u32, Refused> {
+    pub fn append<R: Record + ?Sized>(&self, record: &R, out: &mut Vec<u8>) -> Result<u32, Refused> {
         let start = out.len();
         let Value::Date(time) = record.value(field::TIMESTAMP) else { return Err(Refused::NoTime) };
         out.extend_from_slice(&[0; 4]);

@@ -1,4 +1,4 @@
-//! A sealed file: Parquet, written column by column so that memory holds one column at a time.
+//! A sealed file: Parquet.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -14,7 +14,7 @@ use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
 use parquet::arrow::arrow_writer::{ArrowRowGroupWriterFactory, ArrowWriter, compute_leaves};
-use parquet::basic::{Compression, ZstdLevel};
+use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
@@ -22,10 +22,11 @@ use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::statistics::Statistics;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::ColumnPath;
+use sensor_ecs::FieldType;
 
 use crate::error::StoreError;
-use crate::schema::{self, SCHEMA_VERSION};
-use crate::table::{Texts, field, nulls};
+use crate::schema::{self, Column, SCHEMA_VERSION};
+use crate::table::{Table, Texts, field, nulls};
 
 /// Rows of a group: what a hunt works on at once, and what has one dictionary.
 pub(crate) const GROUP_ROWS: usize = 131_072;
@@ -56,7 +57,14 @@ fn properties() -> WriterProperties {
         builder = builder.set_column_statistics_enabled(path, EnabledStatistics::Chunk);
     }
     // Every value is another one: a dictionary would only stand beside them.
-    builder.set_column_dictionary_enabled(ColumnPath::new(vec!["event.id".to_owned()]), false).build()
+    let path = |name: &str| ColumnPath::new(vec![name.to_owned()]);
+    let grows = |column: &&Column| column.ty == FieldType::Date || column.name == "event.sequence";
+    for column in schema::columns().iter().filter(grows) {
+        builder = builder
+            .set_column_dictionary_enabled(path(column.name), false)
+            .set_column_encoding(path(column.name), Encoding::DELTA_BINARY_PACKED);
+    }
+    builder.set_column_dictionary_enabled(path("event.id"), false).build()
 }
 
 /// A file that is being written.
@@ -82,7 +90,36 @@ impl SegmentWriter {
         Ok(Self { path: path.to_owned(), file, factory, schema, columns, groups: 0 })
     }
 
-    /// Writes a group of rows; `arrays` is asked for each column in turn and calls back with its pieces.
+    /// Writes a group of rows that come in pieces, each with all of its columns: what is made of a piece is written
+    /// while it is in the processor's cache.
+    pub(crate) fn group_of_pieces(
+        &mut self,
+        pieces: impl Iterator<Item = Result<Table, StoreError>>,
+    ) -> Result<(), StoreError> {
+        let path = self.path.clone();
+        let wrong = |cause: ParquetError| StoreError::new(&path, cause);
+        let mut writers = self.factory.create_column_writers(self.groups).map_err(wrong)?;
+        self.groups += 1;
+        for piece in pieces {
+            let piece = piece?;
+            for ((writer, field), column) in writers.iter_mut().zip(self.schema.fields()).zip(&self.columns) {
+                let array =
+                    piece.array(*column, Texts::Plain).unwrap_or_else(|| nulls(*column, piece.rows()));
+                for leaf in compute_leaves(field, &array).map_err(wrong)? {
+                    writer.write(&leaf).map_err(wrong)?;
+                }
+            }
+        }
+        let mut group = self.file.next_row_group().map_err(wrong)?;
+        for writer in writers {
+            writer.close().and_then(|chunk| chunk.append_to_row_group(&mut group)).map_err(wrong)?;
+        }
+        group.close().map_err(wrong)?;
+        Ok(())
+    }
+
+    /// Writes a group of rows column by column, so that memory holds one column at a time; `arrays` is asked for each
+    /// column in turn and calls back with its pieces.
     pub(crate) fn group(
         &mut self,
         mut arrays: impl FnMut(

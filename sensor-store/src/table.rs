@@ -8,7 +8,8 @@ use arrow_array::builder::{
     TimestampNanosecondBuilder,
 };
 use arrow_array::types::Int32Type;
-use arrow_array::{ArrayRef, builder::ArrayBuilder};
+use arrow_array::{ArrayRef, StringArray, builder::ArrayBuilder, new_null_array};
+use arrow_buffer::{NullBufferBuilder, OffsetBuffer};
 use arrow_schema::{DataType, Field, TimeUnit};
 use sensor_ecs::FieldType;
 
@@ -92,6 +93,23 @@ impl Partition {
     }
 }
 
+/// The columns of which any of these rows has a value, in their order. `columns` as for [`Table::new`]; `None` if the
+/// bytes are not rows.
+pub(crate) fn used(bytes: &Rows, partition: &Partition, columns: &[Option<usize>]) -> Option<Vec<usize>> {
+    let all = schema::columns();
+    let mut used = vec![false; all.len()];
+    for (start, end) in &partition.rows {
+        let mut reader = Reader { bytes: bytes.0.get(..*end as usize)?, at: *start as usize };
+        while reader.at < *end as usize {
+            let at = usize::from(reader.u16()?);
+            let Some(column) = columns.get(at).copied().flatten() else { break };
+            *used.get_mut(column)? = true;
+            reader.skip(all.get(column)?)?;
+        }
+    }
+    Some(used.iter().enumerate().filter(|(_, used)| **used).map(|(at, _)| at).collect())
+}
+
 /// A partition with its values found, column by column.
 #[derive(Clone, Debug)]
 pub(crate) struct Table {
@@ -123,16 +141,12 @@ impl Table {
         self.rows
     }
 
-    /// Whether any row has a value.
-    pub(crate) fn has(&self, column: usize) -> bool {
-        self.values.get(column).is_some_and(|values| !values.is_empty())
-    }
-
     /// The values of a column; `None` if there are none.
     pub(crate) fn array(&self, index: usize, texts: Texts) -> Option<ArrayRef> {
         let column = schema::columns().get(index)?;
         let values = self.values.get(index).filter(|values| !values.is_empty())?;
         Some(match (column.ty, texts) {
+            (FieldType::Keyword | FieldType::Ip, Texts::Plain) if !column.list => self.texts(values),
             (FieldType::Keyword | FieldType::Ip, Texts::Plain) => self.build(
                 column,
                 values,
@@ -191,6 +205,26 @@ impl Table {
                 TimestampNanosecondBuilder::append_null,
             ),
         })
+    }
+
+    /// A column of text at once: what is UTF-8 as a whole is looked at once and not value by value.
+    fn texts(&self, values: &[(u32, u32)]) -> ArrayRef {
+        let (mut bytes, mut offsets) = (Vec::new(), Vec::with_capacity(self.rows + 1));
+        let mut valid = NullBufferBuilder::new(self.rows);
+        let mut found = values.iter().peekable();
+        offsets.push(0);
+        for row in 0..self.rows as u32 {
+            let at = found.next_if(|(of, _)| *of == row).map(|(_, at)| *at as usize);
+            let text = at.and_then(|at| Reader { bytes: &self.bytes.0, at }.bytes_of_text());
+            bytes.extend_from_slice(text.unwrap_or_default());
+            valid.append(text.is_some());
+            // The rows of a table are fewer bytes than this counts.
+            offsets.push(i32::try_from(bytes.len()).unwrap_or(i32::MAX));
+        }
+        let offsets = OffsetBuffer::new(offsets.into());
+        let made = StringArray::try_new(offsets, bytes.into(), valid.finish());
+        // Rows are UTF-8, and a checksum stands over them: without it, the column would be as good as absent.
+        made.map_or_else(|_| new_null_array(&DataType::Utf8, self.rows), |array| Arc::new(array) as ArrayRef)
     }
 
     fn build<B: ArrayBuilder>(
@@ -262,5 +296,5 @@ pub(crate) fn field(column: &Column, texts: Texts) -> Field {
 /// A column in which no row has a value.
 pub(crate) fn nulls(column: usize, rows: usize) -> ArrayRef {
     let ty = schema::columns().get(column).map(|column| field(column, Texts::Plain).data_type().clone());
-    arrow_array::new_null_array(&ty.unwrap_or(DataType::Null), rows)
+    new_null_array(&ty.unwrap_or(DataType::Null), rows)
 }

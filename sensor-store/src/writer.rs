@@ -11,12 +11,13 @@ use crate::log;
 use crate::manifest::{Entry, Manifest, Replaced};
 use crate::merge::{self, Job, Merged};
 use crate::retention;
-use crate::schema;
 use crate::segment::{GROUP_ROWS, SegmentWriter};
-use crate::table::{Partition, Rows, Table, Texts};
+use crate::table::{self, Partition, Rows, Table};
 use crate::wal::{self, sync_folder};
 
 const DAY_NS: i64 = 86_400_000_000_000;
+/// Rows that are turned into columns at once: few enough to stay in the processor's cache.
+const PIECE_ROWS: usize = 1_024;
 /// A replaced file stays so long, for hunts that began before.
 const REPLACED_SECONDS: i64 = 900;
 
@@ -190,21 +191,16 @@ impl Writer {
         columns: &[Option<usize>],
         imported: bool,
     ) -> Result<Entry, StoreError> {
-        let damaged = || StoreError::new(&self.root, "the log holds what is no row");
-        let mut tables = Vec::new();
-        for chunk in partition.chunks(GROUP_ROWS) {
-            tables.push(Table::new(Arc::clone(rows), &chunk, columns).ok_or_else(damaged)?);
-        }
-        let used = (0..schema::columns().len()).filter(|at| tables.iter().any(|table| table.has(*at)));
-        let used: Vec<usize> = used.collect();
+        let root = self.root.clone();
+        let damaged = || StoreError::new(&root, "the log holds what is no row");
+        let used = table::used(rows, partition, columns).ok_or_else(damaged)?;
         let path = self.next_path(&partition.dataset, partition.day)?;
         let temporary = self.root.join(format!("{path}.tmp"));
         let mut writer = SegmentWriter::create(&temporary, used)?;
-        for table in &tables {
-            writer.group(|column, take| match table.array(column, Texts::Plain) {
-                Some(array) => take(&array),
-                None => take(&crate::table::nulls(column, table.rows())),
-            })?;
+        for chunk in partition.chunks(GROUP_ROWS) {
+            let pieces = chunk.chunks(PIECE_ROWS);
+            let table = |piece: &Partition| Table::new(Arc::clone(rows), piece, columns).ok_or_else(damaged);
+            writer.group_of_pieces(pieces.iter().map(table))?;
         }
         let bytes = writer.finish()?;
         self.publish(&temporary, &path)?;

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use sensor_ecs::Unknown;
 use sensor_store::{Options, Stat, Store, Writer};
 use serde_json::json;
 
@@ -55,9 +56,30 @@ fn import(args: &ImportArgs) -> Result<ExitCode, String> {
             count(report.refused, "line"),
             count(report.misfits, "value"),
         ));
+        if report.unknown.total() > 0 {
+            note(format_args!("{}: {}", path.display(), left_out(&report.unknown)));
+        }
     }
     writer.close(now().saturating_mul(NS_PER_MS)).map_err(|cause| cause.to_string())?;
     Ok(if refused == 0 { ExitCode::SUCCESS } else { ExitCode::from(super::NOT_ALL_RAN) })
+}
+
+/// The most frequent names first.
+fn left_out(unknown: &Unknown) -> String {
+    const NAMED: usize = 10;
+    let mut names: Vec<(&String, &u64)> = unknown.names.iter().collect();
+    names.sort_by_key(|(_, times)| std::cmp::Reverse(**times));
+    let named: Vec<String> = names
+        .iter()
+        .take(NAMED)
+        .map(|(name, times)| format!("{} ({})", harmless(name), grouped(**times)))
+        .collect();
+    let more = if names.len() > NAMED || unknown.others > 0 { ", and others" } else { "" };
+    format!(
+        "{} left out, for which the store has no column: {}{more}",
+        count(unknown.total(), "more value"),
+        named.join(", ")
+    )
 }
 
 /// What the sensor has begun gives way to whatever else the host has to do.

@@ -4,10 +4,12 @@ use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 
 use arrow_array::Array as _;
+use foldhash::fast::RandomState;
 
 use super::bound::{Aggregate, Node, Reduce, Slot};
 use super::eval::{Context, evaluate, truths};
 use super::hll::{Distinct, hash_of};
+use super::numbered::Numbered;
 use super::outcome::{Limits, RunError, Type};
 use super::value::{Key, Val, order};
 use super::vector::{Builder, Data, NONE, Vector, entry};
@@ -27,8 +29,10 @@ enum State {
 /// The groups so far.
 #[derive(Debug, Default)]
 pub(super) struct Groups {
-    ids: HashMap<Box<[Key]>, u32>,
-    keys: Vec<Box<[Key]>>,
+    /// The values of each key, by the numbers that stand for them in `ids` and `keys`.
+    values: Vec<Numbered>,
+    ids: HashMap<Box<[u32]>, u32, RandomState>,
+    keys: Vec<Box<[u32]>>,
     /// Where the group was first seen.
     seen: Vec<u64>,
     /// By group, then by aggregate.
@@ -54,9 +58,6 @@ fn start(aggregate: &Aggregate) -> State {
     }
 }
 
-/// One step down the keys: which combination of the keys before, and this key's value.
-type Combination = (u32, Val<'static>);
-
 impl Groups {
     /// Finds the group of each row, making new ones. `at` says where the batch stands in the whole.
     pub(super) fn assign(
@@ -67,54 +68,38 @@ impl Groups {
         aggregates: &[Aggregate],
         limits: &Limits,
     ) -> Result<Assigned, RunError> {
+        self.values.resize_with(keys.len(), Numbered::default);
         let mut places: Vec<u32> = (0..rows as u32).collect();
-        let mut combined: Vec<u32> = vec![0; rows];
-        let mut levels: Vec<Vec<Combination>> = Vec::new();
-        for key in keys {
-            let mut known: HashMap<u64, u32> = HashMap::new();
-            let mut level: Vec<Combination> = Vec::new();
-            let mut codes = Codes::default();
-            let (mut new_places, mut new_combined) = (Vec::new(), Vec::new());
-            for (place, before) in places.iter().zip(&combined) {
-                codes.of(key, *place as usize, &mut |code, value| {
-                    let id = *known.entry(u64::from(*before) << 32 | u64::from(code)).or_insert_with(|| {
-                        level.push((*before, value()));
-                        level.len() as u32 - 1
-                    });
-                    new_places.push(*place);
-                    new_combined.push(id);
-                });
-            }
-            (places, combined) = (new_places, new_combined);
-            levels.push(level);
-        }
-        let combinations = levels.last().map_or(1, Vec::len);
-        let mut ids: Vec<Option<u32>> = vec![None; combinations];
-        let mut groups = Vec::with_capacity(combined.len());
-        for (position, combination) in combined.iter().enumerate() {
-            let Some(place) = ids.get_mut(*combination as usize) else { continue };
-            let id = match *place {
-                Some(id) => id,
-                None => {
-                    let seen = at + position as u64;
-                    let id = self.group(key_of(&levels, *combination), seen, aggregates, limits)?;
-                    *place = Some(id);
-                    id
+        let mut numbers: Vec<Vec<u32>> = Vec::with_capacity(keys.len());
+        for (key, values) in keys.iter().zip(&mut self.values) {
+            let (of_rows, several) = values.of(key, &places, &mut self.held_bytes);
+            if let Some(repeated) = several {
+                places = repeated.iter().filter_map(|place| places.get(*place as usize).copied()).collect();
+                for before in &mut numbers {
+                    *before = repeated.iter().filter_map(|at| before.get(*at as usize).copied()).collect();
                 }
-            };
-            groups.push(id);
+            }
+            numbers.push(of_rows);
+        }
+        let mut groups = Vec::with_capacity(places.len());
+        let mut key = vec![0; keys.len()];
+        for position in 0..places.len() {
+            for (part, column) in key.iter_mut().zip(&numbers) {
+                *part = column.get(position).copied().unwrap_or(NONE);
+            }
+            groups.push(self.group(&key, at + position as u64, aggregates, limits)?);
         }
         Ok(Assigned { rows: places, groups })
     }
 
     fn group(
         &mut self,
-        key: Box<[Key]>,
+        key: &[u32],
         seen: u64,
         aggregates: &[Aggregate],
         limits: &Limits,
     ) -> Result<u32, RunError> {
-        if let Some(id) = self.ids.get(&key) {
+        if let Some(id) = self.ids.get(key) {
             if let Some(first) = self.seen.get_mut(*id as usize) {
                 *first = (*first).min(seen);
             }
@@ -127,10 +112,9 @@ impl Groups {
                 limits.groups_max
             )));
         }
-        let bytes: usize = key.iter().map(|value| value.0.held_bytes()).sum();
-        self.held_bytes += 2 * bytes + 64 * (1 + aggregates.len());
-        self.ids.insert(key.clone(), id);
-        self.keys.push(key);
+        self.held_bytes += 2 * size_of_val(key) + 64 * (1 + aggregates.len());
+        self.ids.insert(key.into(), id);
+        self.keys.push(key.into());
         self.seen.push(seen);
         self.states.push(aggregates.iter().map(start).collect());
         self.check(limits)?;
@@ -197,8 +181,16 @@ impl Groups {
         aggregates: &[Aggregate],
         limits: &Limits,
     ) -> Result<(), RunError> {
+        // A thread that saw no row has no columns either.
+        self.values.resize_with(self.values.len().max(other.values.len()), Numbered::default);
+        let translated = self.values.iter_mut().zip(&other.values);
+        let numbers: Vec<Vec<u32>> =
+            translated.map(|(ours, theirs)| ours.all_of(theirs, &mut self.held_bytes)).collect();
         for ((key, seen), states) in other.keys.into_iter().zip(other.seen).zip(other.states) {
-            let id = self.group(key, seen, aggregates, limits)?;
+            let parts = key.iter().zip(&numbers);
+            let key: Vec<u32> =
+                parts.map(|(part, all)| all.get(*part as usize).copied().unwrap_or(NONE)).collect();
+            let id = self.group(&key, seen, aggregates, limits)?;
             let Some(ours) = self.states.get_mut(id as usize) else { continue };
             for ((our, their), aggregate) in ours.iter_mut().zip(states).zip(aggregates) {
                 self.held_bytes += our.merge(their, aggregate);
@@ -212,6 +204,7 @@ impl Groups {
         mut self,
         aggregates: &[Aggregate],
         by: &[(Slot, Node)],
+        context: &Context,
     ) -> (usize, Vec<(Slot, Vector)>) {
         if by.is_empty() && self.keys.is_empty() {
             self.keys.push(Box::new([]));
@@ -225,6 +218,9 @@ impl Groups {
             let mut builder = Builder::new(aggregate.ty);
             for at in &order {
                 let state = self.states.get(*at).and_then(|states| states.get(position));
+                if let Some(State::Sum(None, _)) = state {
+                    context.warn(aggregate.span, "long overflow");
+                }
                 builder.push(&state.map_or(Val::Null, |state| state.finish(aggregate)));
             }
             columns.push((aggregate.slot, builder.finish()));
@@ -232,8 +228,9 @@ impl Groups {
         for (position, (slot, node)) in by.iter().enumerate() {
             let mut builder = Builder::new(node.ty);
             for at in &order {
-                let key = self.keys.get(*at).and_then(|key| key.get(position));
-                builder.push(key.map_or(&Val::Null, |key| &key.0));
+                let number = self.keys.get(*at).and_then(|key| key.get(position));
+                let value = self.values.get(position).zip(number).and_then(|(all, at)| all.get(*at));
+                builder.push(value.unwrap_or(&Val::Null));
             }
             columns.push((*slot, builder.finish()));
         }
@@ -270,49 +267,6 @@ impl Groups {
             (aggregate.slot, builder.finish())
         });
         made.collect()
-    }
-}
-
-/// The values of a combination, outermost first.
-fn key_of(levels: &[Vec<Combination>], combination: u32) -> Box<[Key]> {
-    let mut values = Vec::with_capacity(levels.len());
-    let mut at = combination;
-    for level in levels.iter().rev() {
-        if let Some((before, value)) = level.get(at as usize) {
-            values.push(Key(value.clone()));
-            at = *before;
-        }
-    }
-    values.reverse();
-    values.into_boxed_slice()
-}
-
-/// Small numbers for the values of a column.
-#[derive(Default)]
-struct Codes(HashMap<Key, u32>);
-
-impl Codes {
-    fn of(&mut self, vector: &Vector, row: usize, take: &mut dyn FnMut(u32, &dyn Fn() -> Val<'static>)) {
-        match &vector.data {
-            Data::Text(codes, dictionary) => {
-                let code = codes.get(row).copied().unwrap_or(NONE);
-                let value = || entry(dictionary, code).map_or(Val::Null, |text| Val::text(text.to_owned()));
-                // An entry that is null is the same as none.
-                let code = if entry(dictionary, code).is_some() { code } else { NONE };
-                take(code, &value);
-            }
-            Data::Same(value, _) => take(0, &|| value.clone()),
-            _ => {
-                let value = vector.get(row);
-                let items = if value.is_null() { vec![Val::Null] } else { value.items() };
-                for item in items {
-                    let key = Key(item.into_owned());
-                    let next = self.0.len() as u32;
-                    let code = *self.0.entry(key.clone()).or_insert(next);
-                    take(code, &|| key.0.clone());
-                }
-            }
-        }
     }
 }
 

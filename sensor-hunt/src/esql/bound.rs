@@ -74,6 +74,7 @@ pub(super) struct Aggregate {
     pub(super) filter: Option<Node>,
     pub(super) ty: Type,
     pub(super) slot: Slot,
+    pub(super) span: Span,
 }
 
 #[derive(Clone, Debug)]

@@ -6,12 +6,14 @@ use std::cell::RefCell;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
+use arrow_array::{Array as _, StringArray};
 use sensor_eql::Span;
 
 use super::ast::{Arith, Compare};
 use super::bound::{Node, Op, Pattern, Slot};
 use super::functions::{Env, Meets, shift};
 use super::outcome::Type;
+use super::texts::Test;
 use super::value::{Val, order};
 use super::vector::{Builder, Data, NONE, Vector, borrow, entry};
 
@@ -73,7 +75,7 @@ pub(super) fn evaluate(node: &Node, columns: &[Option<Vector>], rows: usize, con
         return Vector { ty: Type::Boolean, data: Data::Boolean(truths(node, columns, rows, context)) };
     }
     let mut builder = Builder::new(node.ty);
-    if let Some(codes) = sole_text(node, columns) {
+    if let Some((codes, _)) = sole_text(node, columns) {
         let mut known: Vec<Option<Val<'_>>> = Vec::new();
         for (row, code) in codes.iter().enumerate() {
             let at = if *code == NONE { 0 } else { *code as usize + 1 };
@@ -94,12 +96,12 @@ pub(super) fn evaluate(node: &Node, columns: &[Option<Vector>], rows: usize, con
     builder.finish()
 }
 
-/// The codes of the only column that the expression needs, if it is one of text.
-fn sole_text<'a>(node: &Node, columns: &'a [Option<Vector>]) -> Option<&'a [u32]> {
+/// The only column that the expression needs, if it is one of text.
+fn sole_text<'a>(node: &Node, columns: &'a [Option<Vector>]) -> Option<(&'a [u32], &'a StringArray)> {
     let slots = node.slots();
     let [slot] = slots.as_slice() else { return None };
     match &columns.get(*slot)?.as_ref()?.data {
-        Data::Text(codes, _) => Some(codes),
+        Data::Text(codes, dictionary) => Some((codes, dictionary)),
         _ => None,
     }
 }
@@ -111,8 +113,12 @@ pub(super) fn truths(
     rows: usize,
     context: &Context,
 ) -> Vec<Option<bool>> {
-    if let Some(codes) = sole_text(node, columns) {
-        return by_code(node, columns, codes, context);
+    if let Some((codes, dictionary)) = sole_text(node, columns) {
+        if let Some(test) = Test::of(node) {
+            return by_code(codes, dictionary.len(), |_, code| test.truth(entry(dictionary, code)));
+        }
+        let value = |row, code| truth(&context.value(node, Row { columns, row, code: Some(code) }));
+        return by_code(codes, dictionary.len(), value);
     }
     let combine = |terms: &[Node], decided: bool| {
         let mut all = vec![Some(!decided); rows];
@@ -141,23 +147,18 @@ pub(super) fn truths(
     }
 }
 
-fn by_code(node: &Node, columns: &[Option<Vector>], codes: &[u32], context: &Context) -> Vec<Option<bool>> {
-    const UNKNOWN: u8 = 3;
-    let most = codes.iter().filter(|code| **code != NONE).max().map_or(0, |code| *code as usize + 1);
-    let mut known = vec![UNKNOWN; most + 1];
+/// The truth of each row, found once for each code.
+fn by_code(
+    codes: &[u32],
+    entries: usize,
+    mut truth_of: impl FnMut(usize, u32) -> Option<bool>,
+) -> Vec<Option<bool>> {
+    // The last place is that of null.
+    let mut known: Vec<Option<Option<bool>>> = vec![None; entries + 1];
     let mut out = Vec::with_capacity(codes.len());
     for (row, code) in codes.iter().enumerate() {
-        let at = if *code == NONE { most } else { *code as usize };
-        let Some(place) = known.get_mut(at) else { continue };
-        if *place == UNKNOWN {
-            let value = context.value(node, Row { columns, row, code: Some(*code) });
-            *place = match truth(&value) {
-                Some(true) => 1,
-                Some(false) => 0,
-                None => 2,
-            };
-        }
-        out.push(if *place == 2 { None } else { Some(*place == 1) });
+        let Some(place) = known.get_mut((*code as usize).min(entries)) else { continue };
+        out.push(*place.get_or_insert_with(|| truth_of(row, *code)));
     }
     out
 }
@@ -174,7 +175,7 @@ fn compare_whole(node: &Node, columns: &[Option<Vector>]) -> Option<Vec<Option<b
     Some(values.iter().map(|value| Some(holds(*op, value.cmp(&bound)))).collect())
 }
 
-fn holds(op: Compare, ordering: Ordering) -> bool {
+pub(super) fn holds(op: Compare, ordering: Ordering) -> bool {
     match op {
         Compare::Eq => ordering.is_eq(),
         Compare::Ne => ordering.is_ne(),
@@ -186,7 +187,7 @@ fn holds(op: Compare, ordering: Ordering) -> bool {
 }
 
 /// `and` is decided by false, `or` by true; null is neither.
-fn connect(left: Option<bool>, right: Option<bool>, decided: bool) -> Option<bool> {
+pub(super) fn connect(left: Option<bool>, right: Option<bool>, decided: bool) -> Option<bool> {
     if left == Some(decided) || right == Some(decided) {
         Some(decided)
     } else if left.is_none() || right.is_none() {
@@ -213,7 +214,7 @@ pub(super) fn constant(node: &Node, context: &Context) -> Val<'static> {
 }
 
 impl Context {
-    fn warn(&self, span: Span, cause: &'static str) {
+    pub(super) fn warn(&self, span: Span, cause: &'static str) {
         self.warnings.borrow_mut().add(span, cause);
     }
 
@@ -239,7 +240,7 @@ impl Context {
             Op::Or(terms) => from_truth(self.all(terms, node, row, true)),
             Op::Not(inner) => from_truth(truth(&self.part(inner, node, row)).map(|truth| !truth)),
             Op::Negate(inner) => match self.part(inner, node, row) {
-                Val::Long(number) => number.checked_neg().map_or_else(|| self.overflow(node), Val::Long),
+                Val::Long(number) => self.whole(number.checked_neg(), node),
                 Val::Double(number) => Val::Double(-number),
                 Val::Period(ms, months) => Val::Period(ms.saturating_neg(), months.saturating_neg()),
                 _ => Val::Null,
@@ -309,7 +310,20 @@ impl Context {
     }
 
     fn done<'a>(&self, result: Result<Val<'a>, &'static str>, node: &Node) -> Val<'a> {
-        result.unwrap_or_else(|cause| self.failed(node, cause))
+        match result {
+            Ok(Val::Long(number)) => self.whole(Some(number), node),
+            Ok(value) => value,
+            Err(cause) => self.failed(node, cause),
+        }
+    }
+
+    /// A whole number that its type has room for.
+    fn whole<'a>(&self, number: Option<i64>, node: &Node) -> Val<'a> {
+        match number {
+            Some(number) if node.ty != Type::Integer || i32::try_from(number).is_ok() => Val::Long(number),
+            _ if node.ty == Type::Integer => self.failed(node, "integer overflow"),
+            _ => self.overflow(node),
+        }
     }
 
     fn failed<'a>(&self, node: &Node, cause: &'static str) -> Val<'a> {
@@ -361,7 +375,7 @@ impl Context {
                     Arith::Div => a.checked_div(*b),
                     Arith::Mod => a.checked_rem(*b),
                 };
-                result.map_or_else(|| self.overflow(node), Val::Long)
+                self.whole(result, node)
             }
             (Val::Date(ms), Val::Period(span, months)) | (Val::Period(span, months), Val::Date(ms)) => {
                 let sign = if minus { -1 } else { 1 };
@@ -395,7 +409,7 @@ impl Context {
 }
 
 impl Pattern {
-    fn matches(&self, text: &str) -> bool {
+    pub(super) fn matches(&self, text: &str) -> bool {
         match self {
             Self::Exact(exact) => **exact == *text,
             Self::Wildcard(wildcard) => wildcard.matches(text.as_bytes()),

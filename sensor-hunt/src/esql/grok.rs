@@ -119,7 +119,8 @@ struct Translation<'a> {
 fn type_named(word: &str) -> Result<Type, String> {
     match word {
         "string" => Ok(Type::Keyword),
-        "int" | "long" => Ok(Type::Long),
+        "int" => Ok(Type::Integer),
+        "long" => Ok(Type::Long),
         "float" | "double" => Ok(Type::Double),
         "boolean" => Ok(Type::Boolean),
         other => Err(format!("there is no conversion to `{other}`")),

@@ -17,9 +17,11 @@ mod hll;
 mod index;
 mod lex;
 mod notes;
+mod numbered;
 mod outcome;
 mod parse;
 mod replace;
+mod texts;
 mod value;
 mod vector;
 

@@ -12,6 +12,8 @@ pub enum Type {
     Null,
     /// true, false
     Boolean,
+    /// 32 bits: what is written in a query, lengths, counts of values.
+    Integer,
     /// 64 bits
     Long,
     /// 64 bits, floating
@@ -27,12 +29,19 @@ pub enum Type {
 }
 
 impl Type {
+    /// Whether its values are numbers.
+    #[must_use]
+    pub const fn is_number(self) -> bool {
+        matches!(self, Self::Integer | Self::Long | Self::Double)
+    }
+
     /// As Elasticsearch calls it.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Null => "null",
             Self::Boolean => "boolean",
+            Self::Integer => "integer",
             Self::Long => "long",
             Self::Double => "double",
             Self::Keyword => "keyword",

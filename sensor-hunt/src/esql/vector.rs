@@ -177,7 +177,9 @@ impl Builder {
     pub(super) fn new(ty: Type) -> Self {
         let items = match ty {
             Type::Boolean => Items::Boolean(Vec::new()),
-            Type::Long | Type::Date | Type::Null | Type::Period => Items::Long(Vec::new(), Vec::new()),
+            Type::Integer | Type::Long | Type::Date | Type::Null | Type::Period => {
+                Items::Long(Vec::new(), Vec::new())
+            }
             Type::Double => Items::Double(Vec::new(), Vec::new()),
             Type::Keyword | Type::Ip => {
                 Items::Text { codes: Vec::new(), texts: StringBuilder::new(), known: HashMap::new() }

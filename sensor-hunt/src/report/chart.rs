@@ -86,7 +86,7 @@ fn labels(answer: &Answer) -> Vec<usize> {
 /// A number that says how often: such a column is what a hunt sorts by.
 fn is_count(column: &Column) -> bool {
     let name = column.name.to_ascii_lowercase();
-    matches!(column.ty, Type::Long | Type::Double)
+    column.ty.is_number()
         && (name == "cc" || name.contains("count") || name.contains("total") || name.ends_with("size_bytes"))
         && !name.starts_with("agent_count")
 }

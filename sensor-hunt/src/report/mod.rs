@@ -160,7 +160,7 @@ fn of_answer(answer: &Answer, out: &mut String) {
 }
 
 fn is_number(kind: Type) -> bool {
-    matches!(kind, Type::Long | Type::Double)
+    kind.is_number()
 }
 
 fn table(answer: &Answer, out: &mut String) {

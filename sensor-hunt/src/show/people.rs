@@ -4,7 +4,6 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 use super::{count, grouped, harmless, seconds, shown};
 use crate::answer::{Answer, Done, Outcome};
-use crate::esql::Type;
 
 /// A column narrower than this wraps its values beyond reading.
 const COLUMN_WIDTH_MIN: usize = 12;
@@ -96,7 +95,7 @@ fn table(answer: &Answer, width: Option<u16>) -> String {
         table.add_row(row.iter().map(shown));
     }
     for (index, column) in answer.columns.iter().enumerate() {
-        if matches!(column.ty, Type::Long | Type::Double)
+        if column.ty.is_number()
             && let Some(column) = table.column_mut(index)
         {
             column.set_cell_alignment(CellAlignment::Right);

@@ -15,8 +15,9 @@ use crate::esql::value::Val;
 pub(super) fn common(left: Type, right: Type) -> Option<Type> {
     match (left, right) {
         (Type::Null, other) | (other, Type::Null) => Some(other),
-        (Type::Long, Type::Double) | (Type::Double, Type::Long) => Some(Type::Double),
-        (left, right) => (left == right).then_some(left),
+        (left, right) if left == right => Some(left),
+        (Type::Integer, Type::Long) | (Type::Long, Type::Integer) => Some(Type::Long),
+        (left, right) => (left.is_number() && right.is_number()).then_some(Type::Double),
     }
 }
 
@@ -25,8 +26,8 @@ fn accepts(arg: Arg, ty: Type, before: Type) -> bool {
         || match arg {
             Arg::Any => ty != Type::Period,
             Arg::Text => ty == Type::Keyword,
-            Arg::Number => matches!(ty, Type::Long | Type::Double),
-            Arg::Whole => ty == Type::Long,
+            Arg::Number => ty.is_number(),
+            Arg::Whole => matches!(ty, Type::Integer | Type::Long),
             Arg::Date => ty == Type::Date,
             Arg::Period => ty == Type::Period,
             Arg::Same => common(before, ty).is_some(),
@@ -37,8 +38,8 @@ fn wanted(arg: Arg, before: Type) -> &'static str {
     match arg {
         Arg::Any => "a value",
         Arg::Text => "[keyword]",
-        Arg::Number => "[long] or [double]",
-        Arg::Whole => "[long]",
+        Arg::Number => "a number",
+        Arg::Whole => "[integer] or [long]",
         Arg::Date => "[date]",
         Arg::Period => "a span of time, like `1 hour`",
         Arg::Same => before.name(),

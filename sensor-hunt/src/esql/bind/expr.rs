@@ -17,7 +17,10 @@ impl Binder {
         match &expr.kind {
             Kind::Null => constant(Val::Null, Type::Null),
             Kind::Boolean(value) => constant(Val::Boolean(*value), Type::Boolean),
-            Kind::Long(value) => constant(Val::Long(*value), Type::Long),
+            Kind::Long(value) => {
+                let ty = if i32::try_from(*value).is_ok() { Type::Integer } else { Type::Long };
+                constant(Val::Long(*value), ty)
+            }
             Kind::Double(value) => constant(Val::Double(*value), Type::Double),
             Kind::Text(text) => constant(Val::text(text.clone()), Type::Keyword),
             Kind::Time(count, Unit::Millis(unit)) => {
@@ -36,7 +39,7 @@ impl Binder {
             }
             Kind::Negate(inner) => {
                 let node = self.expr(inner)?;
-                if !matches!(node.ty, Type::Long | Type::Double | Type::Period | Type::Null) {
+                if !node.ty.is_number() && !matches!(node.ty, Type::Period | Type::Null) {
                     return Err(Diagnostic::error(node.span, format!("[{}] has no sign", node.ty.name())));
                 }
                 Ok(Node { ty: node.ty, op: Op::Negate(Box::new(node)), span })
@@ -164,8 +167,9 @@ impl Binder {
             {
                 ty
             }
-            (Type::Long, Type::Long, _) => Type::Long,
-            (Type::Long | Type::Double, Type::Long | Type::Double, _) => Type::Double,
+            (left_ty, right_ty, _) if left_ty.is_number() && right_ty.is_number() => {
+                common(left_ty, right_ty).unwrap_or(Type::Double)
+            }
             (left_ty, right_ty, _) => {
                 let text = format!("no such operation on [{}] and [{}]", left_ty.name(), right_ty.name());
                 return Err(Diagnostic::error(span, text));

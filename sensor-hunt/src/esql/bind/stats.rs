@@ -144,7 +144,7 @@ impl Binder {
             Reduce::Sum if of == Type::Double => Type::Double,
             Reduce::Sum => Type::Long,
         };
-        let summable = matches!(of, Type::Long | Type::Double | Type::Null);
+        let summable = of.is_number() || of == Type::Null;
         if of == Type::Period || (matches!(reduce, Reduce::Sum | Reduce::Avg) && !summable) {
             let text = format!("`{}` cannot be made of [{}]", name.text, of.name());
             return Err(Diagnostic::error(input.map_or(span, |node| node.span), text));
@@ -152,7 +152,7 @@ impl Binder {
         let slot = self.slot();
         if let Some(aggregating) = &mut self.aggregating {
             let filter = aggregating.filter.clone();
-            aggregating.aggregates.push(Aggregate { reduce, input, filter, ty, slot });
+            aggregating.aggregates.push(Aggregate { reduce, input, filter, ty, slot, span });
         }
         Ok(Self::slot_node(ty, slot, span))
     }

@@ -53,7 +53,7 @@ pub(super) fn run(
             outcome.notes = notes;
             outcome.scanned = gathered.scanned;
             let batch = match gathered.collected {
-                Collected::Groups(groups) => grouped(&plan, breaker, groups),
+                Collected::Groups(groups) => grouped(&plan, breaker, groups, &context),
                 Collected::Rows(rows) => rows.into_batch(plan.slots),
             };
             (batch, gathered.warnings)
@@ -97,10 +97,10 @@ fn answer(plan: &Plan, batch: &Batch<'_>, outcome: &mut Outcome) {
         .collect::<Vec<Vec<Cell>>>();
 }
 
-fn grouped<'a>(plan: &Plan, breaker: usize, groups: Groups) -> Batch<'a> {
+fn grouped<'a>(plan: &Plan, breaker: usize, groups: Groups, context: &Context) -> Batch<'a> {
     let mut batch = Batch::held(0, vec![None; plan.slots]);
     if let Some(Step::Aggregate { aggregates, by, .. }) = plan.steps.get(breaker) {
-        let (rows, columns) = groups.finish(aggregates, by);
+        let (rows, columns) = groups.finish(aggregates, by, context);
         batch.rows = rows;
         columns.into_iter().for_each(|(slot, vector)| batch.set(slot, vector));
     }

@@ -146,7 +146,7 @@ pub(super) fn finish<'a>(
                     }
                 } else {
                     let slots = batch.columns.len();
-                    let (rows, columns) = groups.finish(aggregates, by);
+                    let (rows, columns) = groups.finish(aggregates, by, context);
                     batch = Batch::held(rows, vec![None; slots]);
                     columns.into_iter().for_each(|(slot, vector)| batch.set(slot, vector));
                 }

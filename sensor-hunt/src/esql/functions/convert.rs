@@ -25,6 +25,10 @@ pub(in crate::esql) fn convert<'a>(value: Val<'a>, ty: Type) -> Evaluated<'a> {
             Val::Date(ms) => date_text(ms),
             Val::Null | Val::Period(..) | Val::List(_) => return Ok(Val::Null),
         }),
+        (Type::Integer, value) => match convert(value, Type::Long)? {
+            Val::Long(value) if i32::try_from(value).is_err() => return Err("out of [integer] range"),
+            value => value,
+        },
         (Type::Long, Val::Text(text)) => {
             let text = text.trim();
             let floating = || text.parse::<f64>().ok().and_then(whole);
@@ -59,11 +63,4 @@ fn whole(number: f64) -> Option<i64> {
 
 pub(super) fn to<'a>(env: Env, args: Vec<Val<'a>>) -> Evaluated<'a> {
     convert(next(&mut args.into_iter()), env.ty)
-}
-
-pub(super) fn to_integer<'a>(_: Env, args: Vec<Val<'a>>) -> Evaluated<'a> {
-    match convert(next(&mut args.into_iter()), Type::Long)? {
-        Val::Long(value) if i32::try_from(value).is_err() => Err("out of [integer] range"),
-        value => Ok(value),
-    }
 }

@@ -97,6 +97,7 @@ const fn repeats(mut function: Function) -> Function {
 }
 
 const KEYWORD: Returns = Returns::Is(Type::Keyword);
+const INTEGER: Returns = Returns::Is(Type::Integer);
 const LONG: Returns = Returns::Is(Type::Long);
 const DOUBLE: Returns = Returns::Is(Type::Double);
 const BOOLEAN: Returns = Returns::Is(Type::Boolean);
@@ -109,12 +110,12 @@ use Returns::{Common, First};
 
 static TABLE: [Function; 66] = [
     function("abs", &[Number], First, Single, number::abs),
-    function("byte_length", &[Text], LONG, Single, text::byte_length),
+    function("byte_length", &[Text], INTEGER, Single, text::byte_length),
     function("ceil", &[Number], First, Single, number::ceil),
     repeats(function("coalesce", &[Any, Same], Common, All, many::coalesce)),
     repeats(function("concat", &[Text, Text], KEYWORD, Single, text::concat)),
     function("contains", &[Text, Text], BOOLEAN, Single, text::contains),
-    function("date_diff", &[Text, Arg::Date, Arg::Date], LONG, Single, date::date_diff),
+    function("date_diff", &[Text, Arg::Date, Arg::Date], INTEGER, Single, date::date_diff),
     function("date_extract", &[Text, Arg::Date], LONG, Single, date::date_extract),
     function("date_trunc", &[Period, Arg::Date], DATE, Single, date::date_trunc),
     function("ends_with", &[Text, Text], BOOLEAN, Single, text::ends_with),
@@ -122,15 +123,15 @@ static TABLE: [Function; 66] = [
     repeats(function("greatest", &[Any, Same], Common, Single, many::greatest)),
     repeats(function("least", &[Any, Same], Common, Single, many::least)),
     function("left", &[Text, Whole], KEYWORD, Single, text::left),
-    function("length", &[Text], LONG, Single, text::length),
-    optional(function("locate", &[Text, Text, Whole], LONG, Single, text::locate), 1),
+    function("length", &[Text], INTEGER, Single, text::length),
+    optional(function("locate", &[Text, Text, Whole], INTEGER, Single, text::locate), 1),
     function("log10", &[Number], DOUBLE, Single, number::log10),
     function("ltrim", &[Text], KEYWORD, Single, text::ltrim),
     function("mv_append", &[Any, Same], Common, All, many::mv_append),
     function("mv_avg", &[Number], DOUBLE, All, many::mv_avg),
     function("mv_concat", &[Text, Text], KEYWORD, All, many::mv_concat),
     function("mv_contains", &[Any, Same], BOOLEAN, All, many::mv_contains),
-    function("mv_count", &[Any], LONG, All, many::mv_count),
+    function("mv_count", &[Any], INTEGER, All, many::mv_count),
     function("mv_dedupe", &[Any], First, All, many::mv_dedupe),
     function("mv_first", &[Any], First, All, many::mv_first),
     function("mv_intersection", &[Any, Same], Common, All, many::mv_intersection),
@@ -159,8 +160,8 @@ static TABLE: [Function; 66] = [
     function("to_dbl", &[Any], DOUBLE, Each, convert::to),
     function("to_double", &[Any], DOUBLE, Each, convert::to),
     function("to_dt", &[Any], DATE, Each, convert::to),
-    function("to_int", &[Any], LONG, Each, convert::to_integer),
-    function("to_integer", &[Any], LONG, Each, convert::to_integer),
+    function("to_int", &[Any], INTEGER, Each, convert::to),
+    function("to_integer", &[Any], INTEGER, Each, convert::to),
     function("to_ip", &[Any], IP, Each, convert::to),
     function("to_long", &[Any], LONG, Each, convert::to),
     function("to_lower", &[Text], KEYWORD, Each, text::to_lower),
