@@ -20,8 +20,8 @@ impl Numbered {
         self.values.get(number as usize)
     }
 
-    /// The numbers of a column's values at these rows. Where a row has several values, each gets its turn: the second
-    /// list then says, for each number, at which of `rows` it stands.
+    /// The numbers of a column's values at these rows. Where a row has several values, each different one gets its
+    /// turn: the second list then says, for each number, at which of `rows` it stands.
     pub(super) fn of(
         &mut self,
         column: &Vector,
@@ -46,8 +46,9 @@ impl Numbered {
             }
             Data::Same(value, _) => {
                 let mut several = Vec::new();
-                let numbers: Vec<u32> =
+                let mut numbers: Vec<u32> =
                     value.clone().items().into_iter().map(|item| number(self, item)).collect();
+                unique_from(&mut numbers, 0);
                 match numbers.as_slice() {
                     [] => (vec![NONE; rows.len()], None),
                     [one] => (vec![*one; rows.len()], None),
@@ -64,12 +65,13 @@ impl Numbered {
             Data::List(..) => {
                 let (mut all, mut several) = (Vec::new(), Vec::new());
                 for (position, row) in (0_u32..).zip(rows) {
-                    let items = column.get(at(row)).items();
-                    if items.is_empty() {
+                    let first = all.len();
+                    all.extend(column.get(at(row)).items().into_iter().map(|item| number(self, item)));
+                    if all.len() == first {
                         all.push(NONE);
                     }
-                    several.extend(std::iter::repeat_n(position, items.len().max(1)));
-                    all.extend(items.into_iter().map(|item| number(self, item)));
+                    unique_from(&mut all, first);
+                    several.resize(all.len(), position);
                 }
                 (all, Some(several))
             }
@@ -105,5 +107,15 @@ impl Numbered {
             self.values.push(value);
         }
         number
+    }
+}
+
+/// Leaves each number once of those from `first` on.
+fn unique_from(all: &mut Vec<u32>, first: usize) {
+    let row = all.split_off(first.min(all.len()));
+    for number in row {
+        if !all.iter().skip(first).any(|other| *other == number) {
+            all.push(number);
+        }
     }
 }

@@ -102,9 +102,13 @@ impl Binder {
         let last = function.args.last().copied().unwrap_or(Arg::Any);
         for (position, node) in nodes.iter_mut().enumerate() {
             let arg = function.args.get(position).copied().unwrap_or(last);
-            // A string where a date belongs is read as one.
-            let ty = if arg == Arg::Date { Type::Date } else { shared };
-            if matches!(arg, Arg::Date | Arg::Same) {
+            // A string where a date or a span of time belongs is read as one.
+            let ty = match arg {
+                Arg::Date => Type::Date,
+                Arg::Period => Type::Period,
+                _ => shared,
+            };
+            if matches!(arg, Arg::Date | Arg::Period | Arg::Same) {
                 Self::literal_as(node, ty)?;
             }
             if !accepts(arg, node.ty, shared) {

@@ -8,6 +8,7 @@ use crate::esql::ast::{Arith, Compare, Expr, Kind, Name, Unit};
 use crate::esql::bound::{Node, Op};
 use crate::esql::functions::{boolean_of, date_of, find};
 use crate::esql::outcome::Type;
+use crate::esql::parse::unit;
 use crate::esql::value::{Val, canonical_ip};
 
 impl Binder {
@@ -23,12 +24,7 @@ impl Binder {
             }
             Kind::Double(value) => constant(Val::Double(*value), Type::Double),
             Kind::Text(text) => constant(Val::text(text.clone()), Type::Keyword),
-            Kind::Time(count, Unit::Millis(unit)) => {
-                constant(Val::Period(count.saturating_mul(*unit), 0), Type::Period)
-            }
-            Kind::Time(count, Unit::Months(unit)) => {
-                constant(Val::Period(0, count.saturating_mul(*unit)), Type::Period)
-            }
+            Kind::Time(count, unit) => constant(period(*count, *unit), Type::Period),
             Kind::Star => Err(Diagnostic::error(span, "`*` can only stand in `count(*)`")),
             Kind::List(items) => self.list(items, span),
             Kind::Field(name) => self.field(name, span),
@@ -133,6 +129,7 @@ impl Binder {
         let value = match ty {
             Type::Date => date_of(text).map(Val::Date),
             Type::Ip => canonical_ip(text).map(Val::text),
+            Type::Period => period_of(text),
             Type::Boolean => Some(Val::Boolean(boolean_of(text))),
             _ => return Ok(()),
         };
@@ -156,7 +153,12 @@ impl Binder {
     }
 
     fn arith(&mut self, op: Arith, left: &Expr, right: &Expr, span: Span) -> Bound<Node> {
-        let (left, right) = (self.expr(left)?, self.expr(right)?);
+        let (mut left, mut right) = (self.expr(left)?, self.expr(right)?);
+        if left.ty == Type::Date {
+            Self::literal_as(&mut right, Type::Period)?;
+        } else if right.ty == Type::Date {
+            Self::literal_as(&mut left, Type::Period)?;
+        }
         let ty = match (left.ty, right.ty, op) {
             (Type::Date, Type::Period, Arith::Add | Arith::Sub) | (Type::Period, Type::Date, Arith::Add) => {
                 Type::Date
@@ -195,4 +197,17 @@ impl Binder {
         let function = find(name).map_err(|(text, _)| Diagnostic::error(ty.span, text))?;
         Self::apply(function, vec![node], span)
     }
+}
+
+fn period(count: i64, unit: Unit) -> Val<'static> {
+    match unit {
+        Unit::Millis(unit) => Val::Period(count.saturating_mul(unit), 0),
+        Unit::Months(unit) => Val::Period(0, count.saturating_mul(unit)),
+    }
+}
+
+/// `1 day`, as a string.
+fn period_of(text: &str) -> Option<Val<'static>> {
+    let (count, word) = text.trim().split_once(char::is_whitespace)?;
+    Some(period(count.parse().ok()?, unit(word.trim())?))
 }

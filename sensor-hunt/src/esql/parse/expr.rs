@@ -278,6 +278,10 @@ impl Parser<'_> {
                 self.at += 1;
                 self.named(text, quoted, span)?
             }
+            Token::Symbol("?") => {
+                let found = Diagnostic::error(span, "a parameter (`?`) is not supported");
+                return Err(found.help("write the value itself"));
+            }
             _ => return Err(self.unexpected("a value")),
         };
         Ok(Expr { kind, span: span.to(self.last_span()) })
