@@ -136,6 +136,11 @@ fn length(mut value: usize, out: &mut Vec<u8>) {
 /// Returns whether text had to be escaped.
 fn single(value: Value<'_>, ty: FieldType, out: &mut Vec<u8>) -> bool {
     match value {
+        // Nothing of it can need the escape.
+        Value::Keyword(bytes) if bytes.is_ascii() => {
+            length(bytes.len(), out);
+            out.extend_from_slice(bytes);
+        }
         Value::Keyword(bytes) => {
             let text = escape::escape(bytes);
             length(text.len(), out);

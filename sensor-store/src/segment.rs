@@ -37,7 +37,7 @@ const VERSION_KEY: &str = "sensor.schema_version";
 const MEASURED: [&str; 4] = ["@timestamp", "agent.id", "event.action", "host.id"];
 
 fn properties() -> WriterProperties {
-    let level = ZstdLevel::try_new(3).unwrap_or_default();
+    let level = ZstdLevel::try_new(1).unwrap_or_default();
     let mut builder = WriterProperties::builder()
         .set_compression(Compression::ZSTD(level))
         .set_statistics_enabled(EnabledStatistics::None)

@@ -113,6 +113,8 @@ pub(super) enum Format {
     Ndjson,
     /// One query's rows; what is said of them goes to standard error.
     Csv,
+    /// A line for each query: how many rows, or why it was not run.
+    Summary,
     /// Each row as an ECS document, as a sensor that hunts by itself writes it.
     Events,
 }

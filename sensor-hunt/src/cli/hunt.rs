@@ -34,6 +34,7 @@ pub(super) fn hunt(args: &HuntArgs) -> Result<ExitCode, String> {
                 let gap = if done.is_empty() { "" } else { "\n" };
                 print(&format!("{gap}{}", people::hunt(&hunt, width())))?;
             }
+            Format::Summary => print(&people::overview(&hunt))?,
             Format::Ndjson => print(&machine::lines(&hunt))?,
             Format::Csv => csv(&hunt)?,
             Format::Events => {

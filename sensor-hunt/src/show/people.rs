@@ -1,5 +1,7 @@
 //! For people: aligned tables, wrapped to the terminal; one value a line where a table would not fit.
 
+use std::path::Path;
+
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 use super::{count, grouped, harmless, seconds, shown};
@@ -24,6 +26,28 @@ pub fn hunt(done: &Done, width: Option<u16>) -> String {
         out.push_str(&outcome_text(outcome, width));
     }
     out
+}
+
+/// A line for each query: where it stands, and what became of it.
+#[must_use]
+pub fn overview(done: &Done) -> String {
+    let stem = done.hunt.path.as_deref().and_then(Path::file_stem);
+    let name = stem.map_or_else(|| done.hunt.name.clone(), |stem| stem.to_string_lossy().into_owned());
+    let queries = done.hunt.queries.iter().zip(&done.outcomes).enumerate();
+    let lines = queries.map(|(index, (query, outcome))| {
+        let became = match outcome {
+            Ok(answer) => {
+                let bound = if answer.incomplete.is_some() { ", stopped by a bound" } else { "" };
+                format!("{}{bound}", summary(answer))
+            }
+            Err(why) => {
+                let reason = why.reason().lines().next().unwrap_or_default();
+                format!("not run, {}: {}", why.word(), harmless(reason))
+            }
+        };
+        format!("{} {} {}: {became}\n", harmless(&name), index + 1, query.language)
+    });
+    lines.collect()
 }
 
 fn outcome_text(outcome: &Outcome, width: Option<u16>) -> String {

@@ -13,6 +13,7 @@ pub(super) const SYSTEMD_UNITS: Table = Table::plain(
         text("load_state"),
         text("active_state"),
         text("sub_state"),
+        text("unit_file_state"),
         text("following"),
         text("object_path"),
         bigint("job_id"),
@@ -25,9 +26,10 @@ pub(super) const SYSTEMD_UNITS: Table = Table::plain(
     systemd_units,
 );
 
-const FRAGMENT: usize = 10;
-const USER: usize = 11;
-const SOURCE: usize = 12;
+const STATE: usize = 5;
+const FRAGMENT: usize = 11;
+const USER: usize = 12;
+const SOURCE: usize = 13;
 
 /// The units of this machine's systemd and the way to ask for more, or nothing and a warning.
 pub(super) fn units(context: &Context, table: &str) -> Option<(Connection, Vec<Unit>)> {
@@ -76,6 +78,7 @@ fn systemd_units(context: &Context, query: &Query) -> Result<Rows, Trouble> {
         let mut ask = |index: usize, interface: &str, name: &str| {
             query.wants(index).then(|| asker.ask(&unit, interface, name)).flatten()
         };
+        let state = ask(STATE, "Unit", "UnitFileState");
         let fragment = ask(FRAGMENT, "Unit", "FragmentPath");
         let user = ask(USER, "Service", "User");
         let source = ask(SOURCE, "Unit", "SourcePath");
@@ -85,6 +88,7 @@ fn systemd_units(context: &Context, query: &Query) -> Result<Rows, Trouble> {
             unit.load_state,
             unit.active_state,
             unit.sub_state,
+            state,
             unit.following,
             unit.path,
             unit.job_id,
