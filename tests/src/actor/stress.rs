@@ -2,12 +2,14 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Barrier, mpsc};
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use rustix::fs::FallocateFlags;
@@ -21,6 +23,9 @@ const ROUNDS_MAX: u64 = 20;
 pub(super) fn run(operation: &str, rest: &[OsString]) -> Result<()> {
     match (operation, rest) {
         ("rename-held", [dir, count]) => rename_held(Path::new(dir), number(count)?),
+        ("rename-paced", [dir, count, pause_us]) => {
+            rename_paced(dir, number(count)?, Duration::from_micros(number(pause_us)?))
+        }
         ("execs", [program, count]) => (0..number(count)?).try_for_each(|_| execute(program, &[])),
         _ => bail!("no operation {operation} with {} arguments", rest.len()),
     }
@@ -103,4 +108,19 @@ fn all_held(dir: &Path, count: u64) -> Result<bool> {
 fn state(thread: Pid) -> Option<char> {
     let stat = fs::read_to_string(format!("/proc/self/task/{}/stat", thread.as_raw_nonzero())).ok()?;
     stat.rsplit_once(") ")?.1.chars().next()
+}
+
+/// Says that it is ready, and begins when its input ends.
+fn rename_paced(dir: &OsStr, count: u64, pause: Duration) -> Result<()> {
+    std::env::set_current_dir(dir)?;
+    File::create("paced-0")?;
+    println!("ready");
+    io::copy(&mut io::stdin(), &mut io::sink())?;
+    for number in 0..count {
+        fs::rename(format!("paced-{number}"), format!("paced-{}", number + 1))?;
+        if !pause.is_zero() {
+            thread::sleep(pause);
+        }
+    }
+    Ok(fs::remove_file(format!("paced-{count}"))?)
 }

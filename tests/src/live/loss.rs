@@ -1,6 +1,11 @@
 //! What is delivered and what is said to be lost is what happened.
 
 use std::fs;
+use std::io::{self, Read as _};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process};
@@ -10,10 +15,16 @@ use crate::ctx::{Ctx, act, ok};
 use crate::runner::Outcome;
 use crate::sensor::{ATTACH_VARIABLE, Kind, Run, Sensor};
 
-tests![overload_is_told_kind_by_kind, renames_whose_return_the_kernel_leaves_out_are_told,];
+tests![
+    overload_is_told_kind_by_kind,
+    renames_whose_return_the_kernel_leaves_out_are_told,
+    programs_that_were_interrupted_by_themselves_are_told,
+];
 
 /// What the totals say where the kernel does not count.
 const UNCOUNTED: &str = "are not counted by this kernel";
+/// Gives a process another class of scheduling.
+const CHRT: &str = "/usr/bin/chrt";
 
 /// Of one kind, as the totals tell.
 fn lost(run: &Run, kind: &str) -> Result<u64> {
@@ -140,4 +151,95 @@ fn renames_whose_return_the_kernel_leaves_out_are_told(ctx: &Ctx) -> Result<Outc
     ensure!(!by_return || lost > 0, "nothing was left out, so nothing is shown:\n{}", run.stderr);
     println!("{lost} of {count} were left out");
     Ok(Outcome::Passed)
+}
+
+/// Under full preemption a process can be interrupted inside a program by another that comes to the same place on the
+/// same CPU: the kernel does not run the program a second time there, and only counts.
+fn programs_that_were_interrupted_by_themselves_are_told(ctx: &Ctx) -> Result<Outcome> {
+    const HOW: &str = "/sys/kernel/debug/sched/preempt";
+    if !Path::new(CHRT).exists() {
+        return Ok(Outcome::Skipped(format!("the machine has no {CHRT}")));
+    }
+    let before = fs::read_to_string(HOW).ok().and_then(|text| {
+        let (_, rest) = text.split_once('(')?;
+        rest.split_once(')').map(|(mode, _)| mode.to_owned())
+    });
+    let realtime = fs::read_to_string("/sys/kernel/realtime").is_ok_and(|text| text.trim() == "1");
+    if before.is_some() {
+        fs::write(HOW, "full")?;
+    } else if !realtime {
+        return Ok(Outcome::Skipped("this kernel cannot be made preemptible".to_owned()));
+    }
+    let outcome = interrupted(ctx);
+    if let Some(before) = before {
+        fs::write(HOW, before)?;
+    }
+    outcome
+}
+
+fn interrupted(ctx: &Ctx) -> Result<Outcome> {
+    const BUSY: u64 = 800;
+    const PACED: u64 = 200;
+    const ROUNDS_MAX: u64 = 30;
+    let sensor = Sensor::start_own(ctx, Kind::SeeingAll)?;
+    let (low, high) = (ctx.dir("low")?.display().to_string(), ctx.dir("high")?.display().to_string());
+    let on_one_cpu = |words: &[&str], actor: &[&str]| {
+        let mut command = Command::new("/usr/bin/taskset");
+        command.arg("2").args(words).args([crate::ctx::ACTOR, "act"]).args(actor);
+        command
+    };
+    let by_probe = std::env::var(ATTACH_VARIABLE).as_deref() == Ok("kprobe");
+    let mut happened = 0;
+    for _ in 0..ROUNDS_MAX {
+        let mut busy = on_one_cpu(&[], &["rename-paced", &low, &BUSY.to_string(), "0"]);
+        let mut other = on_one_cpu(&[CHRT, "-f", "50"], &["rename-paced", &high, &PACED.to_string(), "100"]);
+        at_once(&mut [&mut busy, &mut other])?;
+        happened += BUSY + PACED;
+        // Probes do not let their processor go.
+        if by_probe || is_told(ctx)? {
+            break;
+        }
+    }
+    let run = sensor.stop()?;
+    gaps_tell_all(&run)?;
+    let (seen, lost) = (seen(&run, &["rename"]), lost(&run, "file_rename")?);
+    println!("{lost} of {happened} were left out or lost");
+    let account =
+        format!("{happened} happened, {seen} were delivered, {lost} said to be lost:\n{}", run.stderr);
+    if run.stderr.contains(UNCOUNTED) {
+        // Probes are left out where the sensor itself was interrupted while it read its counters: this kernel tells
+        // nobody, and that is what is said.
+        ensure!(seen + lost <= happened, account);
+        return Ok(Outcome::Passed);
+    }
+    ensure!(seen + lost == happened, account);
+    ensure!(by_probe || run.stderr.contains("programs that did not run"), "none was interrupted:\n{account}");
+    Ok(Outcome::Passed)
+}
+
+/// Runs actors that wait for a word when they are ready, until all have ended.
+fn at_once(actors: &mut [&mut Command]) -> Result<()> {
+    let start = |actor: &mut &mut Command| actor.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let mut running = actors.iter_mut().map(start).collect::<io::Result<Vec<_>>>()?;
+    for child in &mut running {
+        let mut said = [0];
+        child.stdout.as_mut().context("no pipe")?.read_exact(&mut said).context("an actor is not ready")?;
+    }
+    running.iter_mut().for_each(|child| drop(child.stdin.take()));
+    for mut child in running {
+        ensure!(child.wait()?.success(), "an actor failed");
+    }
+    Ok(())
+}
+
+/// Whether the stream tells of a gap, at the latest when the counters have been compared once more.
+fn is_told(ctx: &Ctx) -> Result<bool> {
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(2) {
+        if fs::read_to_string(ctx.scratch().join("events.ndjson"))?.contains("program_missed") {
+            return Ok(true);
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    Ok(false)
 }

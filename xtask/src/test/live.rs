@@ -40,6 +40,11 @@ impl fmt::Display for Machine {
 
 pub(super) fn run(machines: &[Machine], filters: &[String], totals: &mut Totals) -> Result<()> {
     let mut files = build_guest()?;
+    // Of a package that every host has, and that is needed here anyway.
+    let chrt = PathBuf::from("/usr/bin/chrt");
+    if chrt.exists() {
+        files.push(Extra { guest: "/usr/bin/chrt".to_owned(), host: chrt });
+    }
     files.extend(makers());
     files.extend(super::packages::build()?);
     if let Some(rules) = more_rules()? {
