@@ -6,18 +6,19 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Barrier, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use rustix::fs::FallocateFlags;
+use rustix::fs::{AtFlags, FallocateFlags, Mode, OFlags};
 use rustix::process::Pid;
 
 /// Large enough that the thread that makes room for it holds the file's lock while all others come to want it.
 const HELD_FILE_BYTES: u64 = 128 << 20;
 const ROUNDS_MAX: u64 = 20;
+const BETWEEN_FILES: Duration = Duration::from_millis(4);
 
 /// The stress operations of the actor.
 pub(super) fn run(operation: &str, rest: &[OsString]) -> Result<()> {
@@ -27,6 +28,13 @@ pub(super) fn run(operation: &str, rest: &[OsString]) -> Result<()> {
             rename_paced(dir, number(count)?, Duration::from_micros(number(pause_us)?))
         }
         ("execs", [program, count]) => (0..number(count)?).try_for_each(|_| execute(program, &[])),
+        ("moving-parents", [dir, seconds]) => {
+            moving_parents(Path::new(dir), Duration::from_secs(number(seconds)?))
+        }
+        ("two-programs", [one, two, dir, seconds]) => {
+            two_programs(&[one, two], Path::new(dir), Duration::from_secs(number(seconds)?))
+        }
+        ("mounts", [dir, seconds]) => mounts(Path::new(dir), Duration::from_secs(number(seconds)?)),
         _ => bail!("no operation {operation} with {} arguments", rest.len()),
     }
 }
@@ -123,4 +131,74 @@ fn rename_paced(dir: &OsStr, count: u64, pause: Duration) -> Result<()> {
         }
     }
     Ok(fs::remove_file(format!("paced-{count}"))?)
+}
+
+/// A directory that is `left/here` and `right/there` by turns while files are made in it: no other path is ever theirs.
+/// Prints how many were made.
+fn moving_parents(dir: &Path, time: Duration) -> Result<()> {
+    const WRITERS: u64 = 2;
+    let (one, other) = (dir.join("left/here"), dir.join("right/there"));
+    fs::create_dir_all(&one)?;
+    fs::create_dir_all(dir.join("right"))?;
+    let inside = rustix::fs::open(&one, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?;
+    let (over, made, moves) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
+    thread::scope(|scope| -> Result<()> {
+        let writer = |number: u64| -> Result<()> {
+            let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY;
+            while !over.load(Ordering::Relaxed) {
+                let name = format!("file-{number}-{}", made.fetch_add(1, Ordering::Relaxed));
+                drop(rustix::fs::openat(&inside, &name, flags, Mode::from(0o644))?);
+                rustix::fs::unlinkat(&inside, &name, AtFlags::empty())?;
+                // Each becomes a document that the test keeps in memory.
+                thread::sleep(BETWEEN_FILES);
+            }
+            Ok(())
+        };
+        let writers: Vec<_> = (0..WRITERS).map(|number| scope.spawn(move || writer(number))).collect();
+        let start = Instant::now();
+        while start.elapsed() < time {
+            fs::rename(&one, &other)?;
+            fs::rename(&other, &one)?;
+            moves.fetch_add(2, Ordering::Relaxed);
+        }
+        over.store(true, Ordering::Relaxed);
+        for writer in writers {
+            writer.join().ok().context("a thread panicked")??;
+        }
+        Ok(())
+    })?;
+    println!("{} {}", made.into_inner(), moves.into_inner());
+    Ok(())
+}
+
+/// Two programs by turns, each of which makes one file that is named after it and its process. Prints how many.
+fn two_programs(programs: &[&OsString; 2], dir: &Path, time: Duration) -> Result<()> {
+    let (start, mut count) = (Instant::now(), 0_u64);
+    while start.elapsed() < time {
+        for (number, program) in programs.iter().enumerate() {
+            let script = format!("echo >{}/by-{number}-$$", dir.display());
+            execute(program, &["-c".into(), script.into()])?;
+            count += 1;
+        }
+    }
+    println!("{count}");
+    Ok(())
+}
+
+/// A file system that comes and goes, with a file in it each time.
+fn mounts(dir: &Path, time: Duration) -> Result<()> {
+    let (start, mut count) = (Instant::now(), 0_u64);
+    let at = dir.as_os_str().to_owned();
+    while start.elapsed() < time {
+        execute(OsStr::new("/usr/bin/mount"), &["-t".into(), "tmpfs".into(), "stress".into(), at.clone()])?;
+        let inside = rustix::fs::open(dir, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?;
+        File::create(dir.join(format!("mounted-{count}")))?;
+        execute(OsStr::new("/usr/bin/umount"), &["-l".into(), at.clone()])?;
+        // Where it was, nothing is any more: this one has no path.
+        let flags = OFlags::CREATE | OFlags::WRONLY;
+        drop(rustix::fs::openat(&inside, format!("detached-{count}"), flags, Mode::from(0o644))?);
+        count += 1;
+    }
+    println!("{count}");
+    Ok(())
 }

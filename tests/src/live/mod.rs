@@ -21,6 +21,7 @@ mod rename;
 mod service;
 mod silent;
 mod stop;
+mod stress;
 mod views;
 
 use crate::runner::Test;
@@ -52,6 +53,7 @@ pub fn all() -> Vec<Test> {
         service::TESTS,
         lifecycle::TESTS,
         loss::TESTS,
+        stress::TESTS,
     ]
     .concat()
 }

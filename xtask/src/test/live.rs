@@ -18,6 +18,8 @@ use crate::setup::kernels::KernelId;
 use crate::vm::{self, Extra, Outcome, Spec, Streams};
 
 const MACHINES_AT_ONCE: usize = 2;
+/// How long the stress test runs, in seconds.
+const STRESS_VARIABLE: &str = "SENSOR_LIVETEST_STRESS_SECONDS";
 const LIMIT: Duration = Duration::from_secs(1_800);
 
 /// Where the live tests run.
@@ -84,7 +86,13 @@ fn run_on(machine: &Machine, files: &[Extra], filters: &[String], totals: &Mutex
 
 fn boot(machine: &Machine, files: &[Extra], filters: &[String], totals: &mut Totals) -> Result<()> {
     let attach = format!("SENSOR_LIVETEST_ATTACH={}", machine.attach);
-    let mut command = ["/usr/bin/env", &attach, "/usr/bin/sensor-livetest"].map(OsString::from).to_vec();
+    let mut command = ["/usr/bin/env", &attach].map(OsString::from).to_vec();
+    if let Some(seconds) = std::env::var_os(STRESS_VARIABLE) {
+        let mut setting = OsString::from(format!("{STRESS_VARIABLE}="));
+        setting.push(seconds);
+        command.push(setting);
+    }
+    command.push("/usr/bin/sensor-livetest".into());
     if KernelId::required().contains(&machine.kernel) || machine.kernel == KernelId::rt() {
         command.push("--required".into());
     }
