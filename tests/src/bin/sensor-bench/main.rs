@@ -3,6 +3,7 @@
 //! `row CONFIG WORKLOAD INLINE READER WALL`, `value NAME NUMBER`, `skipped WHAT: WHY`.
 
 mod floor;
+mod latency;
 mod load;
 mod process;
 mod store;
@@ -30,12 +31,13 @@ fn main() -> ExitCode {
     let outcome = match words.as_slice() {
         ["costs", rest @ ..] => costs(rest),
         ["loads", rest @ ..] => load::run(rest),
+        ["latency"] => latency::run(),
         ["store", rest @ ..] => store::run(rest),
         ["pace", seconds] => store::pace(seconds),
         ["work", name, batches, watcher] => work(name, batches, watcher),
         ["rename", dir, count] => load::rename_many(dir, count),
         ["floor", what, hooks @ ..] => floor(what, hooks),
-        _ => Err(anyhow::anyhow!("costs, loads, store, work, rename, pace or floor")),
+        _ => Err(anyhow::anyhow!("costs, loads, latency, store, work, rename, pace or floor")),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

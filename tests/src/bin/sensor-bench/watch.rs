@@ -14,7 +14,7 @@ use crate::work::WATCHED;
 /// Rules of others, when the bench was given them.
 pub(crate) const CORPUS: &str = "/usr/share/sensor-bench/corpus";
 const READY_WITHIN: Duration = Duration::from_secs(900);
-const SENSOR: &str = "/usr/bin/sensor";
+pub(crate) const SENSOR: &str = "/usr/bin/sensor";
 
 /// What runs beside the workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,7 +104,8 @@ fn own_command(own: &Path, what: &str) -> Result<Command> {
     Ok(command)
 }
 
-fn inotifywait() -> Command {
+/// Watches the folder of the watched operations.
+pub(crate) fn inotifywait() -> Command {
     let mut command = Command::new("/usr/bin/inotifywait");
     for event in ["create", "delete", "moved_from", "moved_to"] {
         command.args(["-e", event]);
@@ -147,7 +148,7 @@ pub(crate) struct Watcher {
 }
 
 impl Watcher {
-    fn start(command: &mut Command, ready: &str) -> Result<Self> {
+    pub(crate) fn start(command: &mut Command, ready: &str) -> Result<Self> {
         // Its own output goes where it costs it least; only the line that says that it is ready is looked for.
         let log = PathBuf::from("/run/sensor-bench.log");
         let file = File::create(&log)?;

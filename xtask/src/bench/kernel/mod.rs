@@ -69,9 +69,10 @@ pub(super) fn run(options: &Options, quick: bool) -> Result<String> {
     if !options.costs_only && (!quick || options.loads_only) {
         let mut command = words(&["loads", &EXECS.to_string()]);
         command.extend(options.sensor_args.iter().map(OsString::from));
-        let spec =
-            Spec { mem_mib: 1_024, timeout: LOADS_LIMIT, ..Spec::new(options.kernel, extras, command) };
-        report.take(&boot(&spec)?)?;
+        for command in [command, words(&["latency"])] {
+            let spec = Spec::new(options.kernel, extras.clone(), command);
+            report.take(&boot(&Spec { mem_mib: 1_024, timeout: LOADS_LIMIT, ..spec })?)?;
+        }
     }
     println!("\nkernel {}\n{report}", options.kernel);
     let figures = figures::of(&report);
