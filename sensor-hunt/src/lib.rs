@@ -6,4 +6,5 @@ pub mod esql;
 pub mod file;
 pub mod osquery;
 pub mod report;
+pub mod rpm;
 pub mod show;

@@ -1,5 +1,6 @@
 //! The arguments of every command.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -27,6 +28,12 @@ pub(super) enum Command {
         /// What to do with it.
         #[command(subcommand)]
         command: StoreCommand,
+    },
+    /// What packages brought into a directory, by the rpm database on standard input. For the sensor's evidence.
+    #[command(hide = true)]
+    RpmFiles {
+        /// Without a slash at its end.
+        directory: OsString,
     },
 }
 
