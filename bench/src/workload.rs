@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use sensor_ecs::{
     Action, Agent, Arguments, Credentials, Digits, Event, EventId, EventMeta, Executable, FileFields,
-    FileType, Host, Image, Outcome, PathView, Process, ProcessView, Scalar, Tty,
+    FileType, Host, Image, Integration, Outcome, PathView, Process, ProcessView, Scalar, Tty,
 };
 
 /// One program run.
@@ -369,6 +369,7 @@ impl Workload {
                 time_ns: 1_700_000_000_000_000_000,
                 action,
                 outcome: Some(Outcome::Success),
+                integration: Integration::Endpoint,
             },
             host: &self.host,
             agent: &self.agent,

@@ -22,6 +22,9 @@ pub const CGROUP_DEPTH_MAX: usize = 256;
 /// Bytes of cgroup path that an exec record carries.
 pub const CGROUP_BYTES_MAX: usize = 1024;
 
+/// Processes of which everything may be wanted at one time.
+pub const FOLLOWED_MAX: u32 = 4096;
+
 /// Default size of the ring, a power of two and a multiple of the page size.
 pub const RING_BYTES_DEFAULT: u32 = 8 * 1024 * 1024;
 

@@ -15,6 +15,7 @@ use sensor_common::{
 use crate::{
     atomic,
     context::{Access, Probed},
+    follow,
     kernel::{Ptr, forget, load, offset, present, probe, probe_ptr},
     task,
 };
@@ -62,7 +63,7 @@ fn tables() -> &'static FilterTables {
 /// Whether records of this kind, which are not about files, are wanted.
 #[inline(always)]
 pub fn wants_kind(kind: RecordKind) -> bool {
-    tables().kinds & kind_bit(kind) != 0
+    tables().kinds & kind_bit(kind) != 0 || follow::is_wanted()
 }
 
 /// Whether an event of one of these operations may be wanted of a file that is known, or about to be known, by the
@@ -73,7 +74,7 @@ pub fn wants_kind(kind: RecordKind) -> bool {
 #[inline(always)]
 pub unsafe fn wants<A: Access>(ops: Ops, one: Ptr, other: Ptr, path: Ptr) -> bool {
     let tables = tables();
-    if tables.everything & ops != 0 {
+    if tables.everything & ops != 0 || follow::is_wanted() {
         return true;
     }
     if tables.some & ops == 0 {

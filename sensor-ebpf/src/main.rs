@@ -13,6 +13,7 @@ mod context;
 mod diag;
 mod emit;
 mod filter;
+mod follow;
 mod hooks;
 mod kernel;
 mod maps;

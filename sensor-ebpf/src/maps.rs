@@ -5,7 +5,7 @@ use aya_ebpf::{
     maps::{LruHashMap, PerCpuArray, RingBuf},
 };
 use sensor_common::{
-    limits::RING_BYTES_DEFAULT,
+    limits::{FOLLOWED_MAX, RING_BYTES_DEFAULT},
     wire::{KindCounters, RecordKind},
 };
 
@@ -36,6 +36,10 @@ pub static CREATE_INTENTS: LruHashMap<u64, CreateIntent> = LruHashMap::with_max_
 /// A thread that is about to rename, by thread.
 #[map]
 pub static RENAME_INTENTS: LruHashMap<u64, RenameIntent> = LruHashMap::with_max_entries(INTENTS_MAX / 4, 0);
+
+/// Processes of which everything is wanted, by pid (`tgid`), and until when on the boot clock; see [`crate::follow`].
+#[map]
+pub static FOLLOWED: LruHashMap<u32, u64> = LruHashMap::with_max_entries(FOLLOWED_MAX, 0);
 
 /// Threads that may be inside a creation at one time.
 const INTENTS_MAX: u32 = 16_384;

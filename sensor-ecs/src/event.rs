@@ -102,16 +102,57 @@ impl Action {
         }
     }
 
-    /// `event.dataset`, `data_stream.dataset`.
+    /// `event.dataset`, `data_stream.dataset` of Elastic Defend's documents.
     #[must_use]
     pub const fn dataset(self) -> &'static str {
-        if self.is_file() { "endpoint.events.file" } else { "endpoint.events.process" }
+        Integration::Endpoint.dataset(self)
     }
 
     /// `message`.
     #[must_use]
     pub const fn message(self) -> &'static str {
         if self.is_file() { "Endpoint file event" } else { "Endpoint process event" }
+    }
+}
+
+/// Whose documents an event is written as.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Integration {
+    /// Elastic Defend.
+    #[default]
+    Endpoint,
+    /// Elastic's integration for containers.
+    CloudDefend,
+}
+
+impl Integration {
+    /// `event.module`.
+    #[must_use]
+    pub const fn module(self) -> &'static str {
+        match self {
+            Self::Endpoint => "endpoint",
+            Self::CloudDefend => "cloud_defend",
+        }
+    }
+
+    /// `agent.type`.
+    #[must_use]
+    pub const fn agent_type(self) -> &'static str {
+        match self {
+            Self::Endpoint => "endpoint",
+            Self::CloudDefend => "cloud-defend",
+        }
+    }
+
+    /// `event.dataset`, `data_stream.dataset`.
+    #[must_use]
+    pub const fn dataset(self, action: Action) -> &'static str {
+        match (self, action.is_file()) {
+            (Self::Endpoint, true) => "endpoint.events.file",
+            (Self::Endpoint, false) => "endpoint.events.process",
+            (Self::CloudDefend, true) => "cloud_defend.file",
+            (Self::CloudDefend, false) => "cloud_defend.process",
+        }
     }
 }
 
@@ -148,6 +189,16 @@ pub struct EventMeta {
     pub action: Action,
     /// Whether it succeeded, if that is known.
     pub outcome: Option<Outcome>,
+    /// Whose document it is.
+    pub integration: Integration,
+}
+
+impl EventMeta {
+    /// `event.dataset`, `data_stream.dataset`.
+    #[must_use]
+    pub const fn dataset(&self) -> &'static str {
+        self.integration.dataset(self.action)
+    }
 }
 
 /// `file.type`.

@@ -140,7 +140,7 @@ macro_rules! fields {
 fields! {
     TIMESTAMP = "@timestamp", Date, both, Kernel, yes, |e| Value::Date(e.meta.time_ns);
     AGENT_ID = "agent.id", Keyword, both, Sensor, yes, |e| text(&e.agent.id);
-    AGENT_TYPE = "agent.type", Keyword, both, Sensor, yes, |e| constant("endpoint");
+    AGENT_TYPE = "agent.type", Keyword, both, Sensor, yes, |e| constant(e.meta.integration.agent_type());
     AGENT_VERSION = "agent.version", Keyword, both, Sensor, yes, |e| text(&e.agent.version);
     CLOUD_ACCOUNT_ID = "cloud.account.id", Keyword, process, Cloud, no, |e| Value::Absent;
     CLOUD_INSTANCE_NAME = "cloud.instance.name", Keyword, process, Cloud, no, |e| Value::Absent;
@@ -153,7 +153,7 @@ fields! {
     CONTAINER_IMAGE_TAG = "container.image.tag", Keyword, process, Runtime, no, |e| e.container().image_tags();
     CONTAINER_NAME = "container.name", Keyword, process, Runtime, no, |e| e.container().name();
     CONTAINER_RUNTIME = "container.runtime", Keyword, both, Kernel, yes, |e| e.container().runtime();
-    DATA_STREAM_DATASET = "data_stream.dataset", Keyword, both, Sensor, yes, |e| constant(e.meta.action.dataset());
+    DATA_STREAM_DATASET = "data_stream.dataset", Keyword, both, Sensor, yes, |e| constant(e.meta.dataset());
     DATA_STREAM_NAMESPACE = "data_stream.namespace", Keyword, both, Sensor, yes, |e| text(&e.agent.namespace);
     DATA_STREAM_TYPE = "data_stream.type", Keyword, both, Sensor, yes, |e| constant("logs");
     ECS_VERSION = "ecs.version", Keyword, both, Sensor, yes, |e| constant(ECS_VERSION);
@@ -161,10 +161,10 @@ fields! {
     EVENT_ACTION = "event.action", Keyword, both, Kernel, yes, |e| constant(e.meta.action.name());
     EVENT_CATEGORY = "event.category", Keyword, both, Sensor, yes, |e| Value::List(e.meta.action.category());
     EVENT_CREATED = "event.created", Date, both, Sensor, yes, |e| Value::Date(e.meta.time_ns);
-    EVENT_DATASET = "event.dataset", Keyword, both, Sensor, yes, |e| constant(e.meta.action.dataset());
+    EVENT_DATASET = "event.dataset", Keyword, both, Sensor, yes, |e| constant(e.meta.dataset());
     EVENT_ID = "event.id", Keyword, both, Sensor, yes, |e| Value::Keyword(e.meta.id.as_bytes());
     EVENT_KIND = "event.kind", Keyword, both, Sensor, yes, |e| constant("event");
-    EVENT_MODULE = "event.module", Keyword, both, Sensor, yes, |e| constant("endpoint");
+    EVENT_MODULE = "event.module", Keyword, both, Sensor, yes, |e| constant(e.meta.integration.module());
     EVENT_OUTCOME = "event.outcome", Keyword, both, Kernel, yes, |e| constant_opt(e.meta.outcome.map(Outcome::name));
     EVENT_SEQUENCE = "event.sequence", Long, both, Sensor, yes, |e| long(e.meta.sequence);
     EVENT_TYPE = "event.type", Keyword, both, Sensor, yes, |e| Value::List(e.meta.action.event_type());
@@ -187,7 +187,7 @@ fields! {
     FILE_EXTENSION = "file.extension", Keyword, file, Derived, yes, |e| e.file().extension();
     FILE_GID = "file.gid", Keyword, file, Kernel, yes, |e| e.file().gid();
     FILE_GROUP = "file.group", Keyword, file, ProcessTable, yes, |e| e.file().group();
-    FILE_HASH_SHA256 = "file.hash.sha256", Keyword, file, FileRead, no, |e| e.file().sha256();
+    FILE_HASH_SHA256 = "file.hash.sha256", Keyword, file, FileRead, yes, |e| e.file().sha256();
     FILE_INODE = "file.inode", Keyword, file, Kernel, yes, |e| e.file().inode();
     FILE_MODE = "file.mode", Keyword, file, Kernel, yes, |e| e.file().mode();
     FILE_MTIME = "file.mtime", Date, file, Kernel, yes, |e| e.file().mtime();

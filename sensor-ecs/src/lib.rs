@@ -21,7 +21,9 @@ mod who;
 pub use digits::Digits;
 pub use document::{Document, DocumentError, Unknown};
 pub use escape::write_json_string;
-pub use event::{Action, Event, EventMeta, FileFields, FileType, Names, Operation, Outcome, ProcessView};
+pub use event::{
+    Action, Event, EventMeta, FileFields, FileType, Integration, Names, Operation, Outcome, ProcessView,
+};
 pub use fields::field;
 pub use file::{Executable, PathView};
 pub use host::{Agent, Host};

@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use sensor_ecs::{
     Account, Action, Agent, Arguments, Credentials, Digits, Document, EntryMeta, EntryType, Event, EventId,
-    EventMeta, Executable, FieldType, FileFields, FileType, Host, Image, OpenSchema, Outcome, PathView,
-    Process, ProcessView, Record, Scalar, Text, Tty, Value, capabilities, field, fields, write_json,
+    EventMeta, Executable, FieldType, FileFields, FileType, Host, Image, Integration, OpenSchema, Outcome,
+    PathView, Process, ProcessView, Record, Scalar, Text, Tty, Value, capabilities, field, fields,
+    write_json,
 };
 use serde_json::Value as Json;
 
@@ -110,6 +111,7 @@ impl Scene {
             time_ns: TIME_NS,
             action,
             outcome: Some(Outcome::Success),
+            integration: Integration::Endpoint,
         };
         let file = action.is_file().then(|| FileFields {
             inode: Some(Digits::decimal(256_383)),

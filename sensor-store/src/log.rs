@@ -4,7 +4,7 @@ use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::coverage::{self, Gap, Scope, Session};
+use crate::coverage::{self, Gap, Session};
 use crate::error::StoreError;
 use crate::manifest::Manifest;
 use crate::wal::{self, Wal};
@@ -82,17 +82,17 @@ impl Log {
         Ok(Self { root: root.to_owned(), options, wal, since_ns: 0, alive_ns: 0, _lock: lock })
     }
 
-    /// Notes that the sensor watches from now on, over what.
+    /// Notes from when on the sensor watches, over what. A former session ends there.
     ///
     /// # Errors
     ///
     /// When it cannot be written.
-    pub fn start_session(&mut self, now_ns: i64, agent: &str, scope: Scope) -> Result<(), StoreError> {
-        self.alive_ns = now_ns;
-        coverage::start(
-            &self.root,
-            Session { first_ns: now_ns, last_ns: now_ns, agent: agent.to_owned(), scope },
-        )
+    pub fn start_session(&mut self, session: Session) -> Result<(), StoreError> {
+        if self.alive_ns > 0 {
+            coverage::alive(&self.root, session.first_ns)?;
+        }
+        self.alive_ns = session.first_ns;
+        coverage::start(&self.root, session)
     }
 
     /// Notes a loss.

@@ -23,6 +23,7 @@ use sensor_common::wire::{ExitRecord, ForkRecord, RecordKind};
 use crate::{
     context::{Access, Context, at_function, at_tracepoint},
     emit::{self, Fill},
+    follow,
     kernel::{EXIT_SAYS_GROUP_DEAD, Ptr, load, loaded, offset, present},
     maps,
     slot::{Class, Slot, Small},
@@ -37,6 +38,8 @@ fn forked<A: Access>(child: Ptr) {
     let is_process =
         unsafe { A::load::<u32>(child, offset!(task_pid)) == A::load::<u32>(child, offset!(task_tgid)) };
     if is_process {
+        // SAFETY: a load through an argument.
+        follow::forked(unsafe { A::load(child, offset!(task_tgid)) });
         let seq = emit::next_seq(RecordKind::Fork);
         emit::emit::<Fork<A>, Small>(&Fork { child, access: PhantomData }, seq);
     }
@@ -87,6 +90,7 @@ fn group_dead(ctx: &impl Context) -> bool {
 fn exited(group_dead: bool) {
     maps::forget_intents(task::thread_key());
     if group_dead {
+        follow::exited();
         let seq = emit::next_seq(RecordKind::Exit);
         emit::emit::<Exit, Small>(&Exit, seq);
     }

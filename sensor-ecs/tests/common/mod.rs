@@ -6,8 +6,8 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use sensor_ecs::{
     Account, Action, Agent, Arguments, Container, Credentials, Digits, EntryMeta, EntryType, Event, EventId,
-    EventMeta, Executable, FileFields, FileType, Host, Image, Names, Operation, Outcome, PathView, Pod,
-    Process, ProcessView, Scalar, Text, Tty, capabilities,
+    EventMeta, Executable, FileFields, FileType, Host, Image, Integration, Names, Operation, Outcome,
+    PathView, Pod, Process, ProcessView, Scalar, Text, Tty, capabilities,
 };
 
 /// Everything that an event borrows.
@@ -213,6 +213,7 @@ prop_compose! {
             time_ns,
             action,
             outcome: ok.map(|ok| if ok { Outcome::Success } else { Outcome::Failure }),
+            integration: if sequence % 2 == 0 { Integration::Endpoint } else { Integration::CloudDefend },
         }
     }
 }

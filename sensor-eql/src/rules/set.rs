@@ -81,6 +81,12 @@ impl Selection {
         self.words.get(slot / 64).is_some_and(|word| word >> (slot % 64) & 1 == 1)
     }
 
+    /// Whether there is any.
+    #[must_use]
+    pub fn is_any(&self) -> bool {
+        self.words.iter().any(|word| *word != 0)
+    }
+
     /// Whether a rule is in both.
     #[must_use]
     pub fn meets(&self, other: &Self) -> bool {

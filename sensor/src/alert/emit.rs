@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use sensor_ecs::{Agent, Event, write_json};
+use sensor_ecs::{Agent, Event, EventMeta, Integration, write_json};
 use sensor_eql::LoadedRule;
 
+use crate::config::EvidenceSettings;
 use crate::enrich::View;
 use crate::evidence::{Collector, Pending, Places};
-use crate::pipeline::{Gap, Hit, Output, SeveralHit};
+use crate::pipeline::{Gap, Hit, Output, SeveralHit, is_in_container};
 use crate::sink::{AlertSinks, Recent, Report, Sink, Totals};
 use crate::store::{Hunter, Hunting, StoreGauge, StoreTotals, Storing};
 
@@ -45,6 +46,8 @@ pub(crate) struct Emitter {
     /// The forms in which alerts are wanted.
     colour: Option<Colour>,
     author: Author,
+    /// Whether events of containers have a second document.
+    cloud_defend: bool,
 }
 
 /// What became of everything.
@@ -67,6 +70,7 @@ impl Emitter {
         coloured: bool,
         agent: Arc<Agent>,
         places: Places,
+        settings: &EvidenceSettings,
     ) -> std::io::Result<Self> {
         let sinks_of = |carries| -> Vec<Arc<Sink>> {
             channels.iter().filter(|channel| channel.carries == carries).map(Channel::sink).collect()
@@ -75,7 +79,7 @@ impl Emitter {
         let colour = text.as_ref().map(|_| if coloured { Colour::Yes } else { Colour::No });
         let recent = Arc::new(Recent::default());
         let alerts = AlertSinks { text, documents: sinks_of(Carries::Alerts), recent: Arc::clone(&recent) };
-        let evidence = Collector::start(Arc::new(alerts), places)?;
+        let evidence = Collector::start(Arc::new(alerts), places, settings)?;
         let events = sinks_of(Carries::Events);
         let author = Author::new(agent);
         Ok(Self {
@@ -88,12 +92,18 @@ impl Emitter {
             recent,
             colour,
             author,
+            cloud_defend: false,
         })
     }
 
     /// Stores every event, too.
     pub(crate) fn store(&mut self, store: Storing) {
         self.store = Some(store);
+    }
+
+    /// Writes events of containers as documents of Elastic's integration for containers, too.
+    pub(crate) fn write_for_containers(&mut self) {
+        self.cloud_defend = true;
     }
 
     /// Hunts now and then; the rows go where events go.
@@ -141,6 +151,22 @@ impl Emitter {
         EmitterTotals { channels, store: self.store.map(|store| store.close()) }
     }
 
+    fn send(&mut self, event: &Event<'_>) {
+        match self.events.as_slice() {
+            [] => {}
+            [sink] => {
+                sink.line(|out| write_json(event, out));
+            }
+            several => {
+                self.document.clear();
+                write_json(event, &mut self.document);
+                for sink in several {
+                    sink.line(|out| out.extend_from_slice(&self.document));
+                }
+            }
+        }
+    }
+
     /// An alert in the forms in which it is wanted.
     fn pending(
         &mut self,
@@ -160,18 +186,10 @@ impl Emitter {
 impl Output for Emitter {
     fn event(&mut self, event: &Event<'_>) {
         self.evidence.note(event);
-        match self.events.as_slice() {
-            [] => {}
-            [sink] => {
-                sink.line(|out| write_json(event, out));
-            }
-            several => {
-                self.document.clear();
-                write_json(event, &mut self.document);
-                for sink in several {
-                    sink.line(|out| out.extend_from_slice(&self.document));
-                }
-            }
+        self.send(event);
+        if self.cloud_defend && is_in_container(event) {
+            let meta = EventMeta { integration: Integration::CloudDefend, ..event.meta };
+            self.send(&Event { meta, ..*event });
         }
         if let Some(store) = &self.store {
             store.event(event);
@@ -204,6 +222,13 @@ impl Output for Emitter {
             },
         );
         self.evidence.raise(alert, hit.current.map(|event| (&hit.rule.rule, event)));
+    }
+
+    fn leaves_out(&mut self, left_out: Option<&'static str>) {
+        self.evidence.leaves_out(left_out);
+        if let Some(store) = &mut self.store {
+            store.leaves_out(left_out);
+        }
     }
 
     fn gap(&mut self, gap: &Gap) {

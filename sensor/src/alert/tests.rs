@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use sensor_ecs::{
     Account, Action, Agent, Arguments, Container, Credentials, Digits, Document, Ecs, Event, EventId,
-    EventMeta, Executable, FileFields, FileType, Host, Image, Names, OpenSchema, Outcome, PathView, Process,
-    ProcessView, Record as _, Text, Value, field, write_json,
+    EventMeta, Executable, FileFields, FileType, Host, Image, Integration, Names, OpenSchema, Outcome,
+    PathView, Process, ProcessView, Record as _, Text, Value, field, write_json,
 };
 use sensor_eql::{Origin, Rule, RuleSet, RuleSource, parse_rule_file};
 use serde_json::Value as Json;
@@ -86,6 +86,7 @@ impl Scene {
                 time_ns: TIME_NS,
                 action,
                 outcome: Some(Outcome::Success),
+                integration: Integration::Endpoint,
             },
             host: &self.host,
             agent: &self.agent,

@@ -14,7 +14,9 @@ use super::say::note;
 use crate::config::{Config, Loaded};
 use crate::filter::{Filter, Filtered};
 use crate::health::{Reload, Reloads};
-use crate::pipeline::{NextRules, RecordSource, Swap, reads};
+use sensor_eql::Rule;
+
+use crate::pipeline::{NextRules, RecordSource, Swap};
 
 /// What takes effect without a restart; an entry that ends in a dot stands for everything below it.
 const LIVE: [&str; 3] = ["rules.", "exceptions", "telemetry.scope"];
@@ -69,13 +71,14 @@ impl Reloader {
             bail!("a rule is broken that was not\n{why}");
         }
         let Loaded { config, .. } = loaded;
-        let namespace = &config.agent.namespace;
-        let filter =
-            Filter::new(config.telemetry.scope, &rules, |rule, action| reads(rule, action, namespace));
+        let streams = config.streams();
+        let asked = |rule: &Rule, action| streams.is_read_in_containers(rule, action);
+        let filter = Filter::new(config.telemetry.scope, &rules, asked);
         note(format_args!("sensor: {}", filter.summary()));
         let same_exceptions = config.exceptions == self.config.exceptions;
         let (memories, keeper) = remembered(self.args.store.as_deref(), &config, &rules)?;
-        let rules = NextRules { rules, exceptions, same_exceptions, memories, keeper };
+        let left_out = config.telemetry.scope.leaves_out();
+        let rules = NextRules { rules, exceptions, same_exceptions, memories, keeper, left_out };
         let (tell, told) = std::sync::mpsc::channel();
         let answer = Box::new(move |done| {
             // The other side waits for it.

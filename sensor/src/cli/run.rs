@@ -17,7 +17,7 @@ use super::outputs::{self, Opened};
 use super::reload::Reloader;
 use super::rules::{ForRun, load_for_run};
 use super::say::{count, note};
-use super::{seed, store};
+use super::{hunting, seed, store};
 use crate::alert::Emitter;
 use crate::config::{self, Config, HealthSettings, Loaded};
 use crate::enrich::environment;
@@ -27,7 +27,7 @@ use crate::filter::{Filter, Filtered, Mounts};
 use crate::health::{self, About, HookState, Reload, Reloads, Server};
 use crate::kernel::{self, Capabilities, HookStatus, HostFacts, Kernel, KernelOptions, Mode};
 use crate::memory::{self, Keeper, Remembered, Start};
-use crate::pipeline::{self, Board, Engine, Lines, Reach, reads};
+use crate::pipeline::{self, Board, Engine, Lines, Output as _, Reach};
 use crate::selftest::{self, Meanwhile};
 use crate::service::{self, Notifier};
 use crate::sink::Totals;
@@ -79,8 +79,9 @@ async fn record(args: &RunArgs, loaded: &Loaded, rules: ForRun, mut stop: Stop) 
     let config = &loaded.config;
     let ForRun { rules, exceptions, broken, .. } = rules;
     let telemetry = &config.telemetry;
-    let namespace = &config.agent.namespace;
-    let filter = Filter::new(telemetry.scope, &rules, |rule, action| reads(rule, action, namespace));
+    let streams = config.streams();
+    let filter =
+        Filter::new(telemetry.scope, &rules, |rule, action| streams.is_read_in_containers(rule, action));
     note(format_args!("sensor: {}", filter.summary()));
     let mut kernel = Kernel::load(&KernelOptions {
         ring_bytes: telemetry.ring_bytes,
@@ -110,22 +111,31 @@ async fn record(args: &RunArgs, loaded: &Loaded, rules: ForRun, mut stop: Stop) 
     let sources = Sources {
         root: config.host.root.clone(),
         hashed_bytes_max: config.hashing.executable_bytes,
+        hashed_file_bytes_max: config.hashing.file_bytes,
         ..Sources::default()
     };
-    let places = Places { root: sources.root.clone(), proc_root: sources.proc_root.clone() };
+    let places = Places {
+        root: sources.root.clone(),
+        proc_root: sources.proc_root.clone(),
+        hunting: hunting::find().ok(),
+    };
     let Opened { channels, coloured } = outputs::open(args, config)?;
-    let mut emitter =
-        Emitter::new(channels, coloured, Arc::clone(&agent), places).context("a thread cannot be started")?;
+    let mut emitter = Emitter::new(channels, coloured, Arc::clone(&agent), places, &config.evidence)
+        .context("a thread cannot be started")?;
+    if config.containers.cloud_defend {
+        emitter.write_for_containers();
+    }
+    emitter.leaves_out(telemetry.scope.leaves_out());
     if let Some(store) = store::open(args.store.as_deref(), config, kernel.capabilities(), &agent)? {
         emitter.store(store);
     }
-    if let Some(hunting) = store::hunting(args.store.as_deref(), config, &agent)? {
+    if let Some(wanted) = store::hunting(args.store.as_deref(), config, &agent)? {
         anyhow::ensure!(
             emitter.sends_events(),
             "hunts are to run, and nothing takes their rows: no output carries events"
         );
         let report = Box::new(|text: &str| note(format_args!("sensor: {text}")));
-        emitter.hunt(hunting, report).context("a thread cannot be started")?;
+        emitter.hunt(wanted, report).context("a thread cannot be started")?;
     }
     let about = About {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -143,8 +153,9 @@ async fn record(args: &RunArgs, loaded: &Loaded, rules: ForRun, mut stop: Stop) 
     let enricher =
         Enricher::new(&sources, agent, TABLE_BYTES_MAX).context("the kernel gives no random bytes")?;
     let (memories, keeper) = remembered(args.store.as_deref(), config, &rules)?;
-    let mut engine = Engine::new(enricher, rules, exceptions, emitter, since_ns);
+    let mut engine = Engine::new(enricher, rules, exceptions, emitter, since_ns, streams);
     engine.remember(memories, keeper);
+    engine.follow_for(config.evidence.follow_seconds);
     engine.went_elsewhere(&meanwhile.own);
     meanwhile.others.iter().for_each(|record| engine.record(record));
     let board = Arc::new(Board::default());
@@ -310,7 +321,7 @@ fn check_reach(
     records: bool,
 ) -> anyhow::Result<()> {
     let reach = Reach { files: capabilities.sees_files(), processes: capabilities.sees_processes() };
-    let (all, blind) = (rules.rules().len(), reach.blind_rules(rules, &config.agent.namespace));
+    let (all, blind) = (rules.rules().len(), reach.blind_rules(rules, &config.streams()));
     if blind == 0 {
         return Ok(());
     }

@@ -9,7 +9,7 @@ use sensor_store::coverage;
 
 use super::hunting;
 use super::say::note;
-use crate::config::{Config, Scope};
+use crate::config::Config;
 use crate::kernel::Capabilities;
 use crate::store::{Hunting, Keeping, Storing};
 
@@ -39,16 +39,11 @@ pub(super) fn open(
         (capabilities.sees_files(), "endpoint.events.file"),
         (capabilities.sees_processes(), "endpoint.events.process"),
     ];
-    let left_out = match config.telemetry.scope {
-        Scope::All => Vec::new(),
-        Scope::Rules => {
-            vec!["file events that no enabled rule can match (telemetry.scope is \"rules\")".to_owned()]
-        }
-    };
+    let left_out = config.telemetry.scope.leaves_out().map(str::to_owned);
     let scope = coverage::Scope {
         datasets: datasets.iter().filter(|(seen, _)| *seen).map(|(_, name)| (*name).to_owned()).collect(),
         actions: Action::ALL.iter().map(|action| action.name().to_owned()).collect(),
-        left_out,
+        left_out: left_out.into_iter().collect(),
     };
     let program = hunting::find().inspect_err(|cause| {
         note(format_args!(

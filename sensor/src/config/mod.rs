@@ -3,6 +3,7 @@
 //! Every key is described in `default.toml`, which is what `sensor config default` prints; a test keeps the two alike.
 
 mod enabling;
+mod evidence;
 mod exceptions;
 mod health;
 mod outputs;
@@ -17,6 +18,7 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 pub use enabling::{Disabled, Named};
+pub use evidence::EvidenceSettings;
 pub use exceptions::{About, ExceptionSettings};
 pub use health::HealthSettings;
 use outputs::some_path;
@@ -29,6 +31,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::enrich::HASHED_BYTES_DEFAULT;
 use crate::enrich::environment::ALLOWED_DEFAULT;
+use crate::pipeline::Streams;
 
 /// Where the configuration is looked for when nobody says.
 pub const PATH_DEFAULT: &str = "/etc/sensor/sensor.toml";
@@ -54,8 +57,12 @@ pub struct Config {
     pub agent: AgentSettings,
     /// What is watched.
     pub host: HostSettings,
+    /// What containers do.
+    pub containers: ContainerSettings,
     /// What is hashed.
     pub hashing: Hashing,
+    /// What alerts find out.
+    pub evidence: EvidenceSettings,
     /// What is matched.
     pub rules: RuleSettings,
     /// Which matches are nothing to the user.
@@ -95,6 +102,24 @@ pub enum Scope {
     All,
 }
 
+impl Config {
+    /// The data streams that events belong to.
+    pub(crate) fn streams(&self) -> Streams {
+        Streams::new(&self.agent.namespace, self.containers.cloud_defend)
+    }
+}
+
+impl Scope {
+    /// What is not recorded, for a person.
+    #[must_use]
+    pub const fn leaves_out(self) -> Option<&'static str> {
+        match self {
+            Self::All => None,
+            Self::Rules => Some("file events that no enabled rule can match (telemetry.scope is \"rules\")"),
+        }
+    }
+}
+
 /// `[agent]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -115,12 +140,22 @@ pub struct HostSettings {
     pub root: PathBuf,
 }
 
+/// `[containers]`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ContainerSettings {
+    /// Whether their events also go to the data streams of Elastic's integration for containers.
+    pub cloud_defend: bool,
+}
+
 /// `[hashing]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Hashing {
     /// Larger executables are not; none is with 0.
     pub executable_bytes: u64,
+    /// Larger files that are renamed are not; none is with 0.
+    pub file_bytes: u64,
 }
 
 /// `[rules]`
@@ -185,7 +220,7 @@ impl Default for HostSettings {
 
 impl Default for Hashing {
     fn default() -> Self {
-        Self { executable_bytes: HASHED_BYTES_DEFAULT }
+        Self { executable_bytes: HASHED_BYTES_DEFAULT, file_bytes: HASHED_BYTES_DEFAULT }
     }
 }
 

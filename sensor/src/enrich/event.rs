@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use sensor_common::wire::FileOp;
 use sensor_ecs::{
-    Action, Digits, Event, EventId, EventMeta, FileFields, FileType, Image, Names, Operation, Outcome,
-    PathView, ProcessView,
+    Action, Digits, Event, EventId, EventMeta, FileFields, FileType, Image, Integration, Names, Operation,
+    Outcome, PathView, ProcessView,
 };
 use sensor_eql::ProcessVersion;
 
 use crate::decode::{File, Wire, WirePath};
 
 use super::Enricher;
+use super::hashes::Told;
 use super::mounts::{Asked, Mounts};
 use super::table::{Entry, Key, Relations};
 
@@ -240,6 +241,16 @@ impl Enricher {
         let is_incomplete = |path: &WirePath<'_>| !path.is_known() || path.doubts().next().is_some();
         // The mode has type bits whenever the inode could be read.
         let inode_was_read = record.mode != 0;
+        self.file_sha256 = match FileType::from_mode(record.mode) {
+            Some(FileType::File) if renamed => {
+                let views = &self.paths.path;
+                let host_path =
+                    [&views.namespace, &views.file_system].into_iter().find(|path| !path.is_empty());
+                let told = Told { record, path: &views.task, host_path: host_path.map(Vec::as_slice) };
+                self.file_hashes.of_file(&self.proc_root, &self.root, told)
+            }
+            _ => None,
+        };
         let container = self.table.get(key).and_then(|entry| entry.process.container.as_ref());
         let fields = FileFields {
             path: PathView::new(&self.paths.path.task),
@@ -263,7 +274,7 @@ impl Enricher {
             ctime_ns: known(record.ctime_ns),
             file_type: FileType::from_mode(record.mode),
             target_path: known(self.paths.target.as_slice()),
-            sha256: None,
+            sha256: self.file_sha256.as_deref(),
             header_bytes: None,
             entropy: None,
         };
@@ -292,6 +303,7 @@ impl Enricher {
             action,
             // Every hook reports only what has taken effect.
             outcome: Some(Outcome::Success),
+            integration: Integration::Endpoint,
         }
     }
 
@@ -304,7 +316,7 @@ impl Enricher {
     }
 }
 
-fn view<'a>(relations: Relations<'a>, previous: Option<&'a Arc<Image>>) -> ProcessView<'a> {
+pub(super) fn view<'a>(relations: Relations<'a>, previous: Option<&'a Arc<Image>>) -> ProcessView<'a> {
     let process = |entry: Option<&'a Entry>| entry.map(|entry| &entry.process);
     ProcessView {
         process: &relations.own.process,

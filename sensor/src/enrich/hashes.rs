@@ -1,14 +1,18 @@
-//! Hashes of executables: `process.hash.sha256`.
+//! Hashes of executables and of files that are renamed: `process.hash.sha256`, `file.hash.sha256`.
 //!
 //! A thread of its own hashes each version of a file once. The first record of a version waits for it a little, so that
 //! the first run of a program has its hash as well; all waiting together stays below a share of the time, whatever is
 //! executed, so that nobody keeps the sensor from reading by running many new programs. What comes later than that is
 //! there for the next run.
 //!
+//! A file that has just been created is empty, and has no hash; one that gets its name by a rename is written by then.
+//!
 //! Missed: what is larger than the limit, what lies on a file system whose answers can be held back, what was executed
-//! by a process that was gone before it could be asked for, scripts.
+//! by a process that was gone before it could be asked for, scripts, files that were changed or moved on before they
+//! could be read.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -16,10 +20,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, Statx, StatxFlags};
+use sensor_common::wire::FileRecord;
 use sensor_ecs::Text;
 
 use crate::hash::{self, Limits};
-use crate::open;
+use crate::open::{self, Identity};
 
 /// Versions of files that are remembered.
 const KNOWN_MAX: usize = 4096;
@@ -57,7 +62,43 @@ impl Version {
 }
 
 /// What is to be hashed, and where it is found.
-type Ask = (Version, PathBuf);
+type Ask = (Version, Place);
+
+#[derive(Debug)]
+enum Place {
+    /// The link to what a process runs.
+    Executable(PathBuf),
+    /// Paths below root directories, one of which leads to the file.
+    File(Vec<(PathBuf, Vec<u8>)>),
+}
+
+/// A file as a record tells of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Told<'r> {
+    pub(crate) record: &'r FileRecord,
+    /// As the acting process names it.
+    pub(crate) path: &'r [u8],
+    /// As the host does, where that is another name.
+    pub(crate) host_path: Option<&'r [u8]>,
+}
+
+impl Told<'_> {
+    fn version(&self) -> Version {
+        let Self { record, .. } = self;
+        let time = |ns: i64| {
+            let second = 1_000_000_000;
+            (ns.div_euclid(second), u32::try_from(ns.rem_euclid(second)).unwrap_or(0))
+        };
+        Version {
+            device: (record.dev >> 20, record.dev & 0xf_ffff),
+            inode: record.inode,
+            size: record.size,
+            modified: time(record.mtime_ns),
+            changed: time(record.ctime_ns),
+        }
+    }
+}
+
 type Answer = (Version, Option<Text>);
 
 #[derive(Debug)]
@@ -121,6 +162,28 @@ impl Hashes {
         if version.inode != inode || version.size > self.bytes_max {
             return None;
         }
+        self.of_version(version, || Place::Executable(link))
+    }
+
+    /// The hash of a file that was written before it got its name.
+    pub(crate) fn of_file(&mut self, proc_root: &Path, root: &Path, told: Told<'_>) -> Option<Text> {
+        let version = told.version();
+        if self.bytes_max == 0 || version.size > self.bytes_max {
+            return None;
+        }
+        self.take_answers();
+        // Nobody will ask for it again: what cannot be waited for is not worth reading.
+        if !self.known.contains_key(&version) && self.allowance.at(Instant::now()).is_zero() {
+            return None;
+        }
+        self.of_version(version, || {
+            let of_process = proc_root.join(told.record.header.task.tgid.to_string()).join("root");
+            let on_host = told.host_path.unwrap_or(told.path);
+            Place::File(vec![(of_process, told.path.to_vec()), (root.to_owned(), on_host.to_vec())])
+        })
+    }
+
+    fn of_version(&mut self, version: Version, place: impl FnOnce() -> Place) -> Option<Text> {
         if let Some(known) = self.known.get(&version) {
             return known.clone();
         }
@@ -131,7 +194,7 @@ impl Hashes {
             self.worker = start(self.bytes_max);
         }
         // Whatever keeps it from being asked now need not do so at the next run.
-        self.worker.as_ref()?.asks.try_send((version, link)).ok()?;
+        self.worker.as_ref()?.asks.try_send((version, place())).ok()?;
         self.known.insert(version, None);
         self.wait_for(version)
     }
@@ -163,8 +226,11 @@ fn start(bytes_max: u64) -> Option<Worker> {
     // There are never more answers than were asked for and those that are remembered.
     let (answer, answers) = sync_channel(KNOWN_MAX);
     let work = move || {
-        for (version, link) in asked {
-            let hash = sha256(&link, version, bytes_max);
+        for (version, place) in asked {
+            let hash = match place {
+                Place::Executable(link) => executable(&link, version, bytes_max),
+                Place::File(paths) => file(&paths, version, bytes_max),
+            };
             if answer.send((version, hash)).is_err() {
                 break;
             }
@@ -175,7 +241,7 @@ fn start(bytes_max: u64) -> Option<Worker> {
 }
 
 /// The hash, if the file is and stays the one that is meant.
-fn sha256(link: &Path, version: Version, bytes_max: u64) -> Option<Text> {
+fn executable(link: &Path, version: Version, bytes_max: u64) -> Option<Text> {
     let held = rustix::fs::open(link, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()?;
     let is_meant = || {
         rustix::fs::statx(&held, c"", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS)
@@ -185,9 +251,33 @@ fn sha256(link: &Path, version: Version, bytes_max: u64) -> Option<Text> {
         return None;
     }
     let mut opened = open::held_regular(&held).ok()?;
+    let hash = sha256(&mut opened.file, bytes_max)?;
+    is_meant().then_some(hash)
+}
+
+/// As [`executable`], of the first path that leads to the file.
+fn file(paths: &[(PathBuf, Vec<u8>)], version: Version, bytes_max: u64) -> Option<Text> {
+    let (major, minor) = version.device;
+    let identity = Identity { device: Some(rustix::fs::makedev(major, minor)), inode: Some(version.inode) };
+    let open =
+        |(root, path): &(PathBuf, Vec<u8>)| open::regular(&open::root(root).ok()?, path, identity).ok();
+    let mut opened = paths.iter().find_map(open)?;
+    let is_meant = |file: &File| {
+        // Whether the device is the file's was seen when it was opened.
+        rustix::fs::statx(file, c"", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS)
+            .is_ok_and(|stat| Version { device: version.device, ..Version::of(&stat) } == version)
+    };
+    if !is_meant(&opened.file) {
+        return None;
+    }
+    let hash = sha256(&mut opened.file, bytes_max)?;
+    is_meant(&opened.file).then_some(hash)
+}
+
+fn sha256(file: &mut File, bytes_max: u64) -> Option<Text> {
     let limits = Limits { bytes: bytes_max, deadline: Instant::now() + HASHING_MAX };
-    let hash = hash::sha256(&mut opened.file, limits, |_| {}).ok()?.ok()?;
-    is_meant().then(|| Arc::from(hash.into_bytes()))
+    let hash = hash::sha256(file, limits, |_| {}).ok()?.ok()?;
+    Some(Arc::from(hash.into_bytes()))
 }
 
 #[cfg(test)]
@@ -241,6 +331,55 @@ mod tests {
         assert!(hashes.of_executable(root.path(), 7, inode + 1).is_none());
         assert!(hashes.of_executable(root.path(), 8, inode).is_none());
         assert!(hashes.known.is_empty());
+    }
+
+    /// What the kernel would tell of a file.
+    fn record(file: &Path) -> FileRecord {
+        let stat = fs::metadata(file).unwrap();
+        let ns = |seconds: i64, nanoseconds: i64| seconds * 1_000_000_000 + nanoseconds;
+        FileRecord {
+            inode: stat.ino(),
+            size: stat.size(),
+            dev: rustix::fs::major(stat.dev()) << 20 | rustix::fs::minor(stat.dev()),
+            mtime_ns: ns(stat.mtime(), stat.mtime_nsec()),
+            ctime_ns: ns(stat.ctime(), stat.ctime_nsec()),
+            ..FileRecord::default()
+        }
+    }
+
+    #[test]
+    fn a_renamed_file_is_hashed_if_it_is_still_the_one() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("file");
+        fs::write(&path, b"abc").unwrap();
+        let of = |hashes: &mut Hashes, record: &FileRecord, name: &str| {
+            let told = Told { record, path: name.as_bytes(), host_path: None };
+            let start = Instant::now();
+            loop {
+                let hash = hashes.of_file(&root.path().join("proc"), root.path(), told);
+                // While it is asked for there is no answer; then there is one, if only that there is none.
+                let is_decided = hashes.worker.is_none() || start.elapsed() > Duration::from_millis(300);
+                if hash.is_some() || is_decided {
+                    return hash.map(|hash| String::from_utf8(hash.to_vec()).unwrap());
+                }
+                thread::sleep(Duration::from_millis(5));
+            }
+        };
+        let mut hashes = Hashes::new(MAX);
+        let written = record(&path);
+        let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(of(&mut hashes, &written, "/file").as_deref(), Some(abc));
+        // Known without the file.
+        fs::write(&path, b"abcd").unwrap();
+        assert_eq!(of(&mut hashes, &written, "/file").as_deref(), Some(abc));
+        // Another one has the name now.
+        let changed = FileRecord { inode: written.inode, size: 3, ..record(&path) };
+        assert_eq!(of(&mut hashes, &changed, "/file"), None);
+        let other = FileRecord { inode: written.inode + 1, ..record(&path) };
+        assert_eq!(of(&mut hashes, &other, "/file"), None);
+        symlink("file", root.path().join("link")).unwrap();
+        assert_eq!(of(&mut hashes, &record(&path), "/link"), None);
+        assert_eq!(of(&mut Hashes::new(0), &record(&path), "/file"), None);
     }
 
     #[test]

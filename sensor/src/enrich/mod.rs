@@ -23,12 +23,13 @@ mod seed;
 mod table;
 #[cfg(test)]
 mod tests;
+mod tree;
 
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use sensor_ecs::{Agent, Host, Image};
+use sensor_ecs::{Agent, Host, Image, Text};
 
 use accounts::Accounts;
 use clock::BootClock;
@@ -38,11 +39,12 @@ use hashes::Hashes;
 use lookup::Lookup;
 use mounts::Mounts;
 use scripts::PendingScripts;
-use table::Table;
+use table::{Key, Table};
 
 pub(crate) use clock::boot_ns_now;
 pub(crate) use event::{Enriched, View, operation};
 pub(crate) use procfs::{ProcFacts, pids, read_process};
+pub(crate) use tree::Tree;
 
 /// Bytes of the process table; some 8,000 processes with ordinary arguments.
 pub(crate) const TABLE_BYTES_MAX: usize = 12 << 20;
@@ -62,6 +64,8 @@ pub(crate) struct Sources {
     pub(crate) proc_root: PathBuf,
     /// Larger executables are not hashed.
     pub(crate) hashed_bytes_max: u64,
+    /// Larger files that are renamed are not; none is with 0.
+    pub(crate) hashed_file_bytes_max: u64,
 }
 
 impl Default for Sources {
@@ -70,6 +74,7 @@ impl Default for Sources {
             root: PathBuf::from("/"),
             proc_root: PathBuf::from("/proc"),
             hashed_bytes_max: HASHED_BYTES_DEFAULT,
+            hashed_file_bytes_max: 0,
         }
     }
 }
@@ -98,7 +103,12 @@ pub(crate) struct Enricher {
     clock: BootClock,
     accounts: Accounts,
     containers: Containers,
+    root: PathBuf,
     hashes: Hashes,
+    /// Apart: an executable does not wait for files.
+    file_hashes: Hashes,
+    /// That of the file in hand.
+    file_sha256: Option<Text>,
     mounts: Mounts,
     table: Table,
     scripts: PendingScripts,
@@ -129,7 +139,10 @@ impl Enricher {
             clock: BootClock::now(),
             accounts: Accounts::read(&sources.root, sources.proc_root.clone()),
             containers: Containers::new(sources.root.clone()),
+            root: sources.root.clone(),
             hashes: Hashes::new(sources.hashed_bytes_max),
+            file_hashes: Hashes::new(sources.hashed_file_bytes_max),
+            file_sha256: None,
             mounts: Mounts::read(&sources.proc_root),
             table: Table::new(table_bytes_max),
             scripts: PendingScripts::default(),
@@ -174,9 +187,14 @@ impl Enricher {
         self.table.len()
     }
 
-    /// `data_stream.namespace` of every event.
-    pub(crate) fn namespace(&self) -> &[u8] {
-        &self.agent.namespace
+    /// The living processes of a tree.
+    pub(crate) fn processes_of(&self, tree: Tree) -> Vec<u32> {
+        let of_tree = |key: &Key| {
+            self.table
+                .relations(*key)
+                .is_some_and(|relations| Tree::of(&event::view(relations, None)) == tree)
+        };
+        self.table.living().filter(of_tree).map(|key| key.pid).collect()
     }
 
     /// The time that an event of this boot time has.

@@ -265,6 +265,11 @@ impl Table {
         self.entries.len()
     }
 
+    /// Everybody whose end is not known.
+    pub(crate) fn living(&self) -> impl Iterator<Item = Key> + '_ {
+        self.entries.iter().filter(|(_, entry)| !entry.has_ended()).map(|(key, _)| *key)
+    }
+
     /// Living processes that were dropped for want of room.
     pub(crate) fn evicted(&self) -> u64 {
         self.evicted

@@ -4,10 +4,11 @@
 
 use std::collections::VecDeque;
 
-use sensor_ecs::{Action, Event, Process, ProcessView};
+use sensor_ecs::{Action, Event};
 use serde::Serialize;
 
 use super::Text;
+use crate::enrich::Tree;
 
 /// Events that are remembered, of all trees together.
 const SLOTS: usize = 8192;
@@ -17,27 +18,6 @@ const ALERTS: usize = 256;
 const SHOWN_MAX: usize = 40;
 /// What is older has nothing to do with the alert.
 const WINDOW_NS: i64 = 10 * 60 * 1_000_000_000;
-
-/// A process tree: all that came from one login, service or container.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Tree {
-    pid: u32,
-    start_ns: i64,
-}
-
-impl Tree {
-    /// The tree of a process: below what entered the host, below its session where everything below pid 1 would be.
-    pub(super) fn of(view: &ProcessView<'_>) -> Self {
-        let own = |process: &&Process| process.pid > 1;
-        let top = view
-            .entry_leader
-            .filter(own)
-            .or(view.session_leader.filter(own))
-            .or(view.group_leader.filter(own));
-        let top = top.unwrap_or(view.process);
-        Self { pid: top.pid, start_ns: top.start_ns.unwrap_or(0) }
-    }
-}
 
 #[derive(Clone, Copy, Debug)]
 struct Slot {
@@ -69,7 +49,7 @@ pub(super) struct Act {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Related {
     #[serde(rename = "@timestamp")]
-    time: Text,
+    pub(super) time: Text,
     pub(super) rule_id: String,
     pub(super) rule_name: String,
 }

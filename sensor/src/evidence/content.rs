@@ -1,17 +1,12 @@
 //! What is in a file: its beginning, its hash.
 
 use std::fs::File;
-use std::time::Instant;
 
 use serde::Serialize;
 
-use crate::hash::{self, Limits, hex};
+use super::Bounds;
+use crate::hash::{self, hex};
 use crate::open::Opened;
-
-/// Bytes that an alert shows.
-pub(super) const SHOWN_BYTES_MAX: usize = 4096;
-/// A larger file is not hashed.
-const HASHED_BYTES_MAX: u64 = 64 << 20;
 
 /// The beginning of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -54,20 +49,19 @@ pub(super) struct Read {
 }
 
 /// Reads a file's beginning and hashes all of it, as far as time and size allow.
-pub(super) fn read(opened: &mut Opened, deadline: Instant) -> std::io::Result<Read> {
+pub(super) fn read(opened: &mut Opened, bounds: Bounds) -> std::io::Result<Read> {
     let size = u64::try_from(opened.stat.st_size).unwrap_or(0);
     let mut beginning = Vec::new();
-    let limits = Limits { bytes: HASHED_BYTES_MAX, deadline };
-    let sha256 = hash::sha256(&mut opened.file, limits, |bytes| {
-        let room = SHOWN_BYTES_MAX.saturating_sub(beginning.len());
+    let sha256 = hash::sha256(&mut opened.file, bounds.hashing(), |bytes| {
+        let room = bounds.content_bytes.saturating_sub(beginning.len());
         beginning.extend_from_slice(bytes.get(..room.min(bytes.len())).unwrap_or_default());
     })?;
     Ok(Read { content: Content::new(&beginning, size > beginning.len() as u64), sha256 })
 }
 
 /// The hash of a whole file.
-pub(super) fn sha256(file: &mut File, deadline: Instant) -> std::io::Result<Result<String, &'static str>> {
-    hash::sha256(file, Limits { bytes: HASHED_BYTES_MAX, deadline }, |_| {})
+pub(super) fn sha256(file: &mut File, bounds: Bounds) -> std::io::Result<Result<String, &'static str>> {
+    hash::sha256(file, bounds.hashing(), |_| {})
 }
 
 #[cfg(test)]

@@ -27,8 +27,11 @@ use sensor_ecs::{Action, Event, Process, Value, field};
 use sensor_eql::Rule;
 use serde::{Serialize, Serializer};
 
+use crate::config::EvidenceSettings;
+use crate::enrich::Tree;
+use crate::hash::Limits;
 use crate::open::{self, Identity, Proof};
-use activity::{Act, Related, Tree};
+use activity::{Act, Related};
 use content::Content;
 use login::Login;
 use neighbours::Neighbour;
@@ -71,6 +74,9 @@ pub(crate) struct Question {
     tree: Tree,
     acts: Vec<Act>,
     acts_hidden: u64,
+    left_out: Option<&'static str>,
+    /// Whether everything is recorded that a tree does after an alert.
+    followed: bool,
     related: Vec<Related>,
 }
 
@@ -104,6 +110,8 @@ impl Question {
             tree: view.map(Tree::of).unwrap_or_default(),
             acts: Vec::new(),
             acts_hidden: 0,
+            left_out: None,
+            followed: false,
             related: Vec::new(),
         }
     }
@@ -193,6 +201,9 @@ pub(crate) struct Evidence {
     activity: Vec<Act>,
     #[serde(skip_serializing_if = "is_zero")]
     activity_not_shown: u64,
+    /// What the tree may have done too: it was not recorded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    activity_left_out: Option<String>,
     related_alerts: Vec<Related>,
     next_steps: Vec<String>,
     exception: Answer<String>,
@@ -209,6 +220,27 @@ fn is_zero(number: &u64) -> bool {
 pub(crate) struct Places {
     pub(crate) root: PathBuf,
     pub(crate) proc_root: PathBuf,
+    /// The program that reads what the sensor does not.
+    pub(crate) hunting: Option<PathBuf>,
+}
+
+/// How far the questions of one alert go.
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    deadline: Instant,
+    content_bytes: usize,
+    hashed_bytes: u64,
+}
+
+impl Bounds {
+    fn new(settings: &EvidenceSettings, deadline: Instant) -> Self {
+        let content_bytes = usize::try_from(settings.content_bytes).unwrap_or(usize::MAX);
+        Self { deadline, content_bytes, hashed_bytes: settings.hashed_bytes }
+    }
+
+    fn hashing(self) -> Limits {
+        Limits { bytes: self.hashed_bytes, deadline: self.deadline }
+    }
 }
 
 /// Makes a change to the answers.
@@ -216,13 +248,15 @@ type Setter<'s> = dyn Fn(&mut dyn FnMut(&mut Evidence)) + 's;
 
 /// Finds out one thing after the other; what is done can be seen in `evidence` all the time, since the next thing
 /// may never come back.
-fn gather(question: &Question, places: &Places, deadline: Instant, evidence: &Mutex<Evidence>) {
+fn gather(question: &Question, places: &Places, bounds: Bounds, evidence: &Mutex<Evidence>) {
+    let deadline = bounds.deadline;
     let set = |change: &mut dyn FnMut(&mut Evidence)| {
         change(&mut evidence.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
     };
     set(&mut |evidence| {
         evidence.activity.clone_from(&question.acts);
         evidence.activity_not_shown = question.acts_hidden;
+        evidence.activity_left_out = left_out(question);
         evidence.related_alerts.clone_from(&question.related);
         evidence.exclusions = Answer::from_result(why::exclusions(&question.query, &question.document));
         evidence.exception = Answer::from_result(
@@ -248,13 +282,23 @@ fn gather(question: &Question, places: &Places, deadline: Instant, evidence: &Mu
         Err(_) => Err("the host's root cannot be opened"),
     };
     set(&mut |evidence| evidence.login = Answer::from_result(login.clone()));
-    about_file(question, places, deadline, &set);
+    about_file(question, places, bounds, &set);
     // Large programs take their time.
-    process::hash(proc_root, &mut chain, deadline);
+    process::hash(proc_root, &mut chain, bounds);
     set(&mut |evidence| evidence.ancestry = ancestry(&chain));
 }
 
-fn about_file(question: &Question, places: &Places, deadline: Instant, set: &Setter<'_>) {
+/// What is missing from the acts of the tree. After an alert of its own it is followed.
+fn left_out(question: &Question) -> Option<String> {
+    let left_out = question.left_out?;
+    Some(match question.related.first().filter(|_| question.followed) {
+        Some(first) => format!("{left_out}, before {}", String::from_utf8_lossy(&first.time.0)),
+        None => left_out.to_owned(),
+    })
+}
+
+fn about_file(question: &Question, places: &Places, bounds: Bounds, set: &Setter<'_>) {
+    let deadline = bounds.deadline;
     let Some(path) = &question.path else {
         let absent = || "the event is not about a file".to_owned();
         set(&mut |evidence| {
@@ -277,13 +321,13 @@ fn about_file(question: &Question, places: &Places, deadline: Instant, set: &Set
     let directory = path.get(..path.iter().rposition(|byte| *byte == b'/').unwrap_or(0)).unwrap_or_default();
     let mut opened = opened;
     let file = match &mut opened {
-        Ok(opened) => file_evidence(opened, &path, root_name, deadline).map_err(|error| error.to_string()),
+        Ok(opened) => file_evidence(opened, &path, root_name, bounds).map_err(|error| error.to_string()),
         Err(refusal) => Err(refusal.to_string()),
     };
     let runs_commands = file.as_ref().is_ok_and(|file| !file.apt_hooks.is_empty());
     set(&mut |evidence| evidence.file = Answer::from_result(file.clone()));
 
-    let owners = package::owners(&root, directory, deadline);
+    let owners = package::owners(&root, directory, places.hunting.as_deref(), deadline);
     let package = owners.as_ref().map(|owners| package::of(&root, &path, owners, opened.as_mut().ok()));
     set(&mut |evidence| {
         evidence.package = Answer::from_result(package.clone());
@@ -338,9 +382,9 @@ fn file_evidence(
     opened: &mut open::Opened,
     path: &[u8],
     root: &'static str,
-    deadline: Instant,
+    bounds: Bounds,
 ) -> std::io::Result<FileEvidence> {
-    let read = content::read(opened, deadline)?;
+    let read = content::read(opened, bounds)?;
     let stat = &opened.stat;
     let time = |seconds: i64, nanos: u64| {
         let nanos = i64::try_from(nanos).unwrap_or(0);

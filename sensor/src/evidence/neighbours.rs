@@ -60,7 +60,7 @@ pub(super) fn of(
             FileType::BlockDevice => "block_device",
             FileType::Unknown => "unknown",
         };
-        let package = owners.and_then(|owners| owners.get(&[directory, b"/", name].concat()).cloned());
+        let package = owners.and_then(|owners| owners.package(&[directory, b"/", name].concat()).cloned());
         let modified = Text(sensor_ecs::time::rfc3339(stat.st_mtime.saturating_mul(1_000_000_000)).to_vec());
         found.push((
             stat.st_mtime,

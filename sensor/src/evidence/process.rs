@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::enrich::{ProcFacts, read_process};
 
-use super::{Text, content, open};
+use super::{Bounds, Text, content, open};
 
 /// Parents further up are not listed; pid 1 is reached long before.
 const ANCESTORS_MAX: usize = 20;
@@ -91,9 +91,9 @@ pub(super) fn is_alive(proc_root: &Path, known: &Known) -> bool {
 }
 
 /// Adds the hashes of the programs that run.
-pub(super) fn hash(proc_root: &Path, chain: &mut [Ancestor], deadline: Instant) {
+pub(super) fn hash(proc_root: &Path, chain: &mut [Ancestor], bounds: Bounds) {
     for ancestor in chain.iter_mut().filter(|ancestor| ancestor.reason.is_none()) {
-        match hash_of(proc_root, &ancestor.process, deadline) {
+        match hash_of(proc_root, &ancestor.process, bounds) {
             Ok(sha256) => ancestor.sha256 = Some(sha256),
             Err(reason) => ancestor.reason = Some(format!("no hash: {reason}")),
         }
@@ -112,13 +112,13 @@ fn from_proc(facts: &ProcFacts) -> Known {
     }
 }
 
-fn hash_of(proc_root: &Path, process: &Known, deadline: Instant) -> Result<String, String> {
+fn hash_of(proc_root: &Path, process: &Known, bounds: Bounds) -> Result<String, String> {
     // The link leads to the file that runs, whatever its name has come to mean; held, it cannot hang.
     let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
     let link = proc_root.join(process.pid.to_string()).join("exe");
     let held = rustix::fs::open(link, flags, rustix::fs::Mode::empty()).map_err(|errno| errno.to_string())?;
     let mut opened = open::held_regular(&held).map_err(|refusal| refusal.to_string())?;
-    let hashed = content::sha256(&mut opened.file, deadline).map_err(|error| error.to_string())?;
+    let hashed = content::sha256(&mut opened.file, bounds).map_err(|error| error.to_string())?;
     hashed.map_err(str::to_owned)
 }
 
@@ -226,6 +226,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::config::EvidenceSettings;
 
     fn later() -> Instant {
         Instant::now() + Duration::from_secs(60)
@@ -243,7 +244,7 @@ mod tests {
             ..Known::default()
         }];
         let mut chain = ancestry(Path::new("/proc"), &known, later());
-        hash(Path::new("/proc"), &mut chain[..1], later());
+        hash(Path::new("/proc"), &mut chain[..1], Bounds::new(&EvidenceSettings::default(), later()));
         child.kill().unwrap();
         child.wait().unwrap();
         assert_eq!(chain[0].process, known[0]);

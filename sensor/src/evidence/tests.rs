@@ -42,6 +42,8 @@ pub(super) fn question(pid: u32) -> Question {
         tree: Tree::default(),
         acts: Vec::new(),
         acts_hidden: 0,
+        left_out: None,
+        followed: true,
         related: Vec::new(),
     }
 }
@@ -64,9 +66,10 @@ fn identity(path: &Path) -> Identity {
 }
 
 fn answers(question: &Question, root: &Path) -> (Json, String) {
-    let places = Places { root: root.into(), proc_root: root.join("proc") };
+    let places = Places { root: root.into(), proc_root: root.join("proc"), hunting: None };
     let evidence = Mutex::new(Evidence::default());
-    gather(question, &places, Instant::now() + Duration::from_secs(60), &evidence);
+    let bounds = Bounds::new(&EvidenceSettings::default(), Instant::now() + Duration::from_secs(60));
+    gather(question, &places, bounds, &evidence);
     let evidence = evidence.into_inner().unwrap();
     let mut json = Vec::new();
     assert!(!write(&evidence, &mut json));

@@ -121,6 +121,9 @@ fn surroundings(to: &mut Lines, evidence: &Evidence) {
         let said = format!("{} {} (pid {})", act.action, shown(&act.name.0), act.pid);
         to.line(if at == 0 { "tree did" } else { "" }, &said);
     }
+    if let Some(left_out) = &evidence.activity_left_out {
+        to.line("", &format!("(not recorded: {})", shown(left_out.as_bytes())));
+    }
     for related in &evidence.related_alerts {
         to.line("also", &shown(related.rule_name.as_bytes()));
     }

@@ -12,14 +12,15 @@ use std::time::{Duration, Instant};
 use sensor_ecs::Event;
 use sensor_eql::Rule;
 
+use crate::config::EvidenceSettings;
 use crate::sink::AlertSinks;
 
 use super::activity::Activity;
 use super::text;
-use super::{Answer, Evidence, Places, Question, gather, write};
+use super::{Answer, Bounds, Evidence, Places, Question, gather, write};
 
-/// How long one alert may wait.
-const TIME_MAX: Duration = Duration::from_secs(2);
+/// How long alerts that are under way may take when the sensor ends.
+const CLOSE_TIME_MAX: Duration = Duration::from_secs(2);
 /// Alerts that may wait; more go out without evidence.
 const WAITING_MAX: usize = 64;
 /// Threads that may be left behind before nothing is looked at any more.
@@ -50,6 +51,16 @@ pub(crate) struct Collector {
     /// Set when the sensor cannot wait any longer.
     hurry: Arc<AtomicBool>,
     activity: Activity,
+    /// What of a tree's acts is not recorded, in words.
+    left_out: Option<&'static str>,
+    time_max: Duration,
+    /// Whether everything is recorded that a tree does after an alert.
+    is_following: bool,
+}
+
+/// How long one alert may wait.
+fn time_max(settings: &EvidenceSettings) -> Duration {
+    Duration::from_secs(u64::from(settings.seconds))
 }
 
 impl Collector {
@@ -58,21 +69,39 @@ impl Collector {
     /// # Errors
     ///
     /// When a thread cannot be started.
-    pub(crate) fn start(alerts: Arc<AlertSinks>, places: Places) -> std::io::Result<Self> {
+    pub(crate) fn start(
+        alerts: Arc<AlertSinks>,
+        places: Places,
+        settings: &EvidenceSettings,
+    ) -> std::io::Result<Self> {
         let (jobs, waiting) = sync_channel(WAITING_MAX);
         let sinks = Arc::clone(&alerts);
         let hurry = Arc::new(AtomicBool::new(false));
         let hurried = Arc::clone(&hurry);
-        let looker = Looker { places, reader: None, abandoned: 0 };
+        let looker = Looker { places, settings: settings.clone(), reader: None, abandoned: 0 };
         let writer = thread::Builder::new()
             .name("alerts".to_owned())
             .spawn(move || write_alerts(&waiting, &sinks, looker, &hurried))?;
-        Ok(Self { alerts, jobs: Some(jobs), writer: Some(writer), hurry, activity: Activity::default() })
+        Ok(Self {
+            alerts,
+            jobs: Some(jobs),
+            writer: Some(writer),
+            hurry,
+            activity: Activity::default(),
+            left_out: None,
+            time_max: time_max(settings),
+            is_following: settings.follow_seconds > 0,
+        })
     }
 
     /// Remembers an event.
     pub(crate) fn note(&mut self, event: &Event<'_>) {
         self.activity.note(event);
+    }
+
+    /// From now on this is left out of what is recorded.
+    pub(crate) fn leaves_out(&mut self, left_out: Option<&'static str>) {
+        self.left_out = left_out;
     }
 
     /// Sends an alert on its way. `about` is the event that it is about, if it is still at hand.
@@ -84,6 +113,8 @@ impl Collector {
             let time_ns = event.meta.time_ns;
             let mut question = Question::new(rule, event);
             (question.acts, question.acts_hidden) = self.activity.of(question.tree, time_ns);
+            question.left_out = self.left_out;
+            question.followed = self.is_following;
             question.related = self.activity.alerts_of(question.tree, time_ns);
             self.activity.note_alert(question.tree, time_ns, &rule.id, &rule.name);
             Box::new(question)
@@ -99,13 +130,13 @@ impl Collector {
     /// Waits for alerts that are under way. After some time they go out as they are.
     pub(crate) fn close(mut self) {
         drop(self.jobs.take());
-        let deadline = Instant::now() + TIME_MAX;
+        let deadline = Instant::now() + CLOSE_TIME_MAX;
         while let Some(writer) = &self.writer
             && !writer.is_finished()
         {
             self.hurry.store(Instant::now() >= deadline, Ordering::Relaxed);
-            // The writer waits for no alert longer than `TIME_MAX`, and then for none.
-            if Instant::now() >= deadline + TIME_MAX * 2 {
+            // The writer waits for the alert in hand no longer than it may take, and then for none.
+            if Instant::now() >= deadline + self.time_max * 2 {
                 break;
             }
             thread::sleep(Duration::from_millis(2));
@@ -166,8 +197,8 @@ fn complete(json: &[u8], evidence: &Evidence, out: &mut Vec<u8>) {
     out.extend_from_slice(b"}}");
 }
 
-/// A question, when to be done, and where the answers go.
-type Ask = (Box<Question>, Instant, Arc<Mutex<Evidence>>);
+/// A question, how far it goes, and where the answers go.
+type Ask = (Box<Question>, Bounds, Arc<Mutex<Evidence>>);
 
 #[derive(Debug)]
 struct Reader {
@@ -178,6 +209,7 @@ struct Reader {
 #[derive(Debug)]
 struct Looker {
     places: Places,
+    settings: EvidenceSettings,
     reader: Option<Reader>,
     abandoned: usize,
 }
@@ -192,10 +224,11 @@ impl Looker {
         }
         let Some(reader) = &self.reader else { return Evidence::absent("no thread could be started") };
         let evidence = Arc::new(Mutex::new(Evidence::default()));
-        let deadline = Instant::now() + TIME_MAX;
-        let asked = reader.ask.send((Box::new(question), deadline, Arc::clone(&evidence)));
+        let time_max = time_max(&self.settings);
+        let bounds = Bounds::new(&self.settings, Instant::now() + time_max);
+        let asked = reader.ask.send((Box::new(question), bounds, Arc::clone(&evidence)));
         // The reader keeps the deadline by itself, unless it is held up.
-        let patience = TIME_MAX + Duration::from_millis(100);
+        let patience = time_max + Duration::from_millis(100);
         let in_time = asked.is_ok() && reader.done.recv_timeout(patience) != Err(RecvTimeoutError::Timeout);
         if !in_time {
             self.reader = None;
@@ -212,8 +245,8 @@ impl Looker {
         thread::Builder::new()
             .name("evidence".to_owned())
             .spawn(move || {
-                for (question, deadline, evidence) in asked {
-                    gather(&question, &places, deadline, &evidence);
+                for (question, bounds, evidence) in asked {
+                    gather(&question, &places, bounds, &evidence);
                     if tell.send(()).is_err() {
                         break;
                     }
@@ -279,11 +312,14 @@ mod tests {
         std::fs::create_dir_all(&process).unwrap();
         let fifo = rustix::fs::FileType::Fifo;
         rustix::fs::mknodat(rustix::fs::CWD, process.join("stat"), fifo, 0o600.into(), 0).unwrap();
-        let places = Places { root: places.path().into(), proc_root: places.path().join("proc") };
-        let mut looker = Looker { places, reader: None, abandoned: 0 };
+        let places =
+            Places { root: places.path().into(), proc_root: places.path().join("proc"), hunting: None };
+        let settings = EvidenceSettings::default();
+        let time_max = time_max(&settings);
+        let mut looker = Looker { places, settings, reader: None, abandoned: 0 };
         let start = Instant::now();
         let evidence = looker.look(super::super::tests::question(7));
-        assert!(start.elapsed() < TIME_MAX * 2);
+        assert!(start.elapsed() < time_max * 2);
         assert_eq!(looker.abandoned, 1);
         assert!(evidence.exclusions.found().is_some_and(|exclusions| !exclusions.is_empty()));
         assert!(evidence.ancestry.found().is_none());

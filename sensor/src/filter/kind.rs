@@ -1,10 +1,13 @@
 //! What is known of an event's fields before it is made, by the kind of event.
 
 use sensor_common::wire::FileOp;
-use sensor_ecs::{Action, FieldId, FileType, Scalar, field};
+use sensor_ecs::{Action, FieldId, FileType, Integration, Scalar, field};
 use sensor_eql::Role;
 
 use crate::enrich::operation;
+
+/// An event in a container may be written as both.
+const INTEGRATIONS: [Integration; 2] = [Integration::Endpoint, Integration::CloudDefend];
 
 type Texts = Vec<Option<&'static [u8]>>;
 
@@ -41,7 +44,7 @@ impl Kind {
             actions: vec![Some(action.name().as_bytes())],
             categories: texts(action.category()),
             types: texts(action.event_type()),
-            datasets: vec![Some(action.dataset().as_bytes())],
+            datasets: INTEGRATIONS.map(|integration| Some(integration.dataset(action).as_bytes())).into(),
             operations: vec![None],
             file_types: vec![None],
         }
@@ -62,14 +65,15 @@ impl Kind {
     pub(super) fn role(&self, id: FieldId) -> Role<'_> {
         const LINUX: &[Option<&[u8]>] = &[Some(b"linux")];
         const EVENT: &[Option<&[u8]>] = &[Some(b"event")];
-        const ENDPOINT: &[Option<&[u8]>] = &[Some(b"endpoint")];
+        const MODULES: &[Option<&[u8]>] =
+            &[Some(INTEGRATIONS[0].module().as_bytes()), Some(INTEGRATIONS[1].module().as_bytes())];
         match id {
             field::EVENT_ACTION => Role::OneOf(&self.actions),
             field::EVENT_CATEGORY => Role::OneOf(&self.categories),
             field::EVENT_TYPE => Role::OneOf(&self.types),
             field::EVENT_DATASET | field::DATA_STREAM_DATASET => Role::OneOf(&self.datasets),
             field::EVENT_KIND => Role::OneOf(EVENT),
-            field::EVENT_MODULE => Role::OneOf(ENDPOINT),
+            field::EVENT_MODULE => Role::OneOf(MODULES),
             field::HOST_OS_TYPE => Role::OneOf(LINUX),
             field::FILE_TYPE => Role::OneOf(&self.file_types),
             field::FILE_EXT_OPERATION => Role::OneOf(&self.operations),

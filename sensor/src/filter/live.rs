@@ -5,6 +5,7 @@ use std::os::fd::BorrowedFd;
 
 use super::mounts::Mounts;
 use super::{Filter, everything};
+use crate::enrich::boot_ns_now;
 use crate::kernel::Kernel;
 use crate::pipeline::{Counted, RecordSource};
 
@@ -13,6 +14,8 @@ pub(crate) struct Filtered {
     kernel: Kernel,
     filter: Filter,
     mounts: Mounts,
+    /// Until when somebody is followed, on the boot clock.
+    followed_until_ns: Option<u64>,
 }
 
 impl Filtered {
@@ -26,7 +29,7 @@ impl Filtered {
         if !kernel.capabilities().sees_renames() {
             filter.lift();
         }
-        let mut filtered = Self { kernel, filter, mounts };
+        let mut filtered = Self { kernel, filter, mounts, followed_until_ns: None };
         filtered.mounts.tell(&mut filtered.filter);
         filtered.kernel.set_filter(filtered.filter.tables())?;
         Ok(filtered)
@@ -72,6 +75,13 @@ impl RecordSource for Filtered {
         Ok(())
     }
 
+    fn follow(&mut self, processes: &[u32], until_ns: u64) {
+        match self.kernel.follow(processes, until_ns) {
+            Ok(()) => self.followed_until_ns = self.followed_until_ns.max(Some(until_ns)),
+            Err(error) => tracing::warn!("what the processes of an alert do cannot be followed: {error}"),
+        }
+    }
+
     fn mounts_changed(&mut self) {
         self.follow_mounts();
     }
@@ -79,6 +89,13 @@ impl RecordSource for Filtered {
     fn tick(&mut self) {
         // Where changes cannot be waited for.
         self.follow_mounts();
+        if self.followed_until_ns.is_some_and(|until_ns| until_ns <= boot_ns_now()) {
+            self.followed_until_ns = None;
+            if let Err(error) = self.kernel.follow(&[], 0) {
+                // Nobody's time goes on; it only costs.
+                tracing::warn!("the end of following cannot be told: {error}");
+            }
+        }
         RecordSource::tick(&mut self.kernel);
     }
 

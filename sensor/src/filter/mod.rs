@@ -12,7 +12,7 @@ use sensor_common::filter::{FilterTables, OPS_ALL, Ops, is_ending_usable, kind_b
 use sensor_common::wire::{FileOp, RecordKind};
 use sensor_ecs::Action;
 use sensor_eql::diag::printable;
-use sensor_eql::{Compiled, LoadedRule, Need, RuleSet, Witness};
+use sensor_eql::{Compiled, Need, Rule, RuleSet, Witness};
 
 use crate::cli::say::count;
 use crate::config::Scope;
@@ -101,16 +101,17 @@ pub(crate) struct Mounted<'m> {
 }
 
 impl Filter {
-    /// What the scope and the rules ask for; `reads` says which rule reads events of which action.
-    pub(crate) fn new(scope: Scope, rules: &RuleSet, reads: impl Fn(&LoadedRule, Action) -> bool) -> Self {
+    /// What the scope and the rules ask for; `reads` says which rule is asked about events of which action, in a
+    /// container or not: that is not known in the kernel.
+    pub(crate) fn new(scope: Scope, rules: &RuleSet, reads: impl Fn(&Rule, Action) -> bool) -> Self {
         let mut filter = Self { tables: Box::default(), scope, looking: 0, forcing: Vec::new() };
         for rule in rules.rules() {
             for (kind, action) in CHANGES {
-                if reads(rule, action) && wants_changes(&rule.compiled, action) {
+                if reads(&rule.rule, action) && wants_changes(&rule.compiled, action) {
                     filter.tables.kinds |= kind_bit(kind);
                 }
             }
-            if !reads(rule, Action::Creation) {
+            if !reads(&rule.rule, Action::Creation) {
                 continue;
             }
             let needs = RuleNeeds::of(&rule.compiled);

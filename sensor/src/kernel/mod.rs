@@ -20,9 +20,13 @@ use std::{
 
 use aya::{
     Ebpf, EbpfLoader, VerifierLogLevel,
-    maps::{Array, MapData, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, MapData, PerCpuArray, RingBuf},
 };
-use sensor_common::{filter::FilterTables, limits::RING_BYTES_DEFAULT, wire::RecordKind};
+use sensor_common::{
+    filter::FilterTables,
+    limits::{FOLLOWED_MAX, RING_BYTES_DEFAULT},
+    wire::RecordKind,
+};
 use zerocopy::IntoBytes;
 
 pub(crate) use capability::{Capabilities, Missing};
@@ -106,6 +110,8 @@ pub(crate) struct Kernel {
     ring: RingBuf<MapData>,
     counters: PerCpuArray<MapData, [u64; 4]>,
     filter: Array<MapData, [u8; size_of::<FilterTables>()]>,
+    followed: HashMap<MapData, u32, u64>,
+    is_following: Array<MapData, u64>,
     /// Runs that were left out, of programs that are unloaded by now.
     missed: [u64; RecordKind::ALL.len()],
     are_misses_uncounted: bool,
@@ -173,6 +179,8 @@ impl Kernel {
         let ring = take_map(&mut ebpf, "RING")?;
         let counters = take_map(&mut ebpf, "COUNTERS")?;
         let filter = take_map(&mut ebpf, ".data.filter")?;
+        let followed = take_map(&mut ebpf, "FOLLOWED")?;
+        let is_following = take_map(&mut ebpf, ".data.follow")?;
         let hooks =
             Programs { ebpf: &mut ebpf, btf: &btf, mismatched: &resolved.functions, attach: options.attach }
                 .attach_all();
@@ -192,6 +200,8 @@ impl Kernel {
             ring,
             counters,
             filter,
+            followed,
+            is_following,
             missed: [0; RecordKind::ALL.len()],
             are_misses_uncounted,
             logger,
@@ -237,6 +247,19 @@ impl Kernel {
             self.filter.set(0, bytes, 0).map_err(io::Error::other)?;
         }
         Ok(())
+    }
+
+    /// Has the programs let through whatever these processes, and those that they will fork, do until then, on the boot
+    /// clock.
+    ///
+    /// # Errors
+    ///
+    /// When they cannot be listed.
+    pub(crate) fn follow(&mut self, processes: &[u32], until_ns: u64) -> io::Result<()> {
+        for pid in processes.iter().take(FOLLOWED_MAX as usize) {
+            self.followed.insert(pid, until_ns, 0).map_err(io::Error::other)?;
+        }
+        self.is_following.set(0, u64::from(!processes.is_empty()), 0).map_err(io::Error::other)
     }
 
     /// What was lost so far.

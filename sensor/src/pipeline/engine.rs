@@ -13,16 +13,18 @@ use sensor_common::wire::{RecordHeader, RecordKind};
 use sensor_eql::RuleSet;
 
 use crate::decode::{Wire, decode};
-use crate::enrich::{Enricher, ProcFacts, boot_ns_now};
+use crate::enrich::{Enricher, ProcFacts, Tree, boot_ns_now};
 use crate::memory::{Keeper, Remembered};
 
 use super::busiest::Busiest;
 use super::exceptions::Exceptions;
+use super::follow::Following;
 use super::losses::{Hole, Losses};
 use super::matcher::Matcher;
 use super::output::{Gap, Output};
 use super::several::Several;
 use super::source::{Counted, Lost};
+use super::streams::Streams;
 use super::totals::Totals;
 use super::vitals::{Board, Delays, ProcessTable, Tally, Vitals};
 
@@ -50,6 +52,7 @@ pub(crate) struct Engine<O> {
     pub(super) matcher: Matcher<O>,
     phase: Phase,
     losses: Losses,
+    following: Following,
     own_pid: u32,
     pub(super) since_ns: u64,
     /// Writes what rules remember; absent when none does.
@@ -77,6 +80,8 @@ pub(crate) struct NextRules {
     /// What rules on new terms had seen.
     pub(crate) memories: Vec<Remembered>,
     pub(crate) keeper: Option<Keeper>,
+    /// What is not recorded, in words.
+    pub(crate) left_out: Option<&'static str>,
 }
 
 impl<O: Output> Engine<O> {
@@ -88,13 +93,15 @@ impl<O: Output> Engine<O> {
         exceptions: Exceptions,
         output: O,
         since_ns: u64,
+        streams: Streams,
     ) -> Self {
-        let matcher = Matcher::new(rules, exceptions, output, &String::from_utf8_lossy(enricher.namespace()));
+        let matcher = Matcher::new(rules, exceptions, output, streams);
         Self {
             enricher,
             matcher,
             phase: Phase::Scanning { held: Vec::new(), held_bytes: 0 },
             losses: Losses::since(since_ns),
+            following: Following::new(0),
             own_pid: std::process::id(),
             since_ns,
             keeper: None,
@@ -112,6 +119,17 @@ impl<O: Output> Engine<O> {
             memories.into_iter().for_each(|memory| several.remember(rules, memory));
         }
         self.keeper = keeper;
+    }
+
+    /// Has everything recorded that the process tree of an alert does for so long.
+    pub(crate) fn follow_for(&mut self, seconds: u32) {
+        self.following = Following::new(u64::from(seconds) * 1_000_000_000);
+    }
+
+    /// Processes of which everything is wanted from now on, and until when on the boot clock.
+    pub(super) fn take_followed(&mut self) -> Option<(Vec<u32>, u64)> {
+        let followed = self.following.take()?;
+        Some((self.enricher.processes_of(followed.tree), followed.until_ns))
     }
 
     fn remembered(&mut self) -> Vec<Remembered> {
@@ -166,15 +184,15 @@ impl<O: Output> Engine<O> {
 
     /// Goes on with other rules. What the ones that stay as they are remember, they remember still.
     pub(crate) fn swap(&mut self, next: NextRules) {
-        let NextRules { rules, exceptions, same_exceptions, mut memories, keeper } = next;
-        let namespace = String::from_utf8_lossy(self.enricher.namespace()).into_owned();
+        let NextRules { rules, exceptions, same_exceptions, mut memories, keeper, left_out } = next;
         let former = self.remembered();
         let was_there = |id: &str, rules: &RuleSet| rules.rules().iter().any(|loaded| loaded.rule.id == id);
         memories.retain(|memory| !was_there(&memory.rule, &self.matcher.rules));
         if let (Some(keeper), true) = (&self.keeper, !former.is_empty()) {
             keeper.keep(former);
         }
-        self.matcher.swap(rules, exceptions, same_exceptions, &namespace);
+        self.matcher.swap(rules, exceptions, same_exceptions);
+        self.matcher.output.leaves_out(left_out);
         self.remember(memories, keeper);
     }
 
@@ -336,8 +354,13 @@ impl<O: Output> Engine<O> {
             self.matcher.totals.own += 1;
             return;
         }
-        if let Some(enriched) = self.enricher.event(&wire) {
-            self.matcher.event(&enriched);
+        let Some(enriched) = self.enricher.event(&wire) else { return };
+        let alerts = self.matcher.totals.alerts;
+        self.matcher.event(&enriched);
+        if self.matcher.totals.alerts != alerts
+            && let Some(process) = &enriched.event.process
+        {
+            self.following.alerted(Tree::of(process), boot_ns_now());
         }
     }
 }

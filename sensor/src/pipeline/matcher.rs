@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use sensor_ecs::{Action, Event, FieldId, Record, Value, field};
-use sensor_eql::{Hits, Known, LoadedRule, Memory, RuleIndex, RuleSet, Selection};
+use sensor_ecs::{Action, Event, EventMeta, FieldId, Integration, Record, Value, field};
+use sensor_eql::{Hits, Known, LoadedRule, Memory, Rule, RuleIndex, RuleSet, Selection};
 
 use crate::enrich::{Enriched, View};
 
@@ -14,19 +14,24 @@ use super::caps::{Caps, HeldBack};
 use super::exceptions::{Exceptions, Suppressed};
 use super::output::{Gap, Hit, Kept, Output, SeveralHit};
 use super::several::{Found, Several};
+use super::streams::Streams;
 use super::totals::Totals;
 use super::vitals::{RuleNames, Tally};
 
 /// Processes of which is remembered what the rules make of them; those of some hundred bytes per 500 rules.
 const PROCESSES_REMEMBERED: usize = 2048;
 
+/// Kinds of event that are not those of containers, at most.
+const CONTAINER_KINDS: u8 = 16;
+const _: () = assert!(Action::ALL.len() <= CONTAINER_KINDS as usize);
+
 /// The rules with their state, and where their hits go.
 #[derive(Debug)]
 pub(super) struct Matcher<O> {
     pub(super) rules: RuleSet,
-    /// Rules that read the data stream of file events, and of process events.
-    on_files: Selection,
-    on_processes: Selection,
+    streams: Streams,
+    asked: Asked,
+    asked_of_containers: Asked,
     memory: Memory,
     pub(super) output: O,
     pub(super) totals: Totals,
@@ -50,25 +55,39 @@ fn names(rules: &RuleSet) -> Arc<RuleNames> {
     Arc::new(RuleNames(rules.rules().iter().map(name).collect()))
 }
 
-/// The name of the data stream of an action's events.
-pub(super) fn data_stream(action: Action, namespace: &str) -> String {
-    format!("logs-{}-{namespace}", action.dataset())
+/// Which rules are asked about an event, by whether it is one of a file.
+#[derive(Debug)]
+struct Asked {
+    on_files: Selection,
+    on_processes: Selection,
 }
 
-/// Whether the rule reads the data stream of an action's events.
-pub(crate) fn reads(rule: &LoadedRule, action: Action, namespace: &str) -> bool {
-    rule.rule.reads(&data_stream(action, namespace))
+impl Asked {
+    fn new(rules: &RuleSet, is_asked: impl Fn(&Rule, Action) -> bool) -> Self {
+        let about = |action| rules.select(|loaded| is_asked(&loaded.rule, action));
+        Self { on_files: about(Action::Creation), on_processes: about(Action::Exec) }
+    }
+
+    fn about(&self, action: Action) -> &Selection {
+        if action.is_file() { &self.on_files } else { &self.on_processes }
+    }
+}
+
+/// The rules that are asked about each event, and those that only know the documents of containers.
+fn asked(rules: &RuleSet, streams: &Streams) -> [Asked; 2] {
+    let everywhere = |rule: &Rule, action| streams.is_read(rule, action);
+    let in_containers =
+        |rule: &Rule, action| streams.is_read_in_containers(rule, action) && !streams.is_read(rule, action);
+    [Asked::new(rules, everywhere), Asked::new(rules, in_containers)]
 }
 
 impl<O: Output> Matcher<O> {
-    pub(super) fn new(rules: RuleSet, exceptions: Exceptions, output: O, namespace: &str) -> Self {
-        let reading = |action| {
-            let stream = data_stream(action, namespace);
-            rules.select(|loaded| loaded.rule.reads(&stream))
-        };
+    pub(super) fn new(rules: RuleSet, exceptions: Exceptions, output: O, streams: Streams) -> Self {
+        let [asked, asked_of_containers] = asked(&rules, &streams);
         Self {
-            on_files: reading(Action::Creation),
-            on_processes: reading(Action::Exec),
+            streams,
+            asked,
+            asked_of_containers,
             several: Several::new(&rules),
             memory: rules.memory(PROCESSES_REMEMBERED),
             counts: vec![[0; 2]; rules.rules().len()],
@@ -106,6 +125,14 @@ impl<O: Output> Matcher<O> {
                 self.look(enriched, other, view);
             }
         }
+        if is_in_container(event) && self.asked_of_containers.about(event.meta.action).is_any() {
+            self.look_as_container(enriched, event, View::Task);
+            for (view, other) in View::OTHERS.into_iter().zip(&others) {
+                if let Some(other) = other {
+                    self.look_as_container(enriched, other, view);
+                }
+            }
+        }
         let in_view = |view| {
             let other = View::OTHERS.into_iter().zip(&others).find(|(known, _)| *known == view);
             other.and_then(|(_, other)| other.as_ref()).unwrap_or(event)
@@ -124,13 +151,20 @@ impl<O: Output> Matcher<O> {
         self.raise_found(|kept| (kept.sequence == event.meta.sequence).then(|| in_view(kept.view)));
     }
 
+    /// Takes a look at what the event is in the data streams of containers.
+    fn look_as_container(&mut self, enriched: &Enriched<'_>, event: &Event<'_>, view: View) {
+        let meta = EventMeta { integration: Integration::CloudDefend, ..event.meta };
+        self.look(enriched, &Event { meta, ..*event }, view);
+    }
+
     /// Takes a look at the event under one of its names, and another one if its process is not what it seems.
     fn look(&mut self, enriched: &Enriched<'_>, event: &Event<'_>, view: View) {
-        let kind = Some(event.meta.action as u8);
+        let kind = Some(event.meta.action as u8 + CONTAINER_KINDS * event.meta.integration as u8);
         // Other rights than the process's own are those of this event.
         let process = enriched.process.filter(|_| event.actor.is_none());
         let look = Look { event, image_lost: enriched.image_lost, view };
-        self.look_at(event, look, Known { kind, process }, view == View::Task);
+        let is_first = view == View::Task && event.meta.integration == Integration::Endpoint;
+        self.look_at(event, look, Known { kind, process }, is_first);
         if enriched.image_lost {
             self.look_at(&Unproven(event), look, Known { kind, process: None }, false);
         }
@@ -139,10 +173,12 @@ impl<O: Output> Matcher<O> {
     /// Finds the rules that match and have not matched yet: one alert, however many names a file has.
     fn look_at(&mut self, record: &impl Record, look: Look<'_>, known: Known, is_first: bool) {
         let Look { event, image_lost, view } = look;
-        let Self {
-            rules, memory, matched, several, output, found, on_files, on_processes, exceptions, ..
-        } = self;
-        let selection = if event.meta.action.is_file() { on_files } else { on_processes };
+        let Self { rules, memory, matched, several, output, found, exceptions, .. } = self;
+        let asked = match event.meta.integration {
+            Integration::Endpoint => &self.asked,
+            Integration::CloudDefend => &self.asked_of_containers,
+        };
+        let selection = asked.about(event.meta.action);
         let hits: Hits<'_> = rules.look(record, known, memory);
         for index in hits.matched().iter().filter(|index| selection.contains(**index)) {
             if !matched.iter().any(|(known, _)| known == index) {
@@ -258,13 +294,7 @@ impl<O: Output> Matcher<O> {
 
     /// Goes on with other rules and exceptions. What is counted, held back and remembered of rules that stay as they are
     /// stays too. `same_exceptions` if these are the same as before.
-    pub(super) fn swap(
-        &mut self,
-        rules: RuleSet,
-        mut exceptions: Exceptions,
-        same_exceptions: bool,
-        namespace: &str,
-    ) {
+    pub(super) fn swap(&mut self, rules: RuleSet, mut exceptions: Exceptions, same_exceptions: bool) {
         let former: BTreeMap<&str, (RuleIndex, &LoadedRule)> =
             self.rules.indexed().map(|(index, loaded)| (loaded.rule.id.as_str(), (index, loaded))).collect();
         let by_id = |index: RuleIndex| former.get(rules.get(index)?.rule.id.as_str()).copied();
@@ -283,12 +313,7 @@ impl<O: Output> Matcher<O> {
         exceptions.follow(&mut self.exceptions, &self.rules, same_exceptions);
         // What is held back of rules that are gone is told now.
         self.close_caps(i64::MAX);
-        let reading = |action| {
-            let stream = data_stream(action, namespace);
-            rules.select(|loaded| loaded.rule.reads(&stream))
-        };
-        self.on_files = reading(Action::Creation);
-        self.on_processes = reading(Action::Exec);
+        [self.asked, self.asked_of_containers] = asked(&rules, &self.streams);
         self.memory = rules.memory(PROCESSES_REMEMBERED);
         self.names = names(&rules);
         (self.caps, self.several, self.counts, self.exceptions) = (caps, several, counts, exceptions);
@@ -326,6 +351,11 @@ fn tell<O: Output>(rules: &RuleSet, output: &mut O, held_back: HeldBack) {
     if let Some(rule) = rules.get(held_back.rule) {
         output.held_back(rule, held_back.count, held_back.last_ns);
     }
+}
+
+/// Whether a container did it.
+pub(crate) fn is_in_container(event: &Event<'_>) -> bool {
+    event.process.is_some_and(|view| view.process.container.is_some())
 }
 
 /// An event under one of its names.

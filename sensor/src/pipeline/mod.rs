@@ -5,6 +5,7 @@ mod busiest;
 mod caps;
 mod engine;
 mod exceptions;
+mod follow;
 mod losses;
 mod matcher;
 mod output;
@@ -13,6 +14,7 @@ mod reach;
 mod scan;
 mod several;
 mod source;
+mod streams;
 #[cfg(test)]
 mod tests;
 mod totals;
@@ -33,10 +35,11 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 pub(crate) use caps::Caps;
 pub(crate) use engine::{Engine, NextRules, Swap};
 pub(crate) use exceptions::{Exception, Exceptions};
-pub(crate) use matcher::reads;
+pub(crate) use matcher::is_in_container;
 pub(crate) use output::{Gap, Hit, Kept, Output, SeveralHit};
 pub(crate) use reach::Reach;
 pub(crate) use source::{Counted, Lost, RecordSource};
+pub(crate) use streams::Streams;
 pub(crate) use totals::Totals;
 pub(crate) use urgency::urgent_kinds;
 pub(crate) use vitals::{Board, SECONDS, Vitals};
@@ -207,6 +210,9 @@ fn drain<O: Output>(source: &mut impl RecordSource, engine: &mut Engine<O>, most
     let mut taken = 0;
     while taken < most && engine.wants_records() && source.next_record(&mut |bytes| engine.record(bytes)) {
         taken += 1;
+        if let Some((processes, until_ns)) = engine.take_followed() {
+            source.follow(&processes, until_ns);
+        }
     }
     engine.looked();
     taken

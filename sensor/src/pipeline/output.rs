@@ -83,6 +83,9 @@ pub(crate) trait Output {
     /// What a rule's cap held back in an interval that is over; `event` is the last that it raised or held back.
     fn held_back(&mut self, rule: &LoadedRule, count: u64, last_ns: i64);
 
+    /// From now on this is left out of what is recorded, in words.
+    fn leaves_out(&mut self, left_out: Option<&'static str>);
+
     /// Events are missing here.
     fn gap(&mut self, gap: &Gap);
 }

@@ -3,7 +3,7 @@
 use sensor_ecs::Action;
 use sensor_eql::{LoadedRule, RuleSet};
 
-use super::matcher::data_stream;
+use super::streams::Streams;
 
 /// The events that can come, by the data stream that they belong to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,12 +16,12 @@ pub(crate) struct Reach {
 
 impl Reach {
     /// How many of the rules can match nothing. A rule on several events counts if it can see none of them.
-    pub(crate) fn blind_rules(self, rules: &RuleSet, namespace: &str) -> usize {
+    pub(crate) fn blind_rules(self, rules: &RuleSet, streams: &Streams) -> usize {
         let sees = |is_there: bool, category: &[u8], action: Action, loaded: &LoadedRule| {
             let categories = loaded.compiled.categories();
             is_there
                 && categories.is_none_or(|wanted| wanted.contains(&category))
-                && loaded.rule.reads(&data_stream(action, namespace))
+                && streams.is_read_in_containers(&loaded.rule, action)
         };
         let is_blind = |loaded: &&LoadedRule| {
             !sees(self.files, b"file", Action::Creation, loaded)
@@ -62,7 +62,7 @@ mod tests {
             "any where process.pid == 1",
             "sequence by process.pid [process where true] [file where true]",
         ]);
-        let blind = |files, processes| Reach { files, processes }.blind_rules(&rules, "default");
+        let blind = |files, processes| Reach { files, processes }.blind_rules(&rules, &Streams::default());
         assert_eq!(blind(true, true), 0);
         assert_eq!(blind(false, true), 1);
         assert_eq!(blind(true, false), 1);

@@ -35,6 +35,9 @@ pub(crate) trait RecordSource {
     /// When it cannot be told; it goes on as before.
     fn refilter(&mut self, filter: Self::Filter) -> io::Result<()>;
 
+    /// Sends whatever these processes, and those that they will fork, do until then, on the boot clock.
+    fn follow(&mut self, _processes: &[u32], _until_ns: u64) {}
+
     /// Called when something was mounted or unmounted.
     fn mounts_changed(&mut self) {}
 

@@ -1,5 +1,6 @@
 //! Recorded bytes to alerts, with the rule that ships, on no kernel at all.
 
+mod containers;
 mod exceptions;
 mod memory;
 mod several;
@@ -81,6 +82,8 @@ impl Output for Kept {
         self.several.push(format!("{}{end}{lost}", said.collect::<Vec<_>>().join(", ")));
     }
 
+    fn leaves_out(&mut self, _left_out: Option<&'static str>) {}
+
     fn gap(&mut self, gap: &Gap) {
         assert!(gap.start_ns < gap.end_ns);
         self.gaps.push(gap.total());
@@ -136,7 +139,7 @@ fn engine_with_exceptions(root: &Path, rules: RuleSet, exceptions: Exceptions) -
         namespace: b"default".as_slice().into(),
     };
     let enricher = Enricher::new(&sources, agent.into(), 1 << 20).unwrap();
-    Engine::new(enricher, rules, exceptions, Kept::default(), 0)
+    Engine::new(enricher, rules, exceptions, Kept::default(), 0, Streams::default())
 }
 
 /// Runs records through an engine that finds no process in `/proc`.

@@ -16,7 +16,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use sensor_ecs::{Ecs, Event};
-use sensor_store::coverage::{Gap, Scope};
+use sensor_store::coverage::{Gap, Scope, Session};
 use sensor_store::{Encoder, Log, LogOptions, StoreError};
 use serde::{Deserialize, Serialize};
 
@@ -52,6 +52,8 @@ struct State {
     totals: StoreTotals,
     /// Events that never came this far.
     lost: u64,
+    /// From when on something else is recorded, and what.
+    next: Vec<Session>,
     ending: bool,
     ended: bool,
 }
@@ -66,6 +68,7 @@ struct Shared {
 pub(crate) struct Storing {
     shared: Arc<Shared>,
     encoder: Encoder,
+    session: Session,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -104,13 +107,15 @@ impl Storing {
     ) -> Result<Self, StoreError> {
         let root = keeping.root.clone();
         let mut log = Log::open(&root, LogOptions::default())?;
-        log.start_session(now_ns(), agent, scope)?;
+        let first_ns = now_ns();
+        let session = Session { first_ns, last_ns: first_ns, agent: agent.to_owned(), scope };
+        log.start_session(session.clone())?;
         let shared = Arc::new(Shared { state: Mutex::default(), wake: Condvar::new(), done: Condvar::new() });
         let writer =
             Writer { shared: Arc::clone(&shared), log, keeper: Keeper::new(keeping), report, failing: false };
         let thread = std::thread::Builder::new().name("store".to_owned()).spawn(move || writer.run());
         let thread = thread.map_err(|cause| not_started(&root, &cause))?;
-        Ok(Self { shared, encoder: Encoder::new(&Ecs), thread: Some(thread) })
+        Ok(Self { shared, encoder: Encoder::new(&Ecs), session, thread: Some(thread) })
     }
 
     /// Takes an event. Costs a lock that is held for the time of an append, and no allocation once the buffer has grown.
@@ -132,6 +137,17 @@ impl Storing {
     /// Notes that so many events never came this far.
     pub(crate) fn gap(&self, lost: u64) {
         lock(&self.shared).lost += lost;
+    }
+
+    /// From now on this is left out of what is recorded, in words.
+    pub(crate) fn leaves_out(&mut self, left_out: Option<&str>) {
+        let left_out: Vec<String> = left_out.into_iter().map(str::to_owned).collect();
+        if left_out != self.session.scope.left_out {
+            self.session.scope.left_out = left_out;
+            self.session.first_ns = now_ns();
+            self.session.last_ns = self.session.first_ns;
+            lock(&self.shared).next.push(self.session.clone());
+        }
     }
 
     /// Tells what became of the events, for as long as anybody wants to know.
@@ -178,7 +194,7 @@ struct Writer {
 impl Writer {
     fn run(mut self) {
         let (mut batch, mut count) = (Vec::new(), 0);
-        let mut noted = 0;
+        let (mut noted, mut sessions) = (0, Vec::<Session>::new());
         loop {
             let (ending, missing) = {
                 let mut state = lock(&self.shared);
@@ -196,8 +212,15 @@ impl Writer {
                     count = std::mem::take(&mut state.count);
                     state.taken = count;
                 }
+                sessions.append(&mut state.next);
                 (state.ending && state.pending.is_empty(), state.totals.dropped + state.lost)
             };
+            // What cannot be written is tried again.
+            while let Some(session) = sessions.first()
+                && self.log.start_session(session.clone()).is_ok()
+            {
+                sessions.remove(0);
+            }
             let failed = self.store(&batch, count);
             if failed && !ending {
                 // The batch is tried again; what comes meanwhile waits or is dropped.

@@ -25,6 +25,32 @@ fn a_store_that_another_process_writes_is_refused() {
     assert_eq!(lost.sum::<u64>(), 3, "{coverage}");
 }
 
+#[test]
+fn a_change_of_what_is_recorded_is_a_session_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("store");
+    let keeping = Keeping { root: root.clone(), program: None, days: 31, bytes: 1 << 30 };
+    let mut storing = Storing::open(keeping, "agent", Scope::default(), Box::new(|_| {})).unwrap();
+    for left_out in [Some("much"), Some("much"), None] {
+        storing.leaves_out(left_out);
+    }
+    storing.close();
+    let coverage = std::fs::read_to_string(root.join("coverage.ndjson")).unwrap();
+    let sessions: Vec<serde_json::Value> =
+        coverage.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let left_out: Vec<_> =
+        sessions.iter().filter_map(|line| line.pointer("/session/scope/left_out")).collect();
+    assert_eq!(
+        left_out,
+        [&serde_json::json!([]), &serde_json::json!(["much"]), &serde_json::json!([])],
+        "{coverage}"
+    );
+    // Each lasts until the next begins.
+    let alive = sessions.iter().filter_map(|line| line["alive"].as_i64());
+    let begun = sessions.iter().filter_map(|line| line.pointer("/session/first_ns")?.as_i64()).skip(1);
+    assert!(begun.eq(alive.take(2)), "{coverage}");
+}
+
 /// A hunting program that says what it was asked, and a row that is no line.
 fn program(folder: &Path, last: &str) -> PathBuf {
     use std::os::unix::fs::PermissionsExt as _;

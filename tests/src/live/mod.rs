@@ -9,6 +9,7 @@ mod exec;
 mod exec_forms;
 mod file_create;
 mod filter;
+mod follow;
 mod hunt;
 mod lifecycle;
 mod loss;
@@ -53,6 +54,7 @@ pub fn all() -> Vec<Test> {
         service::TESTS,
         lifecycle::TESTS,
         loss::TESTS,
+        follow::TESTS,
         stress::TESTS,
     ]
     .concat()

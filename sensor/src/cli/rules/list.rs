@@ -9,7 +9,7 @@ use sensor_eql::diag::printable;
 use sensor_eql::{LoadedRule, Rule, RuleType};
 use serde::Serialize;
 
-use super::{Choice, Rules, obstacles};
+use super::{Choice, Rules};
 use crate::cli::args::{ListFormat, RulesListArgs};
 use crate::cli::say::{note, print};
 use crate::config::{self, RuleSettings};
@@ -58,7 +58,7 @@ pub(in crate::cli) fn list(args: &RulesListArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn rows<'r>(rules: &'r Rules, settings: &RuleSettings) -> Vec<Row<'r>> {
-    let loaded = rules.set.rules().iter().map(|rule| row(rule, settings));
+    let loaded = rules.set.rules().iter().map(|rule| row(rule, settings, rules.obstacles(rule)));
     let listed = rules.set.listed().iter().map(|rule| Row {
         id: rule.id.as_deref(),
         name: rule.name.as_deref(),
@@ -73,11 +73,11 @@ fn rows<'r>(rules: &'r Rules, settings: &RuleSettings) -> Vec<Row<'r>> {
     loaded.chain(listed).collect()
 }
 
-fn row<'r>(loaded: &'r LoadedRule, settings: &RuleSettings) -> Row<'r> {
+fn row<'r>(loaded: &'r LoadedRule, settings: &RuleSettings, obstacles: Vec<String>) -> Row<'r> {
     let LoadedRule { rule, path, .. } = loaded;
     let disabled = settings.disables(rule);
     let enabled = disabled.is_none();
-    let reasons = disabled.map(|reason| reason.to_string()).into_iter().chain(obstacles(loaded)).collect();
+    let reasons = disabled.map(|reason| reason.to_string()).into_iter().chain(obstacles).collect();
     Row {
         id: Some(&rule.id),
         name: Some(&rule.name),

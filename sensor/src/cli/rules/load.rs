@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use anyhow::bail;
-use sensor_ecs::{Ecs, Field, FieldId, Schema};
+use sensor_ecs::{Action, Ecs, Field, FieldId, Schema};
 use sensor_eql::ast::{Pipe, Query};
 use sensor_eql::diag::{Located, printable};
 use sensor_eql::{ListedRule, LoadedRule, Origin, Rule, RuleSet};
@@ -12,7 +12,7 @@ use sensor_eql::{ListedRule, LoadedRule, Origin, Rule, RuleSet};
 use super::find::Found;
 use crate::cli::say::{count, note};
 use crate::config::Loaded;
-use crate::pipeline::Exceptions;
+use crate::pipeline::{Exceptions, Streams};
 
 /// Which rules a command runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +29,7 @@ pub struct Rules {
     pub set: RuleSet,
     unreadable: Vec<Located>,
     disabled: usize,
+    streams: Streams,
 }
 
 impl Rules {
@@ -45,7 +46,22 @@ impl Rules {
         if choice == Choice::UserAndShipped || user.is_empty() {
             found.add_shipped();
         }
-        Ok(Self { set: RuleSet::load(found.sources, schema), unreadable: found.unreadable, disabled: 0 })
+        Ok(Self {
+            set: RuleSet::load(found.sources, schema),
+            unreadable: found.unreadable,
+            disabled: 0,
+            streams: Streams::default(),
+        })
+    }
+
+    /// Takes the events that they are for to belong to these data streams.
+    pub(crate) fn for_streams(&mut self, streams: Streams) {
+        self.streams = streams;
+    }
+
+    /// The data streams of the events that they are for.
+    pub(crate) fn streams(&self) -> &Streams {
+        &self.streams
     }
 
     /// Everything wrong with files that were left out.
@@ -104,6 +120,7 @@ impl Rules {
     /// When an exception is broken, or no rule is left.
     pub(crate) fn configure(&mut self, loaded: &Loaded, schema: &dyn Schema) -> anyhow::Result<Exceptions> {
         let settings = &loaded.config.rules;
+        self.streams = loaded.config.streams();
         for warning in self.unmatched(loaded) {
             note(format_args!("{warning}"));
         }
@@ -134,10 +151,54 @@ impl Rules {
         loaded.unmatched(&rules, &ids.chain(listed).collect::<Vec<_>>())
     }
 
+    /// Why a rule that compiled will not, or may not, match on this sensor's events.
+    #[must_use]
+    pub fn obstacles(&self, rule: &LoadedRule) -> Vec<String> {
+        let mut obstacles = Vec::new();
+        let is_asked = |action| self.streams.is_read_in_containers(&rule.rule, action);
+        if !is_asked(Action::Creation) && !is_asked(Action::Exec) {
+            obstacles
+                .push(format!("reads {}, which this sensor does not write", rule.rule.indices.join(", ")));
+        }
+        if sensor_eql::parse(&rule.rule.query).is_ok_and(|query| has_tail(&query)) {
+            obstacles
+                .push("asks for the last matches, and live events have no end: matched by replay".to_owned());
+        }
+        let categories = rule.compiled.categories().unwrap_or_default();
+        let foreign: Vec<String> = categories
+            .iter()
+            .filter(|category| !matches!(**category, b"file" | b"process"))
+            .map(|category| String::from_utf8_lossy(category).into_owned())
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect();
+        if !foreign.is_empty() {
+            obstacles
+                .push(format!("needs {} events, which this sensor does not record", foreign.join(" and ")));
+        }
+        let asked = Asked::default();
+        // It compiled before; this is only to hear what it asks for.
+        let _ = sensor_eql::parse(&rule.rule.query).and_then(|query| sensor_eql::compile(&query, &asked));
+        let mut unfilled: Vec<String> = asked
+            .0
+            .into_inner()
+            .into_iter()
+            .filter(|(_, field)| !Ecs::fills(field.id))
+            .map(|(name, _)| name)
+            .chain(rule.compiled.unknown_fields().iter().cloned())
+            .collect();
+        unfilled.sort();
+        unfilled.dedup();
+        if !unfilled.is_empty() {
+            obstacles.push(format!("asks for {}, which this sensor never fills", unfilled.join(", ")));
+        }
+        obstacles
+    }
+
     /// One line: how many of what.
     #[must_use]
     pub fn summary(&self) -> String {
-        let hindered = self.set.rules().iter().filter(|rule| !obstacles(rule).is_empty()).count();
+        let hindered = self.set.rules().iter().filter(|rule| !self.obstacles(rule).is_empty()).count();
         let loaded = count((self.set.rules().len() - hindered) as u64, "rule");
         let (listed, broken) = (self.set.listed().len() + hindered, self.broken());
         let warnings = count(self.set.warnings().len() as u64, "warning");
@@ -178,9 +239,6 @@ fn is_replacement(warning: &Located) -> bool {
     warning.diagnostic.cause.as_deref() == Some("same rule_id")
 }
 
-/// The data streams that live events go to.
-const STREAMS: [&str; 2] = ["logs-endpoint.events.file-default", "logs-endpoint.events.process-default"];
-
 /// The schema of live events that remembers what a rule asks for.
 #[derive(Default)]
 struct Asked(std::cell::RefCell<Vec<(String, Field)>>);
@@ -211,47 +269,6 @@ impl Schema for Asked {
     fn tiebreaker(&self) -> Option<FieldId> {
         Ecs.tiebreaker()
     }
-}
-
-/// Why a rule that compiled will not, or may not, match on this sensor's events.
-#[must_use]
-pub fn obstacles(rule: &LoadedRule) -> Vec<String> {
-    let mut obstacles = Vec::new();
-    if !STREAMS.iter().any(|stream| rule.rule.reads(stream)) {
-        obstacles.push(format!("reads {}, which this sensor does not write", rule.rule.indices.join(", ")));
-    }
-    if sensor_eql::parse(&rule.rule.query).is_ok_and(|query| has_tail(&query)) {
-        obstacles
-            .push("asks for the last matches, and live events have no end: matched by replay".to_owned());
-    }
-    let categories = rule.compiled.categories().unwrap_or_default();
-    let foreign: Vec<String> = categories
-        .iter()
-        .filter(|category| !matches!(**category, b"file" | b"process"))
-        .map(|category| String::from_utf8_lossy(category).into_owned())
-        .collect::<BTreeSet<_>>()
-        .into_iter()
-        .collect();
-    if !foreign.is_empty() {
-        obstacles.push(format!("needs {} events, which this sensor does not record", foreign.join(" and ")));
-    }
-    let asked = Asked::default();
-    // It compiled before; this is only to hear what it asks for.
-    let _ = sensor_eql::parse(&rule.rule.query).and_then(|query| sensor_eql::compile(&query, &asked));
-    let mut unfilled: Vec<String> = asked
-        .0
-        .into_inner()
-        .into_iter()
-        .filter(|(_, field)| !Ecs::fills(field.id))
-        .map(|(name, _)| name)
-        .chain(rule.compiled.unknown_fields().iter().cloned())
-        .collect();
-    unfilled.sort();
-    unfilled.dedup();
-    if !unfilled.is_empty() {
-        obstacles.push(format!("asks for {}, which this sensor never fills", unfilled.join(", ")));
-    }
-    obstacles
 }
 
 fn has_tail(query: &Query) -> bool {

@@ -13,9 +13,10 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 pub(super) use explain::explain;
 pub(super) use list::list;
-pub use load::{Choice, Rules, obstacles};
+pub use load::{Choice, Rules};
 pub(crate) use load::{ForRun, load_for_run};
 use sensor_ecs::{Action, Ecs};
+use sensor_eql::Rule;
 use sensor_eql::diag::printable;
 pub(super) use test::test;
 
@@ -23,10 +24,6 @@ use super::args::{ConfigArg, RulesCheckArgs};
 use super::say::{note, print};
 use crate::config::{self, Scope};
 use crate::filter::{Filter, RuleNeeds};
-use crate::pipeline::reads;
-
-/// Of the data streams that rules are checked against; patterns in rules end with a wildcard.
-const NAMESPACE: &str = "default";
 
 /// Those that are named, or else those of the configuration.
 fn paths(named: &[PathBuf], config: &ConfigArg) -> anyhow::Result<Vec<PathBuf>> {
@@ -43,12 +40,15 @@ fn paths(named: &[PathBuf], config: &ConfigArg) -> anyhow::Result<Vec<PathBuf>> 
 /// When a path cannot be read or has no rule file.
 pub fn check(args: &RulesCheckArgs) -> anyhow::Result<ExitCode> {
     let paths = paths(&args.paths, &args.config)?;
-    let rules = Rules::load(&paths, Choice::UserOrShipped, &Ecs)?;
+    let mut rules = Rules::load(&paths, Choice::UserOrShipped, &Ecs)?;
+    if args.paths.is_empty() || args.config.config.is_some() {
+        rules.for_streams(config::load(args.config.config.as_deref())?.config.streams());
+    }
     let mut text = String::new();
     for rule in rules.set.rules() {
         let about = &rule.rule;
         let version = about.version.map_or(String::new(), |version| format!(" version {version}"));
-        let obstacles = obstacles(rule);
+        let obstacles = rules.obstacles(rule);
         let state = if obstacles.is_empty() { "loaded" } else { "listed" };
         // Writing to a string cannot fail.
         let _ = writeln!(
@@ -63,7 +63,7 @@ pub fn check(args: &RulesCheckArgs) -> anyhow::Result<ExitCode> {
         for obstacle in obstacles {
             let _ = writeln!(text, "        {obstacle}");
         }
-        if reads(rule, Action::Creation, NAMESPACE) {
+        if rules.streams().is_read_in_containers(&rule.rule, Action::Creation) {
             for line in RuleNeeds::of(&rule.compiled).lines() {
                 let _ = writeln!(text, "        kernel filter: {line}");
             }
@@ -72,7 +72,8 @@ pub fn check(args: &RulesCheckArgs) -> anyhow::Result<ExitCode> {
     for listed in rules.set.listed() {
         let _ = writeln!(text, "{}", load::listed_line(listed));
     }
-    let filter = Filter::new(Scope::Rules, &rules.set, |rule, action| reads(rule, action, NAMESPACE));
+    let asked = |rule: &Rule, action| rules.streams().is_read_in_containers(rule, action);
+    let filter = Filter::new(Scope::Rules, &rules.set, asked);
     let _ = writeln!(text, "{}", filter.summary());
     print(&text).context("standard output")?;
     for problem in rules.errors().chain(rules.set.warnings()) {

@@ -25,6 +25,7 @@ fn set(rules: &[(&str, &str)]) -> RuleSet {
 
 fn next(rules: RuleSet) -> NextRules {
     NextRules {
+        left_out: None,
         rules,
         exceptions: Exceptions::default(),
         same_exceptions: true,

@@ -50,9 +50,13 @@ fn compare(ctx: &Ctx, more: &[String], with_sabotage: bool) -> Result<Outcome> {
     let mut folders: Vec<PathBuf> = more.iter().map(PathBuf::from).collect();
     folders.push(own);
     let workload = Workload::of(&folders)?;
+    // After its first alert, everything of the workload would pass the filter.
+    let config = ctx.scratch().join("sensor.toml");
+    fs::write(&config, "[evidence]\nfollow_seconds = 0\n")?;
     let arguments = |scope: &str| {
         let rules = folders.iter().flat_map(|folder| ["--rules".to_owned(), folder.display().to_string()]);
-        [vec!["--scope".to_owned(), scope.to_owned()], rules.collect()].concat()
+        let config = ["--config".to_owned(), config.display().to_string()];
+        [vec!["--scope".to_owned(), scope.to_owned()], config.into(), rules.collect()].concat()
     };
     let unfiltered = Sensor::start_in(&ctx.dir("unfiltered")?, &arguments("all"))?;
     // The last, so that its tables are the newest.
