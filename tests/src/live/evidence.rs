@@ -28,7 +28,7 @@ fn is(value: &Value, pointer: &str, wanted: &str) -> bool {
 fn about<'d>(alert: &'d Doc, what: &str) -> Result<&'d Value> {
     alert
         .get(&format!("sensor.evidence.{what}"))
-        .with_context(|| format!("the alert has no evidence on {what}"))
+        .with_context(|| format!("the alert has no evidence on {what}: {:?}", alert.get("sensor.evidence")))
 }
 
 fn alert_carries_the_evidence_of_a_hook(ctx: &Ctx) -> Result<Outcome> {

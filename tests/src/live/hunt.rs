@@ -17,17 +17,17 @@ use crate::sensor::{APT_RULE, RULES, SENSOR, Sensor, end};
 tests![shipped_hunt_finds_what_packages_brought];
 
 const HUNT: &str = "/usr/share/sensor/hunts/linux/persistence_via_rpm_dpkg_installer_packages.toml";
-const PACKAGES: &str = "/usr/share/sensor-livetest/packages";
+pub(super) const PACKAGES: &str = "/usr/share/sensor-livetest/packages";
 const MANAGERS: [&str; 2] = ["dpkg", "rpm"];
 const DPKG_DIR: &str = "/var/lib/dpkg";
 const RPM_DIR: &str = "/var/lib/rpm";
 const AGENTS: [&str; 4] = ["agent-1", "agent-2", "agent-3", "agent-4"];
 
 /// Puts the package managers in their places, and takes them away again for the tests that put something else there.
-struct Managers;
+pub(super) struct Managers;
 
 impl Managers {
-    fn install() -> Result<Self> {
+    pub(super) fn install() -> Result<Self> {
         for name in MANAGERS {
             let to = format!("/usr/bin/{name}");
             fs::copy(format!("{PACKAGES}/bin/{name}"), &to).with_context(|| to.clone())?;

@@ -16,6 +16,7 @@ mod loss;
 mod mounts;
 mod names;
 mod operations;
+mod packages;
 mod privileges;
 mod process_table;
 mod rename;
@@ -42,6 +43,7 @@ pub fn all() -> Vec<Test> {
         filter::TESTS,
         evidence::TESTS,
         hunt::TESTS,
+        packages::TESTS,
         mounts::TESTS,
         operations::TESTS,
         views::TESTS,

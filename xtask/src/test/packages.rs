@@ -22,6 +22,9 @@ const RPM_FILES: [&str; 2] = ["/usr/lib/rpm/rpmrc", "/usr/lib/rpm/macros"];
 const PACKAGES: [(&str, &str); 2] =
     [("tidy", "/usr/bin/uname -s >/dev/null"), ("updater", "/usr/bin/id -un >/dev/null")];
 
+/// Of the package that configures APT, with what the file says in each.
+const CONFIGURING: [(&str, &str); 2] = [("1.0", "first"), ("2.0", "second")];
+
 /// Builds the packages. Where this host has no rpm, the tests that need it say so.
 pub(super) fn build() -> Result<Vec<Extra>> {
     let output = paths::target()?.join("livetest-packages");
@@ -35,6 +38,9 @@ pub(super) fn build() -> Result<Vec<Extra>> {
         if rpmbuild.is_some() {
             rpm(&output, name, script)?;
         }
+    }
+    for (version, content) in CONFIGURING {
+        configuring_deb(&output, version, content)?;
     }
     let mut files = vec![Extra { guest: GUEST.to_owned(), host: output.join("done") }];
     let programs = PROGRAMS.iter().filter_map(|name| Some((name, cmd::which(name)?)));
@@ -66,6 +72,22 @@ fn deb(output: &Path, name: &str, script: &str) -> Result<()> {
     fs::create_dir_all(&done)?;
     let mut build = Command::new("dpkg-deb");
     build.args(["--root-owner-group", "--build"]).arg(&tree).arg(done.join(format!("{name}.deb")));
+    cmd::stdout(&mut build).map(drop)
+}
+
+/// A package that brings a configuration file of APT's, as `apt-listchanges` and others do.
+fn configuring_deb(output: &Path, version: &str, content: &str) -> Result<()> {
+    let tree = output.join("deb").join(format!("configuring-{version}"));
+    let control = format!(
+        "Package: configuring\nVersion: {version}\nArchitecture: all\nMaintainer: nobody <nobody@example.org>\n\
+         Description: for a test\n"
+    );
+    write(&tree.join("DEBIAN/control"), &control)?;
+    write(&tree.join("DEBIAN/conffiles"), "/etc/apt/apt.conf.d/60configuring\n")?;
+    write(&tree.join("etc/apt/apt.conf.d/60configuring"), &format!("// {content}\n"))?;
+    let mut build = Command::new("dpkg-deb");
+    let package = output.join("done").join(format!("configuring-{version}.deb"));
+    build.args(["--root-owner-group", "--build"]).arg(&tree).arg(package);
     cmd::stdout(&mut build).map(drop)
 }
 
