@@ -23,7 +23,7 @@ use super::{Answer, Bounds, Evidence, Places, Question, gather, write};
 const CLOSE_TIME_MAX: Duration = Duration::from_secs(2);
 /// Alerts that may wait; more go out without evidence.
 const WAITING_MAX: usize = 64;
-/// Threads that may be left behind before nothing is looked at any more.
+/// Threads that may be left behind at one time; until one of them ends, nothing is looked at any more.
 const ABANDONED_MAX: usize = 8;
 
 /// An alert without its evidence, in the forms in which it is wanted.
@@ -78,7 +78,7 @@ impl Collector {
         let sinks = Arc::clone(&alerts);
         let hurry = Arc::new(AtomicBool::new(false));
         let hurried = Arc::clone(&hurry);
-        let looker = Looker { places, settings: settings.clone(), reader: None, abandoned: 0 };
+        let looker = Looker { places, settings: settings.clone(), reader: None, abandoned: Vec::new() };
         let writer = thread::Builder::new()
             .name("alerts".to_owned())
             .spawn(move || write_alerts(&waiting, &sinks, looker, &hurried))?;
@@ -204,6 +204,7 @@ type Ask = (Box<Question>, Bounds, Arc<Mutex<Evidence>>);
 struct Reader {
     ask: Sender<Ask>,
     done: Receiver<()>,
+    thread: JoinHandle<()>,
 }
 
 #[derive(Debug)]
@@ -211,13 +212,15 @@ struct Looker {
     places: Places,
     settings: EvidenceSettings,
     reader: Option<Reader>,
-    abandoned: usize,
+    /// Those that were left behind and still wait.
+    abandoned: Vec<JoinHandle<()>>,
 }
 
 impl Looker {
     fn look(&mut self, question: Question) -> Evidence {
-        if self.abandoned >= ABANDONED_MAX {
-            return Evidence::absent("looking at other alerts never ended");
+        self.abandoned.retain(|thread| !thread.is_finished());
+        if self.abandoned.len() >= ABANDONED_MAX {
+            return Evidence::absent("looking at other alerts has not ended");
         }
         if self.reader.is_none() {
             self.reader = self.start();
@@ -231,8 +234,7 @@ impl Looker {
         let patience = time_max + Duration::from_millis(100);
         let in_time = asked.is_ok() && reader.done.recv_timeout(patience) != Err(RecvTimeoutError::Timeout);
         if !in_time {
-            self.reader = None;
-            self.abandoned += 1;
+            self.abandoned.extend(self.reader.take().map(|reader| reader.thread));
             tracing::warn!("looking for evidence did not end in time; what there is is reported");
         }
         evidence.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -242,7 +244,7 @@ impl Looker {
         let (ask, asked) = channel::<Ask>();
         let (tell, done) = channel();
         let places = self.places.clone();
-        thread::Builder::new()
+        let thread = thread::Builder::new()
             .name("evidence".to_owned())
             .spawn(move || {
                 for (question, bounds, evidence) in asked {
@@ -253,7 +255,7 @@ impl Looker {
                 }
             })
             .ok()?;
-        Some(Reader { ask, done })
+        Some(Reader { ask, done, thread })
     }
 }
 
@@ -316,14 +318,25 @@ mod tests {
             Places { root: places.path().into(), proc_root: places.path().join("proc"), hunting: None };
         let settings = EvidenceSettings::default();
         let time_max = time_max(&settings);
-        let mut looker = Looker { places, settings, reader: None, abandoned: 0 };
+        let mut looker = Looker { places, settings, reader: None, abandoned: Vec::new() };
         let start = Instant::now();
         let evidence = looker.look(super::super::tests::question(7));
         assert!(start.elapsed() < time_max * 2);
-        assert_eq!(looker.abandoned, 1);
+        assert_eq!(looker.abandoned.len(), 1);
         assert!(evidence.exclusions.found().is_some_and(|exclusions| !exclusions.is_empty()));
         assert!(evidence.ancestry.found().is_none());
-        looker.abandoned = ABANDONED_MAX;
+        // Nothing is looked at while too many wait, and again when one has gone on.
+        let (hold, held) = channel::<()>();
+        let held = Arc::new(Mutex::new(held));
+        for _ in 1..ABANDONED_MAX {
+            let held = Arc::clone(&held);
+            looker.abandoned.push(thread::spawn(move || drop(held.lock().unwrap().recv())));
+        }
         assert!(looker.look(super::super::tests::question(7)).exclusions.found().is_none());
+        drop(hold);
+        while looker.abandoned.iter().filter(|thread| !thread.is_finished()).count() > 1 {
+            thread::sleep(Duration::from_millis(1));
+        }
+        assert!(looker.look(super::super::tests::question(7)).exclusions.found().is_some());
     }
 }
