@@ -1,6 +1,8 @@
 //! The published Linux hunts and ES|QL rules: each query runs, or what it needs is named.
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
+use std::process::Command;
 
 use sensor_hunt::esql::{Progress, Query, Settings};
 
@@ -91,4 +93,59 @@ fn every_rule_binds_or_says_what_it_needs() {
     }
     println!("{bound} of {} ES|QL rules bind", all.len());
     assert!(all.len() > 20);
+}
+
+/// The script beside this file makes events of what the hunts ask for, rewrites their queries as SQL and asks DuckDB.
+#[test]
+fn rows_are_those_of_another_engine() {
+    let Some(corpus) = corpus() else {
+        println!("skipped: there is no corpus of hunts beside this repository");
+        return;
+    };
+    let Some(python) = std::env::var_os("SENSOR_READERS") else {
+        println!("skipped: SENSOR_READERS does not name a Python with duckdb");
+        return;
+    };
+    let run = |args: &[&OsStr]| {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/corpus_rows.py");
+        let output = Command::new(&python).arg(script).args(args).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let hunts = corpus.join("hunts");
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("store");
+    let store = sealed(&root, &run(&["make".as_ref(), hunts.as_ref()]));
+    let asked = run(&["ask".as_ref(), hunts.as_ref(), root.as_ref(), "2026-01-10 00:00:00+00".as_ref()]);
+    let (mut count, mut with_rows) = (0, 0);
+    for line in asked.lines() {
+        let theirs: Theirs = serde_json::from_str(line).unwrap();
+        let query = Query::parse(&theirs.query).unwrap();
+        let outcome =
+            query.run(std::slice::from_ref(&store), &Settings::at(NOW_MS), &Progress::default()).unwrap();
+        let line = |row: &Vec<_>| row.iter().map(ToString::to_string).collect::<Vec<_>>().join("|");
+        let mut ours: Vec<String> = outcome.rows.iter().map(line).collect();
+        ours.sort();
+        if theirs.limit.is_some_and(|limit| limit < theirs.rows.len()) {
+            // Which of equal ones a limit leaves is anybody's choice.
+            assert_eq!(Some(ours.len()), theirs.limit, "{}", theirs.name);
+            assert!(ours.iter().all(|row| theirs.rows.contains(row)), "{}: {ours:#?}", theirs.name);
+        } else {
+            assert_eq!(ours, theirs.rows, "{}\n{}\n{}", theirs.name, theirs.query, theirs.sql);
+        }
+        count += 1;
+        with_rows += usize::from(!ours.is_empty());
+    }
+    println!("{count} queries of hunts, each answered alike; {with_rows} have rows");
+    assert!(with_rows > 28 && with_rows > count * 4 / 5, "{with_rows} of {count}");
+}
+
+/// What DuckDB says of a query.
+#[derive(serde::Deserialize)]
+struct Theirs {
+    name: String,
+    query: String,
+    sql: String,
+    rows: Vec<String>,
+    limit: Option<usize>,
 }
