@@ -330,7 +330,7 @@ mod tests {
         let held = Arc::new(Mutex::new(held));
         for _ in 1..ABANDONED_MAX {
             let held = Arc::clone(&held);
-            looker.abandoned.push(thread::spawn(move || drop(held.lock().unwrap().recv())));
+            looker.abandoned.push(thread::spawn(move || assert!(held.lock().unwrap().recv().is_err())));
         }
         assert!(looker.look(super::super::tests::question(7)).exclusions.found().is_none());
         drop(hold);
