@@ -18,20 +18,25 @@ use crate::store::{OpenPart, Part};
 /// Gives the events of some parts whose time is in `[since, until)` to `take`, each as a line, in the order of their
 /// times whatever part they are in; events of one time stand as they were stored. Ends early when `take` says so.
 ///
-/// Of parts whose times overlap a group of rows each is in memory.
-///
-/// # Errors
-///
-/// When a part cannot be read.
+/// Of parts whose times overlap a group of rows each is in memory. What is damaged is left out; returned is what could
+/// not be read, for a person.
 pub fn export(
     parts: &[Part],
     since_ns: i64,
     until_ns: i64,
     take: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
-) -> Result<(), StoreError> {
+) -> Vec<String> {
     let mut closed = Vec::new();
+    let mut damaged = Vec::new();
+    let missing = |rows: u64, cause: &StoreError| format!("{rows} events could not be read: {cause}");
     for part in parts {
-        let open = Rc::new(part.open()?);
+        let open = match part.open() {
+            Ok(open) => Rc::new(open),
+            Err(cause) => {
+                damaged.push(missing(part.rows(), &cause));
+                continue;
+            }
+        };
         for group in 0..open.groups() {
             let (first, last) = open.times(group);
             if last >= since_ns && first < until_ns {
@@ -48,18 +53,22 @@ pub fn export(
         while let Some((_, part, group)) =
             closed.pop_if(|(first, _, _)| next.peek().is_none_or(|Reverse((time, _))| *first <= *time))
         {
-            let group = Group::open(&part, group, since_ns, until_ns)?;
-            next.extend(group.time().map(|time| Reverse((time, open.len()))));
-            open.push(Some(group));
+            match Group::open(&part, group, since_ns, until_ns) {
+                Ok(group) => {
+                    next.extend(group.time().map(|time| Reverse((time, open.len()))));
+                    open.push(Some(group));
+                }
+                Err(cause) => damaged.push(missing(part.rows(group) as u64, &cause)),
+            }
         }
-        let Some(Reverse((_, at))) = next.pop() else { return Ok(()) };
+        let Some(Reverse((_, at))) = next.pop() else { return damaged };
         let Some(place) = open.get_mut(at) else { continue };
         let Some(group) = place else { continue };
         line.clear();
         group.take(&mut line);
         line.push(b'\n');
         if take(&line).is_break() {
-            return Ok(());
+            return damaged;
         }
         match group.time() {
             Some(time) => next.push(Reverse((time, at))),

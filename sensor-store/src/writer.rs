@@ -175,11 +175,22 @@ impl Writer {
     ) -> Result<u64, StoreError> {
         let rows = Arc::new(Rows(rows));
         let damaged = || StoreError::new(&self.root, "the log holds what is no row");
+        let before = self.manifest.segments.len();
         let mut sealed = 0;
         for partition in rows.partitions(true).ok_or_else(damaged)? {
-            let entry = self.write_partition(&rows, &partition, columns, imported)?;
-            sealed += entry.rows;
-            self.manifest.segments.push(entry);
+            match self.write_partition(&rows, &partition, columns, imported) {
+                Ok(entry) => {
+                    sealed += entry.rows;
+                    self.manifest.segments.push(entry);
+                }
+                Err(cause) => {
+                    // All or nothing; on a full disk, what is begun must not keep it full.
+                    for entry in self.manifest.segments.drain(before..) {
+                        remove(&self.root.join(&entry.path));
+                    }
+                    return Err(cause);
+                }
+            }
         }
         Ok(sealed)
     }
@@ -196,14 +207,19 @@ impl Writer {
         let used = table::used(rows, partition, columns).ok_or_else(damaged)?;
         let path = self.next_path(&partition.dataset, partition.day)?;
         let temporary = self.root.join(format!("{path}.tmp"));
-        let mut writer = SegmentWriter::create(&temporary, used)?;
-        for chunk in partition.chunks(GROUP_ROWS) {
-            let pieces = chunk.chunks(PIECE_ROWS);
-            let table = |piece: &Partition| Table::new(Arc::clone(rows), piece, columns).ok_or_else(damaged);
-            writer.group_of_pieces(pieces.iter().map(table))?;
-        }
-        let bytes = writer.finish()?;
-        self.publish(&temporary, &path)?;
+        let write = || {
+            let mut writer = SegmentWriter::create(&temporary, used)?;
+            for chunk in partition.chunks(GROUP_ROWS) {
+                let pieces = chunk.chunks(PIECE_ROWS);
+                let table =
+                    |piece: &Partition| Table::new(Arc::clone(rows), piece, columns).ok_or_else(damaged);
+                writer.group_of_pieces(pieces.iter().map(table))?;
+            }
+            let bytes = writer.finish()?;
+            self.publish(&temporary, &path)?;
+            Ok(bytes)
+        };
+        let bytes = write().inspect_err(|_| remove(&temporary))?;
         Ok(Entry {
             path,
             dataset: partition.dataset.clone(),

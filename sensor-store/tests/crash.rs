@@ -43,7 +43,7 @@ fn seen(root: &Path) -> Vec<u64> {
         out.extend_from_slice(line);
         std::ops::ControlFlow::Continue(())
     };
-    sensor_store::export(&parts, i64::MIN, i64::MAX, take).unwrap();
+    assert_eq!(sensor_store::export(&parts, i64::MIN, i64::MAX, take), Vec::<String>::new());
     let lines = std::str::from_utf8(&out).unwrap().lines();
     let mut all: Vec<u64> = lines
         .map(|line| {
@@ -229,6 +229,30 @@ fn only_one_writes() {
     assert!(Writer::open(&root, Options::default()).unwrap_err().to_string().contains("another process"));
     drop((log, writer));
     Log::open(&root, LogOptions::default()).unwrap();
+}
+
+#[test]
+fn an_export_leaves_out_what_is_damaged_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("store");
+    let (mut writer, _) = Writer::open(&root, Options::default()).unwrap();
+    let event = |day: u32| {
+        format!("{{\"@timestamp\":\"2026-01-0{day}T00:00:00Z\",\"data_stream\":{{\"dataset\":\"a\"}}}}\n")
+    };
+    let events: String = (1..=3).map(event).collect();
+    writer.import(&mut events.as_bytes(), &mut |_| true).unwrap();
+    drop(writer);
+    let damaged = root.join("dataset=a/day=2026-01-02/000002.parquet");
+    let len = fs::metadata(&damaged).unwrap().len();
+    fs::OpenOptions::new().write(true).open(&damaged).unwrap().set_len(len - 9).unwrap();
+    let parts = Store::open(&root).unwrap().snapshot().unwrap();
+    let mut count = 0;
+    let said = sensor_store::export(&parts, i64::MIN, i64::MAX, &mut |_| {
+        count += 1;
+        std::ops::ControlFlow::Continue(())
+    });
+    assert_eq!(count, 2);
+    assert!(said.len() == 1 && said[0].starts_with("1 events could not be read: "), "{said:?}");
 }
 
 #[test]

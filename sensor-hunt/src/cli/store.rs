@@ -174,17 +174,17 @@ fn export(args: &ExportArgs) -> Result<ExitCode, String> {
         parts.extend(store.snapshot().map_err(|cause| cause.to_string())?);
     }
     let (mut events, mut written) = (0_u64, Ok(()));
-    let ended = sensor_store::export(&parts, since, until, &mut |line| {
+    let damaged = sensor_store::export(&parts, since, until, &mut |line| {
         written = out.write_all(line);
         events += u64::from(written.is_ok());
         if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     });
-    ended.map_err(|cause| cause.to_string())?;
+    damaged.iter().for_each(|text| note(format_args!("{}", harmless(text))));
     match written.and_then(|()| out.flush()) {
         Err(cause) if cause.kind() != io::ErrorKind::BrokenPipe => {
             return Err(format!("standard output: {cause}"));
         }
         _ => note(format_args!("{}", count(events, "event"))),
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(if damaged.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(super::NOT_ALL_RAN) })
 }
