@@ -71,8 +71,8 @@ pub(crate) fn evaluate(data: &[u8]) {
     if set.rules().is_empty() {
         return;
     }
-    let mut memory = set.memory(2);
-    let found = !set.look(&document, Known::default(), &mut memory).matched().is_empty();
+    let (mut memory, none) = (set.memory(2), set.select(|_| false));
+    let found = !set.look(&document, Known::default(), &none, &mut memory).matched().is_empty();
     assert_eq!(found, want, "{source}\n{event}");
     assert!(schema.lookup("event.category").is_some());
 }

@@ -12,14 +12,6 @@ pub const ECS_VERSION: &str = "8.16.0";
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Ecs;
 
-impl Ecs {
-    /// Whether this sensor ever fills the field; a rule that needs another one cannot match on live events.
-    #[must_use]
-    pub fn fills(id: FieldId) -> bool {
-        row(id).is_some_and(|row| row.filled)
-    }
-}
-
 impl Schema for Ecs {
     fn lookup(&self, name: &str) -> Option<Field> {
         find(name)
@@ -35,6 +27,15 @@ impl Schema for Ecs {
 
     fn lifetime(&self, id: FieldId) -> Lifetime {
         row(id).map_or(Lifetime::Event, |row| lifetime_of(row.name))
+    }
+
+    /// A rule that needs another one cannot match on live events.
+    fn fills(&self, id: FieldId) -> bool {
+        row(id).is_some_and(|row| row.filled)
+    }
+
+    fn records(&self, category: &[u8]) -> bool {
+        matches!(category, b"file" | b"process")
     }
 
     fn category(&self) -> FieldId {

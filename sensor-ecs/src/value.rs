@@ -143,6 +143,14 @@ pub trait Schema {
     fn lifetime(&self, _id: FieldId) -> Lifetime {
         Lifetime::Event
     }
+    /// Whether any event has the field.
+    fn fills(&self, _id: FieldId) -> bool {
+        true
+    }
+    /// Whether there are events of the category.
+    fn records(&self, _category: &[u8]) -> bool {
+        true
+    }
     /// The field that `file where`, `process where` test: `event.category` in ECS.
     fn category(&self) -> FieldId;
     /// The time that orders events: `@timestamp` in ECS.

@@ -298,4 +298,14 @@ impl Plan {
         };
         one.into_iter().chain(many.iter().chain(until).map(|s| &s.filter))
     }
+
+    /// Whether an event that satisfies this filter, by its place among them, changes nothing unless a match is under
+    /// way. `until` is none of these: it ends what the same event has begun.
+    pub(crate) fn follows(&self, filter: usize) -> bool {
+        let Plan::Sequence(plan) = self else { return false };
+        let leads = |missing: &Missing| missing.place == Place::Leading && missing.term == filter;
+        filter < plan.terms.len()
+            && plan.positives.first() != Some(&filter)
+            && !plan.missing.iter().any(leads)
+    }
 }

@@ -286,11 +286,12 @@ impl<'a> Lexer<'a> {
 
     fn string(&mut self) -> Result<Tok, Diagnostic> {
         let start = self.at;
-        let unclosed = || {
-            Diagnostic::error(Span::new(start, start + 1), "string is never closed")
-                .because("the closing quote is missing on this line")
+        let open = |quotes: usize, close: &str| {
+            Diagnostic::error(Span::new(start, start + quotes), "string is never closed")
+                .because(format!("{close} is missing on this line"))
         };
         if self.eat("\"\"\"") {
+            let unclosed = || open(3, "the closing `\"\"\"`");
             let rest = self.rest();
             let len = rest.find("\"\"\"").ok_or_else(unclosed)?;
             // A raw string may itself end in quotes: the delimiter is the last three of the run.
@@ -313,7 +314,7 @@ impl<'a> Lexer<'a> {
                     return Ok(Tok::Text { value, raw: false });
                 }
                 Some('\\') => value.push(self.escape()?),
-                _ => return Err(unclosed()),
+                _ => return Err(open(1, "the closing quote")),
             }
         }
     }

@@ -21,6 +21,7 @@ mod need;
 mod net;
 mod parse;
 pub mod pattern;
+mod possible;
 pub mod reference;
 mod regex;
 mod rules;
@@ -38,7 +39,7 @@ pub use matcher::{Concerned, Hits, Known, Memory, ProcessVersion};
 pub use need::{Need, Role, Witness};
 pub use parse::{parse, parse_condition};
 pub use rules::{
-    Language, ListedRule, LoadedRule, NewTerms, Origin, Reason, Rule, RuleFile, RuleIndex, RuleSet,
-    RuleSeverity, RuleSource, RuleType, Selection, Tactic, Technique, Threat, Threshold,
+    EventFields, Language, ListedRule, LoadedRule, NewTerms, Origin, Reason, Rule, RuleFile, RuleIndex,
+    RuleSet, RuleSeverity, RuleSource, RuleType, Selection, Tactic, Technique, Threat, Threshold,
     map_string as map_toml_string, parse_rule_file,
 };

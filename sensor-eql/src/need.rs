@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use sensor_ecs::{FieldId, Value};
 
 use crate::ast::CompareOp;
-use crate::compile::{Compiled, Filter, Plan};
+use crate::compile::{Compiled, Filter};
 use crate::func::Func;
 use crate::ir::{Pred, Test};
 use crate::value::Out;
@@ -175,26 +175,6 @@ impl Compiled {
             .filter(concerns)
             .map(|filter| deriver.of(&filter.condition))
             .fold(Need::Nothing, Need::or)
-    }
-}
-
-impl Compiled {
-    /// Whether it can be complete at all where only events of these categories are recorded.
-    #[must_use]
-    pub fn can_complete(&self, recorded: &[&str]) -> bool {
-        let happens = |filter: &Filter| match &filter.category {
-            Some(category) => recorded.iter().any(|known| known.as_bytes() == category.as_ref()),
-            None => true,
-        };
-        match self.plan.as_ref() {
-            Plan::Sequence(plan) => {
-                plan.terms.iter().filter(|term| !term.missing).all(|term| happens(&term.filter))
-            }
-            Plan::Sample(plan) => plan.members.iter().all(|member| happens(&member.filter)),
-            Plan::Event { filter, .. } => happens(filter),
-            Plan::NewTerms(plan) => happens(&plan.filter),
-            Plan::Threshold(plan) => happens(&plan.filter),
-        }
     }
 }
 

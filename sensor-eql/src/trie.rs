@@ -10,8 +10,8 @@ pub(crate) type Id = u16;
 pub(crate) struct Trie {
     /// Texts are read from their end.
     backwards: bool,
-    /// First bytes, of either case, that lead anywhere.
-    firsts: [u64; 4],
+    /// The root's children by first byte, of either case: most walks end here. 0 leads nowhere; empty in an empty trie.
+    firsts: Box<[u32]>,
     nodes: Vec<Node>,
     /// First byte and node of each child, sorted, the children of a node together.
     children: Vec<(u8, u32)>,
@@ -72,12 +72,16 @@ impl Trie {
         if !wanted.is_empty() {
             trie.node(&wanted, 0, 0);
         }
-        for byte in wanted.iter().filter_map(|(text, _)| text.first()) {
-            for byte in [*byte, byte.to_ascii_uppercase()] {
-                if let Some(word) = trie.firsts.get_mut(usize::from(byte >> 6)) {
-                    *word |= 1 << (byte & 63);
+        if let Some(root) = trie.nodes.first() {
+            let mut firsts = vec![0; 256];
+            for (byte, child) in root.children.of(&trie.children) {
+                for byte in [*byte, byte.to_ascii_uppercase()] {
+                    if let Some(first) = firsts.get_mut(usize::from(byte)) {
+                        *first = *child;
+                    }
                 }
             }
+            trie.firsts = firsts.into();
         }
         trie
     }
@@ -124,45 +128,52 @@ impl Trie {
     pub(crate) fn find(&self, text: &[u8], add: &mut impl FnMut(Id)) {
         let Some(root) = self.nodes.first() else { return };
         root.ids.of(&self.ids).iter().for_each(|id| add(*id));
-        let first = if self.backwards { text.last() } else { text.first() };
-        let leads =
-            |byte: u8| self.firsts.get(usize::from(byte >> 6)).is_some_and(|w| w >> (byte & 63) & 1 == 1);
-        if first.is_some_and(|byte| leads(*byte)) {
-            if self.backwards {
-                self.walk::<true>(root, text, add)
-            } else {
-                self.walk::<false>(root, text, add)
-            }
+        if self.backwards {
+            self.walk::<true>(text, add);
+        } else {
+            self.walk::<false>(text, add);
         }
     }
 
-    fn walk<const BACKWARDS: bool>(&self, root: &Node, text: &[u8], add: &mut impl FnMut(Id)) {
-        let (mut node, mut rest) = (root, text);
-        loop {
-            let split = if BACKWARDS { rest.split_last() } else { rest.split_first() };
-            let Some((byte, after)) = split else { return };
-            let Some(next) = self.child(node, byte.to_ascii_lowercase()) else { return };
-            let label = next.label.of(&self.labels);
+    #[inline]
+    fn walk<const BACKWARDS: bool>(&self, text: &[u8], add: &mut impl FnMut(Id)) {
+        let split = |text| -> Option<(&u8, &[u8])> {
+            if BACKWARDS { <[u8]>::split_last(text) } else { <[u8]>::split_first(text) }
+        };
+        let Some((byte, rest)) = split(text) else { return };
+        if let Some(first) = self.firsts.get(usize::from(*byte)).filter(|first| **first != 0) {
+            self.descend::<BACKWARDS>(*first, rest, add);
+        }
+    }
+
+    /// Goes on from a node below the root, to which the first byte led.
+    fn descend<const BACKWARDS: bool>(&self, at: u32, text: &[u8], add: &mut impl FnMut(Id)) {
+        let (mut at, mut rest) = (at, text);
+        while let Some(node) = self.nodes.get(at as usize) {
+            let label = node.label.of(&self.labels);
             let halves = if BACKWARDS {
-                after.len().checked_sub(label.len()).and_then(|at| after.split_at_checked(at))
+                rest.len().checked_sub(label.len()).and_then(|at| rest.split_at_checked(at))
             } else {
-                after.split_at_checked(label.len()).map(|(head, rest)| (rest, head))
+                rest.split_at_checked(label.len()).map(|(head, rest)| (rest, head))
             };
             let Some((left, head)) = halves else { return };
-            if !head.iter().zip(label).all(|(have, want)| have.to_ascii_lowercase() == *want) {
+            if !head.eq_ignore_ascii_case(label) {
                 return;
             }
-            (node, rest) = (next, left);
             node.ids.of(&self.ids).iter().for_each(|id| add(*id));
+            let split = if BACKWARDS { left.split_last() } else { left.split_first() };
+            let Some((byte, after)) = split else { return };
+            let Some(next) = self.child(node, byte.to_ascii_lowercase()) else { return };
+            (at, rest) = (next, after);
         }
     }
 
-    fn child(&self, node: &Node, byte: u8) -> Option<&Node> {
+    fn child(&self, node: &Node, byte: u8) -> Option<u32> {
         let child = match node.children.of(&self.children) {
             few if few.len() <= 4 => few.iter().find(|(b, _)| *b == byte),
             many => many.binary_search_by_key(&byte, |(b, _)| *b).ok().and_then(|i| many.get(i)),
         };
-        self.nodes.get(child?.1 as usize)
+        child.map(|(_, node)| *node)
     }
 }
 

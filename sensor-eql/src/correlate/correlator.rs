@@ -25,6 +25,8 @@ pub struct Correlator<T> {
     slots: Box<[Option<usize>]>,
     /// Streams in which a match can wait for time to pass.
     can_wait: Vec<usize>,
+    /// Rules with something pending.
+    under_way: Selection,
     memory: Memory,
     events: u64,
 }
@@ -56,7 +58,14 @@ impl<T: Clone> Correlator<T> {
         }
         let can_wait =
             streams.iter().enumerate().filter(|(_, s)| s.stream.can_wait()).map(|(i, _)| i).collect();
-        Self { streams, slots: slots.into(), can_wait, memory: rules.memory(0), events: 0 }
+        let under_way = rules.select(|_| false);
+        Self { streams, slots: slots.into(), can_wait, under_way, memory: rules.memory(0), events: 0 }
+    }
+
+    /// The rules of which a match is under way: see [`RuleSet::look`].
+    #[must_use]
+    pub fn under_way(&self) -> &Selection {
+        &self.under_way
     }
 
     /// Takes the next event; see [`Stream::push`]. `rules` must be the set that this was made from.
@@ -69,7 +78,7 @@ impl<T: Clone> Correlator<T> {
         out: &mut impl FnMut(Match<'_, T>),
     ) {
         let mut memory = std::mem::replace(&mut self.memory, Memory::none());
-        let hits = rules.look(record, Known::default(), &mut memory);
+        let hits = rules.look(record, Known::default(), &self.under_way, &mut memory);
         for rule in hits.matched() {
             out(Match { rule: *rule, events: &[Some(event.clone())] });
         }
@@ -121,7 +130,7 @@ impl<T: Clone> Correlator<T> {
         hold: Hold<'_, T>,
         out: &mut impl FnMut(Match<'_, T>),
     ) {
-        let Self { streams, slots, can_wait, events, .. } = self;
+        let Self { streams, slots, can_wait, under_way, events, .. } = self;
         if *events == 1 {
             streams.iter_mut().for_each(|s| s.stream.begin(record));
         }
@@ -144,6 +153,7 @@ impl<T: Clone> Correlator<T> {
                 *taken = *events;
                 let mut out = |events: &[Option<T>]| out(Match { rule: *rule, events });
                 stream.push_concerning(record, concerned.filters, hold, &mut out);
+                under_way.set(*rule, stream.is_under_way());
             }
         }
     }
@@ -152,6 +162,7 @@ impl<T: Clone> Correlator<T> {
     pub fn advance(&mut self, now_ns: i64, out: &mut impl FnMut(Match<'_, T>)) {
         for RuleStream { rule, stream, .. } in &mut self.streams {
             stream.advance(now_ns, &mut |events| out(Match { rule: *rule, events }));
+            self.under_way.set(*rule, stream.is_under_way());
         }
     }
 
@@ -168,6 +179,7 @@ impl<T: Clone> Correlator<T> {
         for RuleStream { rule, stream, .. } in &mut self.streams {
             if let Some(known) = same(*rule).and_then(|rule| former.stream_mut(rule)) {
                 std::mem::swap(stream, known);
+                self.under_way.set(*rule, stream.is_under_way());
             }
         }
     }

@@ -193,9 +193,12 @@ impl<T: Clone> SequenceState<T> {
     pub(super) fn minds(&self, plan: &SequencePlan, satisfied: Filters) -> bool {
         let leading = plan.missing.iter().filter(|missing| missing.place == Place::Leading);
         let mut beginning = plan.positives.iter().take(1).copied().chain(leading.map(|missing| missing.term));
-        !self.table.is_empty()
-            || !self.waiting.is_empty()
-            || beginning.any(|term| satisfied.contains(term, || true))
+        self.is_under_way() || beginning.any(|term| satisfied.contains(term, || true))
+    }
+
+    /// Whether anything is pending, so that stages beyond the first matter.
+    pub(super) fn is_under_way(&self) -> bool {
+        !self.table.is_empty() || !self.waiting.is_empty()
     }
 
     fn fill(

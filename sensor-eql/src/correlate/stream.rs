@@ -156,6 +156,11 @@ impl<T: Clone> Stream<T> {
         }
     }
 
+    /// Whether more than the filters that begin a match matter to it.
+    pub(super) fn is_under_way(&self) -> bool {
+        matches!(&self.state, Form::Sequence(state) if state.is_under_way())
+    }
+
     /// Counts late events. When they keep coming, the clock was set back: what lies in its future is forgotten.
     fn note_time(&mut self, time: i64) {
         if time >= self.newest {

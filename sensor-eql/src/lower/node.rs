@@ -120,9 +120,9 @@ impl Lower<'_> {
     fn call(&mut self, e: &Expr, name: &str, fold: bool, args: &[Expr]) -> (Node, Ty) {
         let nothing = (Node::Const(Out::Null), Ty::Unknown);
         let Some(signature) = Signature::find(name) else {
-            let close = nearest(name, Signature::names()).map(str::to_owned);
-            self.error(e.span, format!("unknown function `{name}`")).help =
-                close.map(|c| format!("did you mean `{c}`?"));
+            let close = || nearest(name, Signature::names()).map(|c| format!("did you mean `{c}`?"));
+            let help = instead_of(name).map(str::to_owned).or_else(close);
+            self.error(e.span, format!("unknown function `{name}`")).help = help;
             return nothing;
         };
         if fold && !signature.folds {
@@ -201,5 +201,16 @@ fn first(nodes: Vec<Node>, make: impl FnOnce(Box<Node>) -> Node) -> Node {
     match nodes.into_iter().next() {
         Some(value) => make(Box::new(value)),
         None => Node::Const(Out::Null),
+    }
+}
+
+/// What Elasticsearch has in place of a function that only other engines have.
+fn instead_of(name: &str) -> Option<&'static str> {
+    match name.to_ascii_lowercase().as_str() {
+        "match" | "matchlite" => Some("write `field regex \"..\"`"),
+        "arraycontains" | "arraysearch" | "arraycount" => {
+            Some("compare the field itself: a comparison holds if any value of a list does")
+        }
+        _ => None,
     }
 }

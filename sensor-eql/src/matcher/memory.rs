@@ -1,7 +1,7 @@
 //! What is remembered between events, by the caller: how far the filters get on what an event has in common with
 //! earlier ones.
 
-use sensor_ecs::{FieldId, Record};
+use sensor_ecs::{FieldId, Record, Value};
 
 use super::Concerned;
 use super::set::Set;
@@ -60,6 +60,8 @@ pub struct Memory {
 pub(super) struct OfKind {
     /// What the constant fields leave, by segment.
     pub(super) left: Box<[Set]>,
+    /// The same of filters that follow.
+    pub(super) followers: Box<[Set]>,
     /// The fields of programs that matter to these.
     pub(super) fields: Box<[FieldId]>,
 }
@@ -133,7 +135,7 @@ impl Memory {
         self.key.clear();
         self.key.push(kind);
         for field in &of_kind.fields {
-            encode(record.value(*field), &mut self.key);
+            note(record.value(*field), &mut self.key);
             if self.key.len() > PROGRAM_BYTES_MAX {
                 return None;
             }
@@ -146,7 +148,10 @@ impl Memory {
             is_filled = newer.key == self.key;
         }
         if !is_filled {
-            newer.key.clone_from(&self.key);
+            // As long as any may be, so that the next one to come here takes no memory.
+            newer.key.clear();
+            newer.key.reserve_exact(PROGRAM_BYTES_MAX);
+            newer.key.extend_from_slice(&self.key);
             newer.left.resize(self.segments, Set::default());
         }
         Some(Remembered { at: first, is_filled })
@@ -194,6 +199,22 @@ impl Memory {
     pub(super) fn set_left(&mut self, place: Remembered, segment: usize, left: Set) {
         if let Some(slot) = self.left.get_mut(place.at * self.segments + segment) {
             *slot = left;
+        }
+    }
+}
+
+/// Adds a value to a key. Most are short texts or absent, and there are many of them.
+fn note(value: Value<'_>, key: &mut Vec<u8>) {
+    const OTHER: u8 = 0xff;
+    match value {
+        Value::Absent => key.push(0),
+        Value::Keyword(text) if text.len() + 1 < usize::from(OTHER) => {
+            key.push(u8::try_from(text.len() + 1).unwrap_or(OTHER));
+            key.extend_from_slice(text);
+        }
+        other => {
+            key.push(OTHER);
+            encode(other, key);
         }
     }
 }

@@ -21,7 +21,7 @@ use memory::{OfKind, Remembered};
 use crate::ast::CompareOp;
 use crate::compile::Filter;
 use crate::ir::{Pred, Test};
-use crate::rules::RuleIndex;
+use crate::rules::{RuleIndex, Selection};
 use crate::value::Out;
 use narrow::Narrow;
 use set::{FILTERS_MAX, Set};
@@ -61,6 +61,8 @@ pub(crate) struct Owner {
     pub(crate) filter: usize,
     /// The rule keeps state, so that an event alone is no match.
     pub(crate) stateful: bool,
+    /// Concerns the rule only while a match of it is under way.
+    pub(crate) follows: bool,
 }
 
 /// Some filters of one rule, by number.
@@ -91,12 +93,15 @@ pub struct Concerned {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Matcher {
     segments: Box<[Segment]>,
+    /// Those that follow: nothing is remembered of them, for most are not looked at.
+    followers: Box<[Segment]>,
     filters: usize,
 }
 
 /// So many filters as one [`Set`] holds.
 #[derive(Clone, Debug)]
 struct Segment {
+    /// In the order of the rules.
     owners: Box<[Owner]>,
     all: Set,
     single: Set,
@@ -124,15 +129,29 @@ impl Matcher {
                 branches(conjuncts(filter), schema).into_iter().map(move |b| (owner, b))
             })
             .collect();
-        let segments = all.chunks(FILTERS_MAX).map(|filters| Segment::build(filters, schema)).collect();
-        Self { segments, filters: all.len() }
+        let (followers, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|(owner, _)| owner.follows);
+        let segments = |all: &[(Owner, Vec<Pred>)]| -> Box<[Segment]> {
+            all.chunks(FILTERS_MAX).map(|filters| Segment::build(filters, schema)).collect()
+        };
+        Self {
+            segments: segments(&others),
+            followers: segments(&followers),
+            filters: others.len() + followers.len(),
+        }
     }
 
     pub(crate) fn memory(&self, processes: usize) -> Memory {
         Memory::new(self.segments.len(), self.filters, processes)
     }
 
-    pub(crate) fn look<'m>(&self, record: &impl Record, known: Known, memory: &'m mut Memory) -> Hits<'m> {
+    /// What the record satisfies, but for filters that follow in rules that are not `under_way`.
+    pub(crate) fn look<'m>(
+        &self,
+        record: &impl Record,
+        known: Known,
+        under_way: &Selection,
+        memory: &'m mut Memory,
+    ) -> Hits<'m> {
         memory.matched.clear();
         memory.concerned.clear();
         let place = memory.place(known);
@@ -154,16 +173,27 @@ impl Matcher {
                 let Some(owner) = segment.owners.get(position) else { return };
                 // The filters of a rule stand together.
                 if owner.stateful {
-                    match memory.concerned.last_mut().filter(|last| last.rule == owner.rule) {
-                        Some(last) => last.filters.insert(owner.filter),
-                        None => {
-                            let mut filters = Filters::default();
-                            filters.insert(owner.filter);
-                            memory.concerned.push(Concerned { rule: owner.rule, filters });
-                        }
-                    }
+                    concern(&mut memory.concerned, owner);
                 } else if memory.matched.last() != Some(&owner.rule) {
                     memory.matched.push(owner.rule);
+                }
+            });
+        }
+        for (number, segment) in self.followers.iter().enumerate() {
+            let mut wanted = Set::default();
+            under_way.each(|rule| wanted |= segment.of_rule(rule));
+            if wanted.is_empty() {
+                continue;
+            }
+            let of_kind = memory.known_kind(known.kind).and_then(|of_kind| of_kind.followers.get(number));
+            let left = match of_kind {
+                Some(of_kind) => wanted & *of_kind,
+                None => segment.constant.pass(record, wanted),
+            };
+            let left = segment.process.pass(record, segment.program.pass(record, left));
+            segment.event.pass(record, left).each(|position| {
+                if let Some(owner) = segment.owners.get(position) {
+                    concern(&mut memory.concerned, owner);
                 }
             });
         }
@@ -173,15 +203,17 @@ impl Matcher {
     /// The place of the event's program.
     fn program(&self, record: &impl Record, known: Known, memory: &mut Memory) -> Option<Remembered> {
         memory.kind(known.kind, || {
-            let left: Box<[Set]> =
-                self.segments.iter().map(|segment| segment.constant.pass(record, segment.all)).collect();
+            let constant = |segments: &[Segment]| -> Box<[Set]> {
+                segments.iter().map(|segment| segment.constant.pass(record, segment.all)).collect()
+            };
+            let (left, followers) = (constant(&self.segments), constant(&self.followers));
             let mut fields = Vec::new();
             for (segment, left) in self.segments.iter().zip(&left) {
                 segment.program.fields(*left, &mut fields);
             }
             fields.sort_unstable();
             fields.dedup();
-            OfKind { left, fields: fields.into() }
+            OfKind { left, followers, fields: fields.into() }
         })?;
         memory.program(known.kind, record)
     }
@@ -242,6 +274,12 @@ impl Segment {
 }
 
 impl Segment {
+    fn of_rule(&self, rule: RuleIndex) -> Set {
+        let first = self.owners.partition_point(|owner| owner.rule < rule);
+        let owners = self.owners.get(first..).unwrap_or_default();
+        (first..).zip(owners).take_while(|(_, owner)| owner.rule == rule).map(|(i, _)| i).collect()
+    }
+
     /// What the constant fields and those of the program leave.
     fn of_program(
         &self,
@@ -296,6 +334,20 @@ impl Level {
             }
         });
         (from - self.tested) | passed
+    }
+}
+
+/// Notes that an event satisfies a filter of a rule with state. Rules stay in order.
+fn concern(concerned: &mut Vec<Concerned>, owner: &Owner) {
+    let at = match concerned.binary_search_by_key(&owner.rule, |known| known.rule) {
+        Ok(at) => at,
+        Err(at) => {
+            concerned.insert(at, Concerned { rule: owner.rule, filters: Filters::default() });
+            at
+        }
+    };
+    if let Some(known) = concerned.get_mut(at) {
+        known.filters.insert(owner.filter);
     }
 }
 

@@ -128,6 +128,9 @@ impl Narrow {
 
     /// Takes away from `candidates` what the record cannot satisfy.
     pub(super) fn narrow(&self, record: &impl Record, candidates: &mut Set) {
+        if candidates.is_at_most(FEW) {
+            return;
+        }
         let mut found = Found::default();
         for field in &self.fields {
             let wanting = field.wanted_by & *candidates;

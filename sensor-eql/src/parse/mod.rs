@@ -129,6 +129,12 @@ impl Parser {
         let error = Diagnostic::error(self.span(), format!("expected {wanted}, found {found}"));
         match &self.token().tok {
             Tok::Punct(Punct::Assign) => error.help("write `==` to compare"),
+            Tok::Word { text, .. } if text == "of" => error
+                .because("Elasticsearch runs no `child of`, `descendant of` or `event of`")
+                .help("`sequence by ..` joins events of a process with those of its parent"),
+            Tok::Word { text, .. } if text == "not" => {
+                error.help("only `not in` stands there: write `not field like ..`")
+            }
             Tok::Word { text, .. } => {
                 let lower = text.to_ascii_lowercase();
                 if lower != *text && RESERVED.contains(&lower.as_str()) {

@@ -6,6 +6,7 @@ use std::fmt;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::fields::{self, EventFields};
 use super::offsets::map_string;
 use super::table::{Findings, Table, span_of};
 use crate::diag::{Diagnostic, Located, OffsetMap, Severity, SourceFile, Span};
@@ -181,6 +182,8 @@ pub struct Rule {
     pub setup: Option<String>,
     /// The field that Kibana would take the time from.
     pub timestamp_override: Option<String>,
+    /// The fields that it names in place of the schema's own.
+    pub event_fields: EventFields,
     /// Whether it only feeds other rules.
     pub building_block: bool,
     /// ATT&CK mapping.
@@ -246,6 +249,7 @@ pub struct RuleFile {
     pub(crate) query_map: OffsetMap,
     /// Where the id stands in the file.
     pub(crate) id_span: Span,
+    pub(super) event_field_spans: fields::Spans,
 }
 
 /// Reads one rule file. `name` is what findings call it.
@@ -268,7 +272,9 @@ pub fn parse_rule_file(name: &str, text: &str) -> Result<RuleFile, Vec<Located>>
         None => {
             let reason = if root.get("hunt").is_some() { Reason::Hunt } else { Reason::NotARule };
             let (query_map, id_span) = (OffsetMap::Identity, Span::default());
-            RuleFile { rule: None, reason: Some(reason), warnings: Vec::new(), query_map, id_span }
+            let event_field_spans = fields::Spans::default();
+            let warnings = Vec::new();
+            RuleFile { rule: None, reason: Some(reason), warnings, query_map, id_span, event_field_spans }
         }
         Some(value) => read_rule(value, text, &mut findings),
     };
@@ -334,6 +340,7 @@ fn read_rule(value: &Spanned<DeValue<'_>>, text: &str, found: &mut Findings) -> 
         // It names the rule on lines of text that programs read.
         found.push(Diagnostic::error(table.span_at("rule_id"), "`rule_id` must not have control characters"));
     }
+    let (event_fields, event_field_spans) = EventFields::read(table, found);
     let rule = Rule {
         id,
         name: table.required("name", found),
@@ -359,6 +366,7 @@ fn read_rule(value: &Spanned<DeValue<'_>>, text: &str, found: &mut Findings) -> 
         note: table.text("note", found),
         setup: table.text("setup", found),
         timestamp_override: table.text("timestamp_override", found),
+        event_fields,
         building_block: table.get("building_block_type").is_some(),
         threats: threats(table, found),
         new_terms: new_terms(table, &kind, found),
@@ -367,7 +375,7 @@ fn read_rule(value: &Spanned<DeValue<'_>>, text: &str, found: &mut Findings) -> 
         language,
     };
     let id_span = table.span_at("rule_id");
-    RuleFile { rule: Some(rule), reason, warnings: Vec::new(), query_map, id_span }
+    RuleFile { rule: Some(rule), reason, warnings: Vec::new(), query_map, id_span, event_field_spans }
 }
 
 fn number_in(table: Table<'_, '_>, key: &str, low: i64, high: i64, found: &mut Findings) -> Option<i64> {

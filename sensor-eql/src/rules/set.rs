@@ -87,6 +87,26 @@ impl Selection {
         self.words.iter().any(|word| *word != 0)
     }
 
+    /// Takes a rule in, or out.
+    pub(crate) fn set(&mut self, rule: RuleIndex, selected: bool) {
+        let slot = rule.slot();
+        if let Some(word) = self.words.get_mut(slot / 64) {
+            let bit = 1 << (slot % 64);
+            *word = if selected { *word | bit } else { *word & !bit };
+        }
+    }
+
+    /// Calls `visit` for each rule, in order.
+    pub(crate) fn each(&self, mut visit: impl FnMut(RuleIndex)) {
+        for (first, word) in (0..).step_by(64).zip(&self.words) {
+            let mut word = *word;
+            while word != 0 {
+                visit(RuleIndex(first + word.trailing_zeros()));
+                word &= word - 1;
+            }
+        }
+    }
+
     /// Whether a rule is in both.
     #[must_use]
     pub fn meets(&self, other: &Self) -> bool {
@@ -142,10 +162,16 @@ impl RuleSet {
     }
 
     fn build_matcher(&mut self, schema: &dyn Schema) {
-        let filters = self.indexed().flat_map(|(rule, loaded)| {
+        // One that cannot match, or only wrongly, costs nothing.
+        let runs = |compiled: &Compiled| compiled.can_match(schema) && !compiled.misses_unseen(schema);
+        let running = self.indexed().filter(|(_, loaded)| runs(&loaded.compiled));
+        let filters = running.flat_map(|(rule, loaded)| {
             let stateful = loaded.compiled.kind() != Kind::Event;
             let filters = loaded.compiled.filters().enumerate();
-            filters.map(move |(number, filter)| (Owner { rule, filter: number, stateful }, filter))
+            filters.map(move |(number, filter)| {
+                let follows = loaded.compiled.plan.follows(number);
+                (Owner { rule, filter: number, stateful, follows }, filter)
+            })
         });
         self.matcher = Matcher::build(filters, schema);
     }
@@ -169,10 +195,17 @@ impl RuleSet {
                 return None;
             }
         };
+        let schema = match rule.event_fields.over(schema, read.event_field_spans) {
+            Ok(over) => over,
+            Err(unknown) => {
+                self.errors.push(SourceFile::new(&path, &text).locate(&unknown));
+                return None;
+            }
+        };
         let query_source = SourceFile { name: &path, text: &text, map: read.query_map };
         let parsed =
             if rule.language == Language::Kuery { parse_kql(&rule.query) } else { parse(&rule.query) };
-        let compiled = match parsed.and_then(|query| compile_rule(&query, &rule, schema)) {
+        let compiled = match parsed.and_then(|query| compile_rule(&query, &rule, &schema)) {
             Ok(compiled) => compiled,
             Err(found) => {
                 self.errors.extend(found.0.iter().map(|d| query_source.locate(d)));
@@ -238,9 +271,15 @@ impl RuleSet {
     }
 
     /// What `record` satisfies. `memory` is one that this set has made; `known` is what earlier events have in common
-    /// with this one.
-    pub fn look<'m>(&self, record: &impl Record, known: Known, memory: &'m mut Memory) -> Hits<'m> {
-        self.matcher.look(record, known, memory)
+    /// with this one; `under_way` is what the correlator says, or every rule.
+    pub fn look<'m>(
+        &self,
+        record: &impl Record,
+        known: Known,
+        under_way: &Selection,
+        memory: &'m mut Memory,
+    ) -> Hits<'m> {
+        self.matcher.look(record, known, under_way, memory)
     }
 
     /// Calls `out` for every single-event rule that `record` satisfies, in order. Sequences and samples need a

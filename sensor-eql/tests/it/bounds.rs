@@ -235,9 +235,9 @@ fn another_look_at_an_event_makes_no_second_event() {
         };
         let mut add = |hit: Match<'_, i64>| found.push(hit.events.to_vec());
         let (first, second) = (look(time, first), look(time, second));
-        let hits = set.look(&first, Known::default(), &mut memory);
+        let hits = set.look(&first, Known::default(), correlator.under_way(), &mut memory);
         correlator.push_stateful(hits, &first, selection, &mut keep, &mut add);
-        let hits = set.look(&second, Known::default(), &mut memory);
+        let hits = set.look(&second, Known::default(), correlator.under_way(), &mut memory);
         correlator.push_again(hits, &second, selection, &mut keep, &mut add);
     }
     // The second look of 1 begins what the first look of 3 ends and begins anew.

@@ -4,8 +4,9 @@
 //! the path of one; they apply
 //! until the next one. ` ```json base ` holds fields that all events share; ` ```json match ` and
 //! ` ```json no match ` hold events laid over the base, where null removes a field. ` ```json stream ` holds events
-//! in order, each with an `id`, and the ` ```matches ` after it the ids of each match, one line a match. After ` ```eql error ` or
-//! ` ```eql warning `, a ` ```text ` block holds what the finding must show.
+//! in order, each with an `id`, and the ` ```matches ` after it the ids of each match, one line a match. After ` ```eql error `,
+//! ` ```eql warning `, ` ```toml error ` or ` ```toml warning `, a ` ```text ` block holds what the finding must show, a
+//! ` ```whole ` block all that it shows.
 
 use std::path::Path;
 
@@ -94,6 +95,12 @@ fn run_file(path: &Path, tally: &mut Tally) {
                 assert!(set.errors().is_empty(), "{}", set.errors()[0]);
                 subject = Subject::Rules(Box::new(set));
             }
+            "toml error" | "toml warning" => {
+                let file = RuleSource { origin: Origin::User, path: "rule.toml".to_owned(), text: body };
+                let set = RuleSet::load([file], &closed());
+                let found = if info.trim() == "toml error" { set.errors() } else { set.warnings() };
+                subject = Subject::Shown(found.iter().map(ToString::to_string).collect());
+            }
             "json stream" => stream = stream_of(&body, &base, &schema, &subject),
             "matches" => {
                 tally.checks += 1;
@@ -106,6 +113,16 @@ fn run_file(path: &Path, tally: &mut Tally) {
                 let Subject::Shown(have) = &subject else { panic!("{at}: text without a finding") };
                 if !have.contains(body.trim_end()) {
                     tally.failures.push(format!("{at}: wanted\n{body}\nhave\n{have}"));
+                }
+            }
+            "whole" => {
+                tally.checks += 1;
+                let Subject::Shown(have) = &subject else { panic!("{at}: text without a finding") };
+                // A caret's gutter may end in a blank, which a file must not.
+                let have: Vec<&str> = have.trim_end().lines().map(str::trim_end).collect();
+                let have = have.join("\n");
+                if have != body.trim_end() {
+                    tally.failures.push(format!("{at}: wanted all of\n{body}\nhave\n{have}"));
                 }
             }
             "json base" => base = serde_json::from_str(&body).unwrap(),

@@ -9,6 +9,8 @@ mod fuzz;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod possible;
+#[cfg(test)]
 mod random;
 #[cfg(test)]
 mod rules;
@@ -18,3 +20,5 @@ mod shapes;
 mod suites;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod under_way;

@@ -269,6 +269,7 @@ proptest! {
         let schema = schema();
         let set = rule_set(&sources, &schema);
         let mut memory = set.memory(places);
+        let none = set.select(|_| false);
         let mut processes: Vec<(JsonRecord, u64)> = processes.into_iter().map(|p| (p, 0)).collect();
         for step in steps {
             match step {
@@ -279,7 +280,7 @@ proptest! {
                     let version = ProcessVersion { process: process as u64, version: *version };
                     let known =
                         Known { kind: u8::try_from(kind).ok(), process: is_process_known.then_some(version) };
-                    let have = set.look(&record, known, &mut memory).matched().to_vec();
+                    let have = set.look(&record, known, &none, &mut memory).matched().to_vec();
                     let want: Vec<RuleIndex> = (0_u32..).map(RuleIndex).zip(set.rules())
                         .filter(|(_, rule)| by_reference(&rule.rule.query, &schema, &record))
                         .map(|(index, _)| index)

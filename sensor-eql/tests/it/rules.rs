@@ -1,8 +1,10 @@
 //! Rule files and sets of them: validation, duplicates, reasons, and the rule that ships.
 
 use crate::support::JsonSchema;
+use sensor_ecs::FieldType;
 use sensor_eql::{
-    Language, Origin, Reason, RuleSet, RuleSeverity, RuleSource, RuleType, Severity, parse_rule_file,
+    Correlator, Language, Limits, Origin, Reason, RuleSet, RuleSeverity, RuleSource, RuleType, Severity,
+    parse_rule_file,
 };
 
 const SHIPPED: &str = include_str!("../../../rules/linux/persistence_apt_package_manager_file_creation.toml");
@@ -220,4 +222,36 @@ fn ecs_knows_every_field_of_the_shipped_rule() {
     let set = RuleSet::load([source(Origin::Shipped, "apt.toml", SHIPPED)], &sensor_ecs::Ecs);
     assert_eq!(set.rules().len(), 1);
     assert!(set.rules()[0].compiled.unknown_fields().is_empty());
+}
+
+#[test]
+fn a_rule_may_name_the_fields_that_categories_and_order_are_read_from() {
+    let schema = JsonSchema::ecs();
+    schema.define("event.created", FieldType::Date);
+    schema.define("process.pid", FieldType::Long);
+    let named = "type = \"eql\"\nevent_category_override = \"event.kind\"\ntimestamp_field = \"event.created\"\n\
+                 tiebreaker_field = \"process.pid\"";
+    let text = rule(
+        "x",
+        "sequence with maxspan=5s [alert where process.name == \"a\"] [alert where process.name == \"b\"]",
+    )
+    .replace("type = \"eql\"", named);
+    let event = |name: &str, kind: &str, seconds: i64, pid: i64| {
+        schema.document(&serde_json::json!({
+            "@timestamp": 0, "event": {"category": "process", "kind": kind, "created": seconds * 1000},
+            "process": {"name": name, "pid": pid},
+        }))
+    };
+    // The second event of each pair: of another kind, too late, of the same time but before, in order.
+    for (kind, seconds, pid, found) in
+        [("event", 11, 9, 0), ("alert", 16, 9, 0), ("alert", 10, 3, 0), ("alert", 10, 9, 1)]
+    {
+        let events = [event("a", "alert", 10, 5), event("b", kind, seconds, pid)];
+        let set = RuleSet::load([source(Origin::User, "x.toml", text.clone())], &schema);
+        assert!(set.errors().is_empty(), "{}", set.errors()[0]);
+        let mut all = Correlator::new(&set, Limits::default());
+        let mut matches = 0;
+        events.iter().for_each(|event| all.push(&set, event, &(), 1, &mut |_| matches += 1));
+        assert_eq!(matches, found, "{kind} {seconds} {pid}");
+    }
 }

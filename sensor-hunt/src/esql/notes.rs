@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use sensor_ecs::{Ecs, Schema as _};
 use sensor_store::{Part, Store};
 
 use super::eval::Warnings;
@@ -73,7 +74,7 @@ pub(super) fn coverage(
     }
     let unfilled: BTreeSet<&str> = fields
         .iter()
-        .filter(|name| sensor_ecs::fields::find(name).is_some_and(|field| !sensor_ecs::Ecs::fills(field.id)))
+        .filter(|name| sensor_ecs::fields::find(name).is_some_and(|field| !Ecs.fills(field.id)))
         .copied()
         .collect();
     if !unfilled.is_empty() {

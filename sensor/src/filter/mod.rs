@@ -10,7 +10,7 @@ mod tests;
 
 use sensor_common::filter::{FilterTables, OPS_ALL, Ops, is_ending_usable, kind_bit, op_bit};
 use sensor_common::wire::{FileOp, RecordKind};
-use sensor_ecs::Action;
+use sensor_ecs::{Action, Ecs};
 use sensor_eql::diag::printable;
 use sensor_eql::{Compiled, Need, Rule, RuleSet, Witness};
 
@@ -21,16 +21,13 @@ use kind::Kind;
 pub(crate) use live::Filtered;
 pub(crate) use mounts::Mounts;
 
-/// The categories of events that are recorded.
-const RECORDED: [&str; 2] = ["file", "process"];
-
 /// What each operation on file names must show for one rule.
 pub(crate) struct RuleNeeds(Vec<(FileOp, Need)>);
 
 impl RuleNeeds {
     /// Derives it from the rule's query.
     pub(crate) fn of(compiled: &Compiled) -> Self {
-        if !compiled.can_complete(&RECORDED) {
+        if !compiled.can_match(&Ecs) {
             return Self(Vec::new());
         }
         let needs = ops().map(|op| {
@@ -200,7 +197,7 @@ const CHANGES: [(RecordKind, Action); 3] = [
 
 fn wants_changes(compiled: &Compiled, action: Action) -> bool {
     let kind = Kind::of_action(action);
-    compiled.can_complete(&RECORDED)
+    compiled.can_match(&Ecs)
         && compiled.need(kind.category(), &|field| kind.role(field), &is_usable) != Need::Nothing
 }
 

@@ -179,7 +179,9 @@ impl<O: Output> Matcher<O> {
             Integration::CloudDefend => &self.asked_of_containers,
         };
         let selection = asked.about(event.meta.action);
-        let hits: Hits<'_> = rules.look(record, known, memory);
+        // Without rules on several events, none of them is looked at anyway.
+        let under_way = several.as_ref().map_or(selection, Several::under_way);
+        let hits: Hits<'_> = rules.look(record, known, under_way, memory);
         for index in hits.matched().iter().filter(|index| selection.contains(**index)) {
             if !matched.iter().any(|(known, _)| known == index) {
                 matched.push((*index, view));

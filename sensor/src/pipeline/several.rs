@@ -94,6 +94,11 @@ impl Several {
         Self { correlator: Correlator::new(rules, limits), rules: count, event_ns: 0 }
     }
 
+    /// Rules of which a match is under way.
+    pub(super) fn under_way(&self) -> &Selection {
+        self.correlator.under_way()
+    }
+
     /// Takes the next event, as its document shows it.
     pub(super) fn event(
         &mut self,

@@ -230,7 +230,7 @@ impl<'r, T: Taker> Replay<'r, T> {
         let Self { rules, correlator, streams, memory, totals, matched, taker, .. } = self;
         let selection = streams.read_by(rules, document);
         let first = matched.len();
-        let hits = rules.look(record, Known::default(), memory);
+        let hits = rules.look(record, Known::default(), correlator.under_way(), memory);
         for rule in hits.matched().iter().filter(|rule| selection.contains(**rule)) {
             if !matched.contains(rule) {
                 matched.push(*rule);

@@ -120,22 +120,24 @@ fn tree(rule: &LoadedRule, schema: &dyn Schema, record: &impl Record) -> String 
     // It compiled, and so it parses.
     let Ok(query) = parsed else { return String::new() };
     let seen = |name: &str| by_name(schema, record)(name);
+    let own = || schema.name(schema.category()).unwrap_or_default().into_owned();
+    let category = rule.rule.event_fields.category.clone().unwrap_or_else(own);
     let mut text = String::new();
     match &query {
-        Query::Event(event) => text.push_str(&filter(&event.filter, source, schema, &seen)),
+        Query::Event(event) => text.push_str(&filter(&event.filter, source, &category, schema, &seen)),
         Query::Sequence(sequence) => {
             for (number, term) in (1..).zip(&sequence.terms) {
                 let label = format!("stage {number} of {}", sequence.terms.len());
-                text.push_str(&stage(&label, term, &sequence.by, source, schema, &seen));
+                text.push_str(&stage(&label, term, &sequence.by, source, &category, schema, &seen));
             }
             if let Some(until) = &sequence.until {
-                text.push_str(&stage("until", until, &sequence.by, source, schema, &seen));
+                text.push_str(&stage("until", until, &sequence.by, source, &category, schema, &seen));
             }
         }
         Query::Sample(sample) => {
             for (number, term) in (1..).zip(&sample.terms) {
                 let label = format!("member {number} of {}", sample.terms.len());
-                text.push_str(&stage(&label, term, &sample.by, source, schema, &seen));
+                text.push_str(&stage(&label, term, &sample.by, source, &category, schema, &seen));
             }
         }
     }
@@ -149,6 +151,7 @@ fn stage(
     term: &Term,
     shared: &[Expr],
     source: &str,
+    category: &str,
     schema: &dyn Schema,
     seen: &Seen<'_>,
 ) -> String {
@@ -167,15 +170,22 @@ fn stage(
         separator = ", ";
     }
     line.push('\n');
-    line + &filter(&term.filter, source, schema, seen)
+    line + &filter(&term.filter, source, category, schema, seen)
 }
 
-fn filter(filter: &EventFilter, source: &str, schema: &dyn Schema, seen: &Seen<'_>) -> String {
+fn filter(
+    filter: &EventFilter,
+    source: &str,
+    category_field: &str,
+    schema: &dyn Schema,
+    seen: &Seen<'_>,
+) -> String {
     let condition = explain_condition(&filter.condition, schema, &|name| seen(name));
     let Some(category) = &filter.category else { return shown(&condition, source) };
-    let name = schema.name(schema.category()).unwrap_or_default().into_owned();
-    let field = Expr { kind: ExprKind::Field { name: name.clone(), optional: false }, span: Span::default() };
-    let holds = seen(&name).iter().any(|value| value.as_value().as_keyword() == Some(category.as_bytes()));
+    let name = category_field.to_owned();
+    let field = Expr { kind: ExprKind::Field { name, optional: false }, span: Span::default() };
+    let holds =
+        seen(category_field).iter().any(|value| value.as_value().as_keyword() == Some(category.as_bytes()));
     let head = Explanation {
         span: Span { start: filter.span.start, end: condition.span.start },
         holds,

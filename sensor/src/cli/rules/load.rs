@@ -1,5 +1,6 @@
 //! Rules for a command: found, compiled, and everything that is wrong with them said.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
@@ -7,7 +8,7 @@ use anyhow::bail;
 use sensor_ecs::{Action, Ecs, Field, FieldId, Schema};
 use sensor_eql::ast::{Pipe, Query};
 use sensor_eql::diag::{Located, printable};
-use sensor_eql::{ListedRule, LoadedRule, Origin, Rule, RuleSet};
+use sensor_eql::{Language, ListedRule, LoadedRule, Origin, Rule, RuleSet, parse, parse_kql};
 
 use super::find::Found;
 use crate::cli::say::{count, note};
@@ -160,37 +161,14 @@ impl Rules {
             obstacles
                 .push(format!("reads {}, which this sensor does not write", rule.rule.indices.join(", ")));
         }
-        if sensor_eql::parse(&rule.rule.query).is_ok_and(|query| has_tail(&query)) {
+        if parse(&rule.rule.query).is_ok_and(|query| has_tail(&query)) {
             obstacles
                 .push("asks for the last matches, and live events have no end: matched by replay".to_owned());
         }
-        let categories = rule.compiled.categories().unwrap_or_default();
-        let foreign: Vec<String> = categories
-            .iter()
-            .filter(|category| !matches!(**category, b"file" | b"process"))
-            .map(|category| String::from_utf8_lossy(category).into_owned())
-            .collect::<BTreeSet<_>>()
-            .into_iter()
-            .collect();
-        if !foreign.is_empty() {
-            obstacles
-                .push(format!("needs {} events, which this sensor does not record", foreign.join(" and ")));
-        }
-        let asked = Asked::default();
-        // It compiled before; this is only to hear what it asks for.
-        let _ = sensor_eql::parse(&rule.rule.query).and_then(|query| sensor_eql::compile(&query, &asked));
-        let mut unfilled: Vec<String> = asked
-            .0
-            .into_inner()
-            .into_iter()
-            .filter(|(_, field)| !Ecs::fills(field.id))
-            .map(|(name, _)| name)
-            .chain(rule.compiled.unknown_fields().iter().cloned())
-            .collect();
-        unfilled.sort();
-        unfilled.dedup();
-        if !unfilled.is_empty() {
-            obstacles.push(format!("asks for {}, which this sensor never fills", unfilled.join(", ")));
+        if !rule.compiled.can_match(&Ecs) {
+            obstacles.push(cause(rule));
+        } else if rule.compiled.misses_unseen(&Ecs) {
+            obstacles.push("wants events to be missing that this sensor never sees".to_owned());
         }
         obstacles
     }
@@ -241,20 +219,20 @@ fn is_replacement(warning: &Located) -> bool {
 
 /// The schema of live events that remembers what a rule asks for.
 #[derive(Default)]
-struct Asked(std::cell::RefCell<Vec<(String, Field)>>);
+struct Asked(std::cell::RefCell<Vec<(String, Option<Field>)>>);
 
 impl Schema for Asked {
     fn lookup(&self, name: &str) -> Option<Field> {
-        let field = Ecs.lookup(name)?;
+        let field = Ecs.lookup(name);
         self.0.borrow_mut().push((name.to_owned(), field));
-        Some(field)
+        field
     }
 
-    fn name(&self, id: FieldId) -> Option<std::borrow::Cow<'_, str>> {
+    fn name(&self, id: FieldId) -> Option<Cow<'_, str>> {
         Ecs.name(id)
     }
 
-    fn names(&self) -> Vec<std::borrow::Cow<'_, str>> {
+    fn names(&self) -> Vec<Cow<'_, str>> {
         Ecs.names()
     }
 
@@ -269,6 +247,42 @@ impl Schema for Asked {
     fn tiebreaker(&self) -> Option<FieldId> {
         Ecs.tiebreaker()
     }
+}
+
+/// Why no live event can match.
+fn cause(rule: &LoadedRule) -> String {
+    let categories = rule.compiled.categories().unwrap_or_default();
+    let foreign: BTreeSet<Cow<'_, str>> = categories
+        .into_iter()
+        .filter(|category| !Ecs.records(category))
+        .map(String::from_utf8_lossy)
+        .collect();
+    if !foreign.is_empty() {
+        let foreign: Vec<&str> = foreign.iter().map(AsRef::as_ref).collect();
+        return format!("needs {} events, which this sensor does not record", foreign.join(" and "));
+    }
+    match unfilled(rule) {
+        none if none.is_empty() => "no event can satisfy it".to_owned(),
+        fields => format!("needs {}, which this sensor never fills", fields.join(", ")),
+    }
+}
+
+/// What a rule asks for that no live event has: each reads as null.
+#[must_use]
+pub(super) fn unfilled(rule: &LoadedRule) -> Vec<String> {
+    let asked = Asked::default();
+    // It compiled before; this is only to hear what it asks for.
+    let query = &rule.rule.query;
+    let parsed = if rule.rule.language == Language::Kuery { parse_kql(query) } else { parse(query) };
+    let _ = parsed.and_then(|query| sensor_eql::compile(&query, &asked));
+    let terms = rule.rule.new_terms.iter().flat_map(|terms| &terms.fields);
+    let groups = rule.rule.threshold.iter().flat_map(|threshold| &threshold.fields);
+    for name in terms.chain(groups) {
+        let _ = asked.lookup(name);
+    }
+    let unfilled =
+        asked.0.into_inner().into_iter().filter(|(_, field)| field.is_none_or(|f| !Ecs.fills(f.id)));
+    unfilled.map(|(name, _)| name).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 fn has_tail(query: &Query) -> bool {

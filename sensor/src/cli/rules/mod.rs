@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 pub(super) use explain::explain;
 pub(super) use list::list;
+use load::unfilled;
 pub use load::{Choice, Rules};
 pub(crate) use load::{ForRun, load_for_run};
 use sensor_ecs::{Action, Ecs};
@@ -50,6 +51,7 @@ pub fn check(args: &RulesCheckArgs) -> anyhow::Result<ExitCode> {
         let version = about.version.map_or(String::new(), |version| format!(" version {version}"));
         let obstacles = rules.obstacles(rule);
         let state = if obstacles.is_empty() { "loaded" } else { "listed" };
+        let unfilled = if obstacles.is_empty() { unfilled(rule) } else { Vec::new() };
         // Writing to a string cannot fail.
         let _ = writeln!(
             text,
@@ -62,6 +64,9 @@ pub fn check(args: &RulesCheckArgs) -> anyhow::Result<ExitCode> {
         );
         for obstacle in obstacles {
             let _ = writeln!(text, "        {obstacle}");
+        }
+        if !unfilled.is_empty() {
+            let _ = writeln!(text, "        null on every event of this sensor: {}", unfilled.join(", "));
         }
         if rules.streams().is_read_in_containers(&rule.rule, Action::Creation) {
             for line in RuleNeeds::of(&rule.compiled).lines() {
