@@ -9,6 +9,7 @@ pub mod alert;
 pub mod bench;
 pub mod cli;
 pub mod config;
+mod confine;
 mod decode;
 mod enrich;
 mod evidence;

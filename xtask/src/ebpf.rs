@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
+use object::build::elf::{Builder, SectionData};
 
 use crate::setup::{self, compiler};
 use crate::{cmd, paths};
@@ -31,10 +32,39 @@ pub(crate) fn build_object() -> Result<PathBuf> {
     if !source.join("Cargo.toml").is_file() {
         bail!("{} is missing", source.join("Cargo.toml").display());
     }
+    let target = paths::target()?;
+    let built = build_object_of(&source, &target.join("ebpf"))?;
+    let object = target.join("bpf/sensor-ebpf.o");
+    write_if_changed(&stripped(&built)?, &object)?;
+    Ok(object)
+}
+
+/// The object as it is embedded: DWARF is four fifths of it, the kernel reads BTF alone.
+pub(crate) fn stripped(object: &Path) -> Result<Vec<u8>> {
+    let bytes = fs::read(object).with_context(|| format!("the build left no {}", object.display()))?;
+    let mut builder =
+        Builder::read(bytes.as_slice()).with_context(|| format!("{} is no ELF object", object.display()))?;
+    for section in builder.sections.iter_mut() {
+        section.delete = [&b".debug_"[..], b".rel.debug_"].iter().any(|kind| section.name.starts_with(kind));
+    }
+    builder.delete_orphans();
+    if !builder.sections.iter().any(|section| matches!(section.data, SectionData::SectionString)) {
+        // The linker keeps names of sections with those of symbols.
+        let names = builder.sections.add();
+        names.name = b".shstrtab".as_slice().into();
+        names.sh_type = object::elf::SHT_STRTAB;
+        names.data = SectionData::SectionString;
+    }
+    let mut stripped = Vec::new();
+    builder.write(&mut stripped).context("the object cannot be written anew")?;
+    Ok(stripped)
+}
+
+/// Builds the object of these sources below `output` and returns its path.
+pub(crate) fn build_object_of(source: &Path, output: &Path) -> Result<PathBuf> {
     let (compiler, linker) = setup::ensure_ebpf()?;
     eprintln!("eBPF object: {}", compiler.describe());
-    let target = paths::target()?;
-    let output = target.join("ebpf");
+    let root = source.parent().context("sources without a folder")?;
     let flags = [
         "-C".to_owned(),
         format!("linker={}", linker.display()),
@@ -45,12 +75,15 @@ pub(crate) fn build_object() -> Result<PathBuf> {
         "-C".to_owned(),
         // Atomic fetch-and-add needs the third version of the instruction set: Linux 5.12.
         "target-cpu=v3".to_owned(),
+        // The same object wherever it is built: BTF names the files of the sources.
+        format!("--remap-path-prefix={}=sensor", root.display()),
+        format!("--remap-path-prefix={}=cargo", paths::cargo_home()?.display()),
     ];
     let mut cargo = compiler.cargo("build");
     cargo
         .arg("--release")
-        .current_dir(&source)
-        .env("CARGO_TARGET_DIR", &output)
+        .current_dir(source)
+        .env("CARGO_TARGET_DIR", output)
         // Replaces what the outer cargo or the user set: those flags are for the host.
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
         .env_remove("RUSTFLAGS")
@@ -60,10 +93,7 @@ pub(crate) fn build_object() -> Result<PathBuf> {
         cargo.env_remove(format!("CARGO_PROFILE_RELEASE_{setting}"));
     }
     cmd::run(&mut cargo)?;
-    let built = output.join(compiler::TARGET).join("release/sensor-ebpf");
-    let object = target.join("bpf/sensor-ebpf.o");
-    copy_if_changed(&built, &object)?;
-    Ok(object)
+    Ok(output.join(compiler::TARGET).join("release/sensor-ebpf"))
 }
 
 /// Builds the programs that the sensor's are compared with and returns their object's path.
@@ -128,8 +158,7 @@ fn build_package(package: &str, release: bool, object: Option<&Path>) -> Result<
 }
 
 /// Keeps the modification time of an object that did not change, so that nothing is rebuilt around it.
-fn copy_if_changed(from: &Path, to: &Path) -> Result<()> {
-    let new = fs::read(from).with_context(|| format!("the build left no {}", from.display()))?;
+fn write_if_changed(new: &[u8], to: &Path) -> Result<()> {
     if fs::read(to).is_ok_and(|old| old == new) {
         return Ok(());
     }

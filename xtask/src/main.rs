@@ -3,7 +3,9 @@
 mod bench;
 mod cmd;
 mod demo;
+mod deny;
 mod ebpf;
+mod package;
 mod paths;
 mod setup;
 mod test;
@@ -35,6 +37,10 @@ enum Task {
     Demo(demo::Args),
     /// Run every check and every test there is
     Test(test::Args),
+    /// Make packages: .deb, .rpm and an archive with a script
+    Package(package::Args),
+    /// Check licences, bans and sources of every dependency
+    Deny,
     /// Measure, and compare with the goals in xtask/goals.toml
     Bench(bench::Args),
     /// Check the house rules: file lengths, dependency direction, links, unsafe code
@@ -49,6 +55,8 @@ fn main() -> ExitCode {
         Task::Vm(args) => vm::run(args),
         Task::Demo(args) => demo::run(&args),
         Task::Test(args) => test::run(&args),
+        Task::Package(args) => package::run(&args),
+        Task::Deny => deny::run(),
         Task::Bench(args) => bench::run(&args),
         Task::Tidy => tidy::run(),
     };

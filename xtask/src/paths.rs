@@ -36,6 +36,15 @@ pub(crate) fn cache() -> Result<PathBuf> {
     absolute(&base.join("sensor-dev"))
 }
 
+/// Where cargo keeps the sources of other people's crates.
+pub(crate) fn cargo_home() -> Result<PathBuf> {
+    if let Some(dir) = env::var_os("CARGO_HOME") {
+        return absolute(Path::new(&dir));
+    }
+    let home = env::var_os("HOME").context("neither CARGO_HOME nor HOME is set")?;
+    Ok(PathBuf::from(home).join(".cargo"))
+}
+
 /// The path as seen from the current directory, without touching the file system.
 pub(crate) fn absolute(path: &Path) -> Result<PathBuf> {
     std::path::absolute(path).with_context(|| format!("cannot make {} absolute", path.display()))

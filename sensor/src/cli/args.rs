@@ -62,6 +62,17 @@ pub enum Command {
         #[command(subcommand)]
         command: ConfigCommand,
     },
+    /// Write the manual pages and the completions of shells, for a package.
+    #[command(hide = true)]
+    Manual(ManualArgs),
+}
+
+/// `sensor manual`.
+#[derive(Clone, Debug, Args)]
+pub struct ManualArgs {
+    /// Where the pages and completions go; made if it is missing.
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
 }
 
 /// Arguments that the hunting program reads.

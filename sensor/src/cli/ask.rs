@@ -126,6 +126,12 @@ pub(super) fn page(status: &Status) -> String {
         }
         line("output", &format!("{}: {text}", channel.name));
     }
+    if status.confinement.threads.is_empty() {
+        line("confined", "NO: agent.confine is false");
+    }
+    for (at, (kind, state)) in status.confinement.threads.iter().enumerate() {
+        line(if at == 0 { "confined" } else { "" }, &format!("{kind}: {state}"));
+    }
     if !status.reloads.last.is_empty() {
         line("reload", &shown(status.reloads.last.as_bytes()));
     }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::DoctorArgs;
+use crate::confine::{self, Attempt};
 use crate::kernel::{Capability, HOOKS, HostFacts, Kernel, KernelOptions, Missing, Mode};
 use crate::selftest;
 
@@ -87,7 +88,11 @@ pub fn doctor(args: DoctorArgs) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::FAILURE);
         }
     }
+    let confined = say_confinement(&mut out)?;
     let (seen, missing) = (capabilities.available.len(), capabilities.missing.len());
+    if !confined {
+        writeln!(out, "\nThe sensor works here, but what it must not do any more, it still can.")?;
+    }
     if missing == 0 {
         writeln!(out, "\nThe sensor can work here: {} of {} hooks attached.", HOOKS.len(), HOOKS.len())?;
         return Ok(ExitCode::SUCCESS);
@@ -98,4 +103,19 @@ pub fn doctor(args: DoctorArgs) -> anyhow::Result<ExitCode> {
         writeln!(out, "\nThe sensor works here in part. NOT available: {}.", capabilities.missing_names())?;
     }
     Ok(ExitCode::FAILURE)
+}
+
+/// Tries, from inside, what a running sensor gives up; says whether all of it was refused.
+fn say_confinement(out: &mut impl Write) -> io::Result<bool> {
+    let ([watcher, writer], attempts) = confine::attempts();
+    writeln!(out, "confinement   {:<24} {watcher}", "threads that watch")?;
+    writeln!(out, "              {:<24} {writer}", "threads that write")?;
+    for Attempt { what, outcome, is_refused } in &attempts {
+        match outcome {
+            Err(error) if *is_refused => writeln!(out, "              {what:<42} refused: {error}")?,
+            Err(error) => writeln!(out, "              {what:<42} NOT REFUSED, failed: {error}")?,
+            Ok(()) => writeln!(out, "              {what:<42} NOT REFUSED")?,
+        }
+    }
+    Ok(attempts.iter().all(|attempt| attempt.is_refused))
 }

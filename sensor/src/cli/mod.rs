@@ -8,6 +8,7 @@ pub mod doctor;
 mod events;
 mod export;
 mod hunting;
+mod manual;
 mod outputs;
 mod reload;
 mod replay;
@@ -25,8 +26,8 @@ use clap::Parser as _;
 
 pub use args::{
     AskArgs, Cli, Command, ConfigArg, ConfigCheckArgs, ConfigCommand, ConfigDefaultArgs, CoverageArgs,
-    DoctorArgs, ExportCommand, ListFormat, PassedOn, ReplayArgs, ReplayFormat, RulesCheckArgs, RulesCommand,
-    RulesExplainArgs, RulesListArgs, RulesTestArgs, RunArgs, SupportArgs, WatchArgs,
+    DoctorArgs, ExportCommand, ListFormat, ManualArgs, PassedOn, ReplayArgs, ReplayFormat, RulesCheckArgs,
+    RulesCommand, RulesExplainArgs, RulesListArgs, RulesTestArgs, RunArgs, SupportArgs, WatchArgs,
 };
 
 /// Parses the command line and runs the command.
@@ -58,6 +59,7 @@ pub fn main() -> ExitCode {
         Command::Config { command: ConfigCommand::Check(args) } => config::check(&args),
         Command::Config { command: ConfigCommand::Default(args) } => config::print_default(&args),
         Command::Config { command: ConfigCommand::Reference } => config::print_reference(),
+        Command::Manual(args) => manual::write(&args),
     };
     done.unwrap_or_else(|error| {
         say::note(format_args!("sensor: {error:#}"));

@@ -10,6 +10,7 @@ use super::RunArgs;
 use super::say::note;
 use crate::alert::{Carries, Channel, Format};
 use crate::config::{Config, ElasticsearchOutput, WebhookOutput};
+use crate::confine::Role;
 use crate::remote::{Access, Bulk, Endpoint, Plan, Remote, Secret, Webhook, address};
 use crate::sink::{Journald, PENDING_BYTES_MAX, Report, Sink, Syslog, Target};
 
@@ -43,7 +44,8 @@ pub(super) fn open(args: &RunArgs, config: &Config) -> anyhow::Result<Opened> {
     };
     channels.push(Channel::local("alerts-file", carries, Sink::open(&place, report())?));
     if outputs.alerts.journald {
-        let sink = Sink::start(Journald::new(), "the journal".to_owned(), PENDING_BYTES_MAX, report());
+        let sink =
+            Sink::start(Journald::new(), "the journal".to_owned(), Role::Tell, PENDING_BYTES_MAX, report());
         channels.push(Channel::local(
             "journald",
             Carries::Alerts,
@@ -53,7 +55,7 @@ pub(super) fn open(args: &RunArgs, config: &Config) -> anyhow::Result<Opened> {
     let syslog = &outputs.alerts.syslog;
     if !syslog.as_os_str().is_empty() {
         let name = syslog.display().to_string();
-        let sink = Sink::start(Syslog::at(syslog.clone()), name, PENDING_BYTES_MAX, report());
+        let sink = Sink::start(Syslog::at(syslog.clone()), name, Role::Tell, PENDING_BYTES_MAX, report());
         channels.push(Channel::local("syslog", Carries::Alerts, sink.context("a thread cannot be started")?));
     }
     let state = &config.agent.state_directory;

@@ -8,10 +8,12 @@ use anyhow::{Context as _, bail};
 use tokio::sync::mpsc;
 
 use super::RunArgs;
+use super::hunting;
 use super::rules::{ForRun, load_for_run};
 use super::run::{configured, remembered};
 use super::say::note;
 use crate::config::{Config, Loaded};
+use crate::confine::{self, Role};
 use crate::filter::{Filter, Filtered};
 use crate::health::{Reload, Reloads};
 use sensor_eql::Rule;
@@ -40,7 +42,12 @@ impl Reloader {
     ///
     /// When it cannot be started.
     pub(super) fn start(mut self, mut wanted: mpsc::Receiver<Reload>) -> io::Result<()> {
+        let role = Role::Reload {
+            state_directory: self.config.agent.state_directory.clone(),
+            program: hunting::find().ok(),
+        };
         std::thread::Builder::new().name("reload".to_owned()).spawn(move || {
+            confine::thread(&role);
             while let Some(asker) = wanted.blocking_recv() {
                 let done = self.reload().map_err(|cause| format!("nothing was changed: {cause:#}"));
                 let text = match &done {

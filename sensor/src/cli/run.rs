@@ -20,6 +20,7 @@ use super::say::{count, note};
 use super::{hunting, seed, store};
 use crate::alert::Emitter;
 use crate::config::{self, Config, HealthSettings, Loaded};
+use crate::confine::{self, Role};
 use crate::enrich::environment;
 use crate::enrich::{Enricher, Sources, TABLE_BYTES_MAX, agent, boot_ns_now};
 use crate::evidence::Places;
@@ -52,6 +53,9 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     environment::allow(&loaded.config.telemetry.environment);
     let rules = load_for_run(&loaded)?;
     let _lock = service::lock(&loaded.config.agent.state_directory)?;
+    if loaded.config.agent.confine {
+        confine::begin();
+    }
     runtime.block_on(record(&args, &loaded, rules, stop))
 }
 
@@ -150,32 +154,41 @@ async fn record(args: &RunArgs, loaded: &Loaded, rules: ForRun, mut stop: Stop) 
     // Only now: the self-test's own files are nothing to any rule.
     let mut kernel = Filtered::new(kernel, filter, Mounts::open(&sources.proc_root))
         .context("the filter cannot be given to the kernel")?;
+    let (memories, keeper) = remembered(args.store.as_deref(), config, &rules)?;
+    let (swap, swaps) = mpsc::channel(1);
+    let (reload, reloads_wanted) = mpsc::channel(1);
+    let reloads = Arc::new(Mutex::new(Reloads::default()));
+    let reloader = Reloader {
+        args: args.clone(),
+        config: config.clone(),
+        broken,
+        swaps: swap.clone(),
+        reloads: Arc::clone(&reloads),
+    };
+    // It may have to start a program, which who watches may not.
+    reloader.start(reloads_wanted).context("a thread cannot be started")?;
+    // Everything is open and attached; the scan of /proc and every thread that is started from now on inherit it.
+    confine::thread(&Role::Watch);
+    say_confinement();
     let enricher =
         Enricher::new(&sources, agent, TABLE_BYTES_MAX).context("the kernel gives no random bytes")?;
-    let (memories, keeper) = remembered(args.store.as_deref(), config, &rules)?;
     let mut engine = Engine::new(enricher, rules, exceptions, emitter, since_ns, streams);
     engine.remember(memories, keeper);
     engine.follow_for(config.evidence.follow_seconds);
     engine.went_elsewhere(&meanwhile.own);
     meanwhile.others.iter().for_each(|record| engine.record(record));
     let board = Arc::new(Board::default());
-    let (swap, swaps) = mpsc::channel(1);
-    let (reload, reloads_wanted) = mpsc::channel(1);
-    let reloads = Arc::new(Mutex::new(Reloads::default()));
     let asked = health::Sources {
         about,
         board: Arc::clone(&board),
         channels: engine.output().gauges(),
         store: engine.output().store_gauge(),
         recent: engine.output().recent(),
-        reloads: Arc::clone(&reloads),
+        reloads,
     };
     let HealthSettings { socket, listen } = &config.health;
     let report = |text: &str| note(format_args!("sensor: {text}"));
     let server = Server::start(socket, listen, asked, reload.clone(), report);
-    let reloader =
-        Reloader { args: args.clone(), config: config.clone(), broken, swaps: swap.clone(), reloads };
-    reloader.start(reloads_wanted).context("a thread cannot be started")?;
     let notifier = Notifier::from_environment();
     let ready = |engine: &Engine<Emitter>| {
         kernel::trim_heap();
@@ -333,6 +346,14 @@ fn check_reach(
     );
     note(format_args!("sensor: {blind} of {} can match nothing on this kernel", count(all as u64, "rule")));
     Ok(())
+}
+
+fn say_confinement() {
+    let confinement = confine::done();
+    match confinement.threads.get("watch") {
+        Some(watcher) => note(format_args!("sensor: confined: {watcher}")),
+        None => note(format_args!("sensor: NOT confined: agent.confine is false")),
+    }
 }
 
 fn hook_state(status: &HookStatus) -> HookState {

@@ -126,6 +126,8 @@ impl Scope {
 pub struct AgentSettings {
     /// Where the agent's id, and what rules remember over a restart, is kept.
     pub state_directory: PathBuf,
+    /// Whether the sensor gives up rights once its programs are attached.
+    pub confine: bool,
     /// `data_stream.namespace`
     #[serde(deserialize_with = "namespace")]
     pub namespace: String,
@@ -208,7 +210,7 @@ impl Default for Telemetry {
 
 impl Default for AgentSettings {
     fn default() -> Self {
-        Self { state_directory: "/var/lib/sensor".into(), namespace: "default".to_owned() }
+        Self { state_directory: "/var/lib/sensor".into(), confine: true, namespace: "default".to_owned() }
     }
 }
 

@@ -13,6 +13,7 @@ use sensor_ecs::Event;
 use sensor_eql::Rule;
 
 use crate::config::EvidenceSettings;
+use crate::confine::{self, Role};
 use crate::sink::AlertSinks;
 
 use super::activity::Activity;
@@ -79,9 +80,11 @@ impl Collector {
         let hurry = Arc::new(AtomicBool::new(false));
         let hurried = Arc::clone(&hurry);
         let looker = Looker { places, settings: settings.clone(), reader: None, abandoned: Vec::new() };
-        let writer = thread::Builder::new()
-            .name("alerts".to_owned())
-            .spawn(move || write_alerts(&waiting, &sinks, looker, &hurried))?;
+        let writer = thread::Builder::new().name("alerts".to_owned()).spawn(move || {
+            // Those that look are started from here, and inherit it.
+            confine::thread(&Role::Look);
+            write_alerts(&waiting, &sinks, looker, &hurried);
+        })?;
         Ok(Self {
             alerts,
             jobs: Some(jobs),

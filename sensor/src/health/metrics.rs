@@ -8,6 +8,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
 use super::status::Status;
+use crate::confine::Landlock;
 use crate::pipeline;
 use crate::remote;
 
@@ -50,13 +51,18 @@ const REMOTE_SECONDS: Described =
 const DELAY_SECONDS: Described =
     ("delay_seconds", false, "From the kernel to the end of matching, for the oldest record of each look");
 const RELOADS: Described = ("reloads", true, "Reloads, by how they went");
+const CONFINED: Described = (
+    "confined",
+    false,
+    "Whether threads of a kind are held by no_new_privs, seccomp and, unless they look at processes, Landlock",
+);
 const READY: Described = ("ready", false, "Whether every event is seen");
 const UPTIME: Described = ("uptime_seconds", false, "Time since the start");
 const BUILD_INFO: Described = ("build_info", false, "Version and kernel, always 1");
 
 /// Every metric there is, for the documents.
 #[cfg(test)]
-pub(super) const ALL: [Described; 28] = [
+pub(super) const ALL: [Described; 29] = [
     EVENTS,
     LOST,
     RULE_MATCHES,
@@ -82,6 +88,7 @@ pub(super) const ALL: [Described; 28] = [
     REMOTE_SECONDS,
     DELAY_SECONDS,
     RELOADS,
+    CONFINED,
     READY,
     UPTIME,
     BUILD_INFO,
@@ -161,6 +168,23 @@ impl Collector for Page {
         let mut of = family(to, RELOADS)?;
         of.value([("result", "done")], status.reloads.done)?;
         of.value([("result", "refused")], status.reloads.refused)?;
+        let mut of = family(to, CONFINED)?;
+        for (threads, state) in &status.confinement.threads {
+            let landlock = match state.landlock {
+                Landlock::NotAsked => None,
+                Landlock::Missing => Some(false),
+                Landlock::Version(_) => Some(true),
+            };
+            for (by, holds) in [
+                ("no_new_privs", Some(state.no_new_privs)),
+                ("seccomp", Some(state.seccomp)),
+                ("landlock", landlock),
+            ] {
+                if let Some(holds) = holds {
+                    of.value([("threads", threads.as_str()), ("by", by)], u64::from(holds))?;
+                }
+            }
+        }
         family(to, READY)?.alone(u64::from(status.vitals.ready))?;
         family(to, UPTIME)?.alone(status.uptime_seconds)?;
         let about = &status.about;

@@ -18,6 +18,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
+use crate::confine::{self, Role};
+
 use super::metrics;
 use super::status::Sources;
 
@@ -78,6 +80,7 @@ impl Server {
         let shared = Arc::new(Shared { sources, reload });
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new().name("health".to_owned()).spawn(move || {
+            confine::thread(&Role::Answer);
             if let Err(cause) = serve_until(at_socket, at_address, shared, stopped) {
                 tracing::warn!("nobody can ask any more: {cause}");
             }

@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use serde::{Deserialize, Serialize};
 
 use crate::alert::{ChannelGauge, ChannelStatus};
+use crate::confine::{self, Confinement};
 use crate::enrich::boot_ns_now;
 use crate::pipeline::{Board, Vitals};
 use crate::sink::Recent;
@@ -58,6 +59,7 @@ pub(crate) struct Status {
     pub(crate) channels: Vec<ChannelStatus>,
     pub(crate) store: Option<StoreTotals>,
     pub(crate) reloads: Reloads,
+    pub(crate) confinement: Confinement,
 }
 
 /// Where the state is read.
@@ -98,6 +100,7 @@ impl Sources {
             channels: self.channels.iter().map(ChannelGauge::read).collect(),
             store: self.store.as_ref().map(StoreGauge::totals),
             reloads,
+            confinement: confine::done(),
         };
         status.troubles = status.find_troubles(self.is_alive());
         status
@@ -140,6 +143,9 @@ impl Status {
             {
                 troubles.push(format!("{name}: {} documents were refused", remote.dead + remote.dead_lost));
             }
+        }
+        for failure in &self.confinement.failures {
+            troubles.push(format!("not confined as it should be: {failure}"));
         }
         if let Some(store) = self.store.filter(|store| store.dropped > 0) {
             troubles.push(format!("store: {} events could not be stored", store.dropped));

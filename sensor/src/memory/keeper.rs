@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use sensor_eql::{Rule, RuleSet};
 
+use crate::confine::{self, Role};
+
 use super::{DIRECTORY, Remembered, save};
 
 /// How long an ending sensor waits for the disk.
@@ -33,11 +35,13 @@ impl Keeper {
         if rules.is_empty() {
             return Ok(None);
         }
+        let state_directory = state_directory.to_owned();
         let directory = state_directory.join(DIRECTORY);
         // One waits while one is written; a further one would only be older than the next.
         let (to, from) = sync_channel(1);
         let (ending, done) = channel();
         std::thread::Builder::new().name("memory".to_owned()).spawn(move || {
+            confine::thread(&Role::Write(vec![state_directory]));
             keep(&directory, &rules, &from, &report);
             drop(ending);
         })?;

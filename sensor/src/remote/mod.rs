@@ -13,15 +13,19 @@ mod sender;
 mod tests;
 mod webhook;
 
+use std::fs::DirBuilder;
 use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
+use crate::confine::{self, Role};
 use crate::sink::{Output, PENDING_BYTES_MAX, Report, Sink, Totals};
 use crate::spool::{Spool, SpoolTotals};
 
@@ -179,11 +183,24 @@ impl Remote {
             ending: Mutex::new(None),
         });
         let dead = plan.state_directory.join(DEAD_LETTERS).join(format!("{}.ndjson", plan.name));
+        // Before its thread is held to these folders.
+        let letters = plan.state_directory.join(DEAD_LETTERS);
+        DirBuilder::new().recursive(true).mode(0o700).create(&letters).context("dead letters")?;
+        let role = Role::Send(vec![folder.clone(), letters]);
         let sender =
             Sender::new(plan.name, Arc::clone(&shared), destination, dead::DeadLetters::new(dead), report());
-        let thread = std::thread::Builder::new().name("sender".to_owned()).spawn(move || sender.run())?;
+        let thread = std::thread::Builder::new().name("sender".to_owned()).spawn(move || {
+            confine::thread(&role);
+            sender.run();
+        })?;
         let name = format!("the spool {}", folder.display());
-        let sink = Sink::start(Taking(Arc::clone(&shared)), name, PENDING_BYTES_MAX, report())?;
+        let sink = Sink::start(
+            Taking(Arc::clone(&shared)),
+            name,
+            Role::Write(vec![folder]),
+            PENDING_BYTES_MAX,
+            report(),
+        )?;
         Ok(Self { sink: Arc::new(sink), shared, thread: Some(thread) })
     }
 

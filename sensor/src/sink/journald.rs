@@ -67,7 +67,7 @@ mod tests {
     use std::os::unix::net::UnixDatagram;
 
     use super::super::summary::tests::ALERT;
-    use super::super::{PENDING_BYTES_MAX, Sink};
+    use super::super::{PENDING_BYTES_MAX, Role, Sink};
     use super::*;
 
     #[test]
@@ -78,6 +78,7 @@ mod tests {
         let sink = Sink::start(
             Journald::at(path.clone()),
             "the journal".to_owned(),
+            Role::Tell,
             PENDING_BYTES_MAX,
             Box::new(|_| {}),
         )

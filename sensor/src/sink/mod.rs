@@ -21,6 +21,8 @@ use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::confine::{self, Role};
+
 pub(crate) use alerts::{AlertSinks, Recent};
 pub(crate) use journald::Journald;
 pub use open::OpenError;
@@ -50,6 +52,19 @@ impl FromStr for Target {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         Ok(if text == "-" { Self::Stdout } else { Self::File(PathBuf::from(text)) })
+    }
+}
+
+impl Target {
+    /// Where files are begun anew.
+    fn directory(&self) -> Option<PathBuf> {
+        match self {
+            Self::Stdout => None,
+            Self::File(path) => match path.parent() {
+                Some(parent) if !parent.as_os_str().is_empty() => Some(parent.to_owned()),
+                _ => Some(".".into()),
+            },
+        }
     }
 }
 
@@ -118,11 +133,12 @@ impl Sink {
     /// When the target cannot be opened, or a thread cannot be started.
     pub fn open(place: &Place, report: Report) -> Result<Self, OpenError> {
         let output = open::open(place)?;
-        Self::start(output, place.target.to_string(), PENDING_BYTES_MAX, report)
+        let role = Role::Write(place.target.directory().into_iter().collect());
+        Self::start(output, place.target.to_string(), role, PENDING_BYTES_MAX, report)
             .map_err(|cause| OpenError::thread(&place.target, cause))
     }
 
-    /// Starts a writer for an output that is open; `name` is what reports call it.
+    /// Starts a writer for an output that is open; `name` is what reports call it, `role` what its thread may do.
     ///
     /// # Errors
     ///
@@ -130,14 +146,16 @@ impl Sink {
     pub(crate) fn start(
         output: impl Output + 'static,
         name: String,
+        role: Role,
         pending_bytes_max: usize,
         report: Report,
     ) -> io::Result<Self> {
         let shared = Arc::new(Shared::new(pending_bytes_max));
         let for_thread = Arc::clone(&shared);
-        let thread = std::thread::Builder::new()
-            .name("sink".to_owned())
-            .spawn(move || writer::run(&for_thread, output, &name, &report))?;
+        let thread = std::thread::Builder::new().name("sink".to_owned()).spawn(move || {
+            confine::thread(&role);
+            writer::run(&for_thread, output, &name, &report);
+        })?;
         Ok(Self { shared, thread: Some(thread) })
     }
 

@@ -74,7 +74,7 @@ mod tests {
     use std::os::unix::net::UnixDatagram;
 
     use super::super::summary::tests::ALERT;
-    use super::super::{PENDING_BYTES_MAX, Sink};
+    use super::super::{PENDING_BYTES_MAX, Role, Sink};
     use super::*;
 
     #[test]
@@ -82,8 +82,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
         let log = UnixDatagram::bind(&path).unwrap();
-        let sink =
-            Sink::start(Syslog::at(path), "syslog".to_owned(), PENDING_BYTES_MAX, Box::new(|_| {})).unwrap();
+        let sink = Sink::start(
+            Syslog::at(path),
+            "syslog".to_owned(),
+            Role::Tell,
+            PENDING_BYTES_MAX,
+            Box::new(|_| {}),
+        )
+        .unwrap();
         assert!(sink.line(|out| out.extend_from_slice(ALERT.as_bytes())));
         let mut buffer = vec![0; 4096];
         let size = log.recv(&mut buffer).unwrap();

@@ -59,7 +59,7 @@ fn fickle(failure: Option<i32>) -> (Fickle, Sink, Arc<Mutex<Vec<String>>>) {
     let said = Arc::new(Mutex::new(Vec::new()));
     let into = Arc::clone(&said);
     let report: Report = Box::new(move |text| lock(&into).push(text.to_owned()));
-    let sink = Sink::start(output.clone(), "the sink".to_owned(), 64, report).unwrap();
+    let sink = Sink::start(output.clone(), "the sink".to_owned(), Role::Tell, 64, report).unwrap();
     (output, sink, said)
 }
 

@@ -8,6 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::confine::{self, Role};
 use crate::sink::Report;
 
 /// After the start, so that a host that boots has its time.
@@ -67,6 +68,7 @@ impl Hunter {
         let shared = Arc::new(Shared::default());
         let for_thread = Arc::clone(&shared);
         let hunt = move || {
+            confine::thread(&Role::Look);
             let mut due = Instant::now() + FIRST_AFTER.min(hunting.every);
             while waited(&for_thread, due) {
                 due = Instant::now() + hunting.every;

@@ -38,6 +38,10 @@ impl Keeper {
         Self { keeping, running: None, next: now, latest: now + LONGEST_PAUSE, failed: false }
     }
 
+    pub(super) fn keeping(&self) -> &Keeping {
+        &self.keeping
+    }
+
     /// Looks after the program, and starts it if there is work. An error is for a person, once for each trouble.
     pub(super) fn tick(&mut self, waiting: bool) -> Result<(), String> {
         if let Some(child) = &mut self.running {

@@ -20,6 +20,7 @@ use sensor_store::coverage::{Gap, Scope, Session};
 use sensor_store::{Encoder, Log, LogOptions, StoreError};
 use serde::{Deserialize, Serialize};
 
+use crate::confine::{self, Role};
 use crate::sink::Report;
 pub(crate) use hunts::{Hunter, Hunting};
 use keeper::Keeper;
@@ -113,7 +114,11 @@ impl Storing {
         let shared = Arc::new(Shared { state: Mutex::default(), wake: Condvar::new(), done: Condvar::new() });
         let writer =
             Writer { shared: Arc::clone(&shared), log, keeper: Keeper::new(keeping), report, failing: false };
-        let thread = std::thread::Builder::new().name("store".to_owned()).spawn(move || writer.run());
+        let thread = std::thread::Builder::new().name("store".to_owned()).spawn(move || {
+            let keeping = writer.keeper.keeping();
+            confine::thread(&Role::Store { root: keeping.root.clone(), program: keeping.program.clone() });
+            writer.run();
+        });
         let thread = thread.map_err(|cause| not_started(&root, &cause))?;
         Ok(Self { shared, encoder: Encoder::new(&Ecs), session, thread: Some(thread) })
     }

@@ -50,6 +50,8 @@ fn doctor_finds_every_hook_usable(_ctx: &Ctx) -> Result<Outcome> {
     for word in ["kernel", "btf", "lsm", "lockdown", "vfs_rename", "inode_create", "sched_process_exec"] {
         ensure!(said.contains(word), "doctor does not tell about {word}:\n{}", ended.stdout);
     }
+    ensure!(said.contains("seccomp, landlock "), "no confinement:\n{}", ended.stdout);
+    ensure!(!said.contains("not refused"), "what is forbidden can be done:\n{}", ended.stdout);
     Ok(Outcome::Passed)
 }
 

@@ -57,6 +57,26 @@ impl Drop for Service {
     }
 }
 
+/// Every thread of a running sensor has given up what it does not need.
+fn confined(pid: u32) -> Result<()> {
+    // CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE: what reads processes or writes files.
+    const KEPT: u64 = 1 << 1 | 1 << 2 | 1 << 19;
+    for entry in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let thread = entry?.path();
+        let status = fs::read_to_string(thread.join("status"))?;
+        let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+        let name = field("Name:").unwrap_or("?");
+        ensure!(field("NoNewPrivs:") == Some("1"), "thread {name} may gain privileges:\n{status}");
+        ensure!(field("Seccomp:") == Some("2"), "thread {name} has no filter:\n{status}");
+        for set in ["CapEff:", "CapPrm:"] {
+            let capabilities = field(set).and_then(|hex| u64::from_str_radix(hex, 16).ok());
+            let capabilities = capabilities.with_context(|| format!("no {set} of {name}"))?;
+            ensure!(capabilities & !KEPT == 0, "thread {name} keeps {set} {capabilities:x}");
+        }
+    }
+    Ok(())
+}
+
 fn a_service_manager_hears_of_ready_life_and_end_and_a_second_sensor_is_refused(
     ctx: &Ctx,
 ) -> Result<Outcome> {
@@ -75,6 +95,8 @@ fn a_service_manager_hears_of_ready_life_and_end_and_a_second_sensor_is_refused(
         let message = service.hear()?;
         ensure!(message.trim() == "WATCHDOG=1", "sign of life {sign} is {message:?}");
     }
+
+    confined(service.child.id())?;
 
     let state = dir.join("state").display().to_string();
     let second =

@@ -3,11 +3,13 @@
 pub(crate) mod apt;
 pub(crate) mod btf;
 pub(crate) mod compiler;
+pub(crate) mod deny;
 pub(crate) mod kernels;
 pub(crate) mod linker;
 mod osmem;
 mod peers;
 pub(crate) mod readers;
+pub(crate) mod root;
 
 use std::fs::{self, File};
 use std::process::ExitCode;

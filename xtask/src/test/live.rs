@@ -110,20 +110,25 @@ fn boot(machine: &Machine, files: &[Extra], filters: &[String], totals: &mut Tot
         label: machine.to_string().replace(' ', "-"),
         ..Spec::new(machine.kernel, files.to_vec(), command)
     };
+    follow(&spec, &machine.to_string(), totals)
+}
+
+/// Boots the machine and counts the verdicts that its command prints.
+pub(super) fn follow(spec: &Spec, name: &str, totals: &mut Totals) -> Result<()> {
     let lines = Arc::new(Mutex::new(Vec::new()));
-    let stdout = Lines { prefix: format!("[{machine}] "), partial: Vec::new(), seen: Arc::clone(&lines) };
-    let outcome = vm::boot(&spec, Streams { stdout: Box::new(stdout), stderr: Box::new(io::stderr()) })?;
+    let stdout = Lines { prefix: format!("[{name}] "), partial: Vec::new(), seen: Arc::clone(&lines) };
+    let outcome = vm::boot(spec, Streams { stdout: Box::new(stdout), stderr: Box::new(io::stderr()) })?;
     let lines = lines.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let closed = count(machine, &lines, totals);
+    let closed = count(name, &lines, totals);
     match outcome {
         Outcome::Failed(why) => bail!(why),
-        Outcome::Exited(code) if !closed => bail!("the live tests ended early, with status {code}"),
+        Outcome::Exited(code) if !closed => bail!("the tests ended early, with status {code}"),
         Outcome::Exited(_) => Ok(()),
     }
 }
 
 /// Adds up the verdicts; tells whether the closing line was there, which a run that broke off lacks.
-fn count(machine: &Machine, lines: &[String], totals: &mut Totals) -> bool {
+fn count(machine: &str, lines: &[String], totals: &mut Totals) -> bool {
     for (at, line) in lines.iter().enumerate() {
         let Some((name, verdict)) = line.strip_prefix("test ").and_then(|rest| rest.split_once(" ... "))
         else {
@@ -249,13 +254,12 @@ mod tests {
             ["test a ... ok (0.1 s)", "test b ... skipped: no disk", "test c ... FAILED (1.0 s)", "    why"]
                 .map(str::to_owned)
                 .to_vec();
-        let attach = "kprobe".to_owned();
-        let machine = Machine { kernel: KernelId::newest(), attach, only: &[], left_out: &[] };
+        let machine = "6.12 kprobe";
         let mut totals = Totals::default();
-        assert!(!count(&machine, &lines, &mut totals));
+        assert!(!count(machine, &lines, &mut totals));
         assert_eq!((totals.passed, totals.failed.len(), totals.skipped.len()), (1, 1, 1));
         lines.push("livetest: 1 passed, 1 failed, 1 skipped".to_owned());
-        assert!(count(&machine, &lines, &mut Totals::default()));
+        assert!(count(machine, &lines, &mut Totals::default()));
     }
 
     #[test]

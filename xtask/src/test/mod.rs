@@ -2,6 +2,7 @@
 
 mod live;
 mod packages;
+mod system;
 mod unit;
 
 use std::collections::BTreeSet;
@@ -12,7 +13,7 @@ use std::time::Instant;
 use anyhow::Result;
 
 use crate::setup::kernels::KernelId;
-use crate::{cmd, ebpf, paths, setup, tidy};
+use crate::{cmd, deny, ebpf, paths, setup, tidy};
 use live::Machine;
 
 #[derive(clap::Args)]
@@ -23,6 +24,9 @@ pub(crate) struct Args {
     /// Everything but the live tests
     #[arg(long)]
     no_live: bool,
+    /// Only the test of the package: installed and used on a Debian with systemd
+    #[arg(long, conflicts_with_all = ["live_only", "no_live"])]
+    system: bool,
     /// Only tests whose name contains this text
     #[arg(long = "filter", value_name = "TEXT")]
     filters: Vec<String>,
@@ -117,6 +121,10 @@ impl Totals {
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let mut totals = Totals::default();
+    if args.system {
+        section(&mut totals, "system test", |totals| system::run(&args.kernels, totals));
+        return Ok(summary(&totals));
+    }
     let machines = args.machines();
     if !args.no_live {
         // First, so that a machine that cannot be set up is known at once.
@@ -131,6 +139,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             anyhow::ensure!(code == ExitCode::SUCCESS, "there are findings");
             Ok(())
         });
+        check(&mut totals, "dependencies", || deny::run().map(drop));
         section(&mut totals, "unit tests", |totals| {
             let object = if args.no_live { None } else { Some(ebpf::build_object()?) };
             unit::run(object.as_deref(), &args.filters, totals)

@@ -17,6 +17,9 @@ const BUSYBOX: &str = "/bin/busybox";
 /// Loaded before the command runs: the ports that carry its output, and what containers stand on.
 const BOOT_MODULES: [&str; 3] = ["virtio_pci", "virtio_console", "overlay"];
 
+/// Loaded before there is a root file system, where that is on a disk.
+const DISK_MODULES: [&str; 2] = ["virtio_pci", "virtio_blk"];
+
 /// Loaded on request by `load-module NAME`: some of them measure the processor for seconds first.
 const MODULES_ON_REQUEST: [&str; 6] = ["xfs", "btrfs", "fuse", "loop", "crc32c_generic", "ext4"];
 
@@ -31,12 +34,51 @@ const FIRST_INIT: &str = "#!/busybox sh
 exec /busybox switch_root /root.new /sbin/init
 ";
 
+/// The root is on the disk: what this machine alone has is copied onto it.
+const DISK_INIT: &str = "#!/busybox sh
+/busybox mkdir -p /root.new /dev
+/busybox mount -t devtmpfs dev /dev
+for list in virtio_pci virtio_blk; do
+    while read -r name; do
+        /busybox insmod /image/usr/lib/modules/$name.ko 2>/dev/null
+    done </image/etc/vm/modules.d/$list
+done
+until [ -b /dev/vda ]; do /busybox usleep 10000; done
+/busybox mount -t ext4 /dev/vda /root.new || exec /busybox poweroff -f
+/busybox cp -a /image/. /root.new/
+/busybox umount /dev
+exec /busybox switch_root /root.new /sbin/init
+";
+
+/// Starts the command where systemd is the first process.
+const UNIT: &str = "[Unit]
+Description=The command of this machine
+After=multi-user.target
+
+[Service]
+ExecStart=/bin/sh /usr/sbin/vm-command
+StandardError=journal+console
+TimeoutStopSec=5
+
+[Install]
+WantedBy=default.target
+";
+
 /// Loads a module with what it depends on; one that is built into the kernel has an empty list.
 const LOAD_MODULE: &str = "#!/bin/sh
 while read -r name; do
     grep -q \"^$name \" /proc/modules || insmod \"/usr/lib/modules/$name.ko\" || exit 1
 done <\"/etc/vm/modules.d/$1\"
 ";
+
+/// What the machine's root file system is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Root {
+    /// What this module puts together: busybox and ours.
+    Archive,
+    /// A disk with a system of its own.
+    Disk,
+}
 
 /// A host file and where it goes.
 #[derive(Clone, Debug)]
@@ -53,14 +95,26 @@ pub(crate) fn build(
     command: &[OsString],
     extras: &[Extra],
     collect: bool,
+    root: Root,
 ) -> Result<Archive> {
     let busybox = fs::read(BUSYBOX).with_context(|| format!("cannot read {BUSYBOX}"))?;
     let mut archive = Archive::default();
-    archive.program("init", FIRST_INIT.as_bytes().to_vec());
     archive.program("busybox", busybox.clone());
     archive.program(&inside("usr/bin/busybox"), busybox);
-    archive.program(&inside("usr/sbin/init"), include_bytes!("init.sh").to_vec());
-    skeleton(&mut archive);
+    archive.program(&inside("usr/sbin/vm-command"), include_bytes!("command.sh").to_vec());
+    match root {
+        Root::Archive => {
+            archive.program("init", FIRST_INIT.as_bytes().to_vec());
+            archive.program(&inside("usr/sbin/init"), include_bytes!("init.sh").to_vec());
+            skeleton(&mut archive);
+        }
+        Root::Disk => {
+            archive.program("init", DISK_INIT.as_bytes().to_vec());
+            archive.file(&inside("etc/systemd/system/vm-command.service"), UNIT);
+            let wanted = "etc/systemd/system/default.target.wants/vm-command.service";
+            archive.symlink(&inside(wanted), "../vm-command.service");
+        }
+    }
     for extra in extras {
         add_tree(&mut archive, &extra.guest, &extra.host)?;
     }
@@ -182,7 +236,7 @@ fn add_modules(archive: &mut Archive, kernel: &Kernel) -> Result<()> {
     let cache = paths::cache()?.join("modules").join(&kernel.release);
     fs::create_dir_all(&cache).with_context(|| format!("cannot create {}", cache.display()))?;
     let tree = ModuleTree { files: list_modules(&kernel.modules())?, cache };
-    for name in BOOT_MODULES.iter().chain(&MODULES_ON_REQUEST) {
+    for name in BOOT_MODULES.iter().chain(&DISK_MODULES).chain(&MODULES_ON_REQUEST) {
         let mut order = Vec::new();
         tree.visit(archive, name, &mut BTreeSet::new(), &mut order)?;
         archive.file(&inside(&format!("etc/vm/modules.d/{name}")), order.concat());

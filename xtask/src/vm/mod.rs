@@ -65,6 +65,8 @@ pub(crate) struct Spec {
     pub(crate) icount: bool,
     pub(crate) collect: Option<PathBuf>,
     pub(crate) extras: Vec<Extra>,
+    /// An ext4 file system with a system of its own; what the machine writes to it is forgotten.
+    pub(crate) disk: Option<PathBuf>,
     pub(crate) command: Vec<OsString>,
 }
 
@@ -81,6 +83,7 @@ impl Spec {
             icount: false,
             collect: None,
             extras,
+            disk: None,
             command,
         }
     }

@@ -38,7 +38,8 @@ pub(crate) fn boot(spec: &Spec, streams: Streams) -> Result<Outcome> {
     let kernel = prepare(spec.kernel)?;
     let work = work_folder()?;
     let initrd = work.path().join("initrd");
-    let archive = image::build(&kernel, &spec.command, &spec.extras, spec.collect.is_some())?;
+    let root = if spec.disk.is_some() { image::Root::Disk } else { image::Root::Archive };
+    let archive = image::build(&kernel, &spec.command, &spec.extras, spec.collect.is_some(), root)?;
     let mut file = io::BufWriter::new(fs::File::create(&initrd)?);
     archive.write(&mut file).and_then(|()| file.flush()).context("cannot write the initramfs")?;
 
@@ -254,6 +255,10 @@ impl Machine {
             command
                 .arg("-device")
                 .arg(format!("virtserialport,chardev={name},name=sensor.{name},nr={number}"));
+        }
+        if let Some(disk) = &spec.disk {
+            let drive = format!("file={},format=raw,if=virtio,snapshot=on", disk.display());
+            command.args(["-drive", &drive]);
         }
         let complaints = fs::File::create(&log)?;
         command.stdin(Stdio::null()).stdout(complaints.try_clone()?).stderr(complaints);

@@ -1,0 +1,321 @@
+#!/bin/sh
+# Inside the machine: the package is installed, and used. One line for each test.
+set -u
+export DEBIAN_FRONTEND=noninteractive
+ALERTS=/var/log/sensor/alerts.ndjson
+passed=0
+failed=0
+
+# Waits for a condition, not for a time; what never comes true ends the test.
+wait_for() {
+    tries=0
+    until eval "$1"; do
+        tries=$((tries + 1))
+        if [ "$tries" -gt 600 ]; then
+            echo "waited in vain: $1"
+            return 1
+        fi
+        sleep 0.2
+    done
+}
+
+# Plants a hook and waits for its alert, whose line is left in $line.
+alerted() {
+    planted=/etc/apt/apt.conf.d/$1
+    echo "DPkg::Pre-Invoke {\"$1\";};" >"$planted"
+    wait_for "grep -q '\"path\":\"$planted\"' $ALERTS" || return 1
+    line=$(grep "\"path\":\"$planted\"" $ALERTS | head -n 1)
+    rm "$planted"
+}
+has() {
+    case "$line" in
+    *"$1"*) ;;
+    *) echo "the alert lacks $1: $line"; return 1 ;;
+    esac
+}
+
+it_installs_without_network_and_is_ready() {
+    apt-get install --yes --no-install-recommends /root/sensor_*.deb || return 1
+    systemctl is-active sensor || return 1
+    systemctl is-enabled sensor || return 1
+    journalctl --unit sensor --output cat | grep 'sensor: ready: ' || return 1
+    journalctl --unit sensor --output cat | grep 'sensor: confined: no_new_privs, seccomp' || return 1
+    # All that the units says was understood.
+    ! journalctl --boot --output cat | grep 'sensor.service:.*ignoring'
+    sensor config check || return 1
+    test -s /usr/share/man/man1/sensor-run.1.gz && test -s /usr/share/doc/sensor/sbom.cdx.json
+}
+
+an_attack_is_alerted() {
+    alerted 99evil || return 1
+    has '"name":"APT Package Manager Configuration File Creation"' || return 1
+    has '"executable":"/usr/bin/sh"' || has '"executable":"/usr/bin/dash"'
+}
+
+# Each file is found, read and hashed although the service may not write there.
+evidence_is_right_in() {
+    dir=$1
+    # Whole before it has its name.
+    echo "evidence of $dir" >"$dir/unnamed" && mv "$dir/unnamed" "$dir/evidence-probe"
+    wait_for "grep -q '\"path\":\"$dir/evidence-probe\"' $ALERTS" || return 1
+    line=$(grep "\"path\":\"$dir/evidence-probe\"" $ALERTS | head -n 1)
+    has "\"sha256\":\"$(echo "evidence of $dir" | sha256sum | cut -d ' ' -f 1)\"" || return 1
+    has "evidence of $dir" || return 1
+    has '"working_directory":"' && has '"name":"root"'
+}
+
+evidence_is_right_in_tmp_root_and_home() {
+    mkdir -p /home/alice /etc/sensor/rules
+    cat >/etc/sensor/rules/probe.toml <<'RULE'
+[metadata]
+creation_date = "2026/01/01"
+maturity = "production"
+updated_date = "2026/01/01"
+
+[rule]
+author = ["sensor"]
+description = "Files by which the test knows its own."
+index = ["logs-endpoint.events.file*"]
+language = "eql"
+license = "Apache-2.0"
+name = "Probe"
+risk_score = 1
+rule_id = "00000000-0000-4000-8000-000000000007"
+severity = "low"
+type = "eql"
+query = 'file where file.name == "evidence-probe"'
+RULE
+    sed -i '/^\[rules\]/,/^paths/s/^paths = .*/paths = ["rules"]/' /etc/sensor/sensor.toml
+    grep -x 'paths = \["rules"\]' /etc/sensor/sensor.toml || return 1
+    sensor config check || return 1
+    systemctl restart sensor || return 1
+    for dir in /tmp /root /home/alice /var/tmp /dev/shm; do
+        evidence_is_right_in $dir || return 1
+    done
+}
+
+# A process with a root and a control group as a container's: evidence is read within that root.
+evidence_is_right_in_a_container() {
+    id=$(printf '%064d' 7)
+    root=/run/container
+    mkdir -p $root && mount -t tmpfs none $root || return 1
+    for program in /bin/sh /bin/mv /bin/sleep; do
+        cp --parents --dereference $program $(ldd $program | grep -o '/[^ ]*') $root || return 1
+    done
+    script='echo "evidence of a container" >/unnamed; mv /unnamed /evidence-probe; sleep 1000'
+    systemd-run --quiet --scope --unit=docker-$id chroot $root /bin/sh -c "$script" &
+    wait_for "grep -q 'evidence of a container' $ALERTS" || return 1
+    line=$(grep 'evidence of a container' $ALERTS | head -n 1)
+    systemctl stop docker-$id.scope
+    has '"path":"/evidence-probe"' && has "$id" || return 1
+    has "\"sha256\":\"$(echo 'evidence of a container' | sha256sum | cut -d ' ' -f 1)\""
+}
+
+programs_have_hashes() {
+    cp /bin/sh /home/alice/own-shell || return 1
+    # Its second run: the first may be over before its file is read.
+    for run in 1 2 3; do
+        /home/alice/own-shell -c ': >/home/alice/unnamed; mv /home/alice/unnamed /home/alice/evidence-probe; rm /home/alice/evidence-probe'
+    done
+    own=$(sha256sum /home/alice/own-shell | cut -d ' ' -f 1)
+    wait_for "sensor store export /var/lib/sensor/store | grep '/home/alice/own-shell' | grep -q $own"
+}
+
+every_thread_is_confined() {
+    pid=$(main_pid)
+    for thread in /proc/$pid/task/*; do
+        cat $thread/comm
+        grep -qx 'NoNewPrivs:	1' $thread/status && grep -qx 'Seccomp:	2' $thread/status || return 1
+        # At most CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH.
+        kept=$(sed -n 's/^CapEff:\t//p' $thread/status)
+        [ $((0x$kept & ~0x80004)) -eq 0 ] || { echo "keeps $kept"; return 1; }
+    done
+    sensor status || return 1
+    sensor status | grep '^confined' || return 1
+    # Nothing below /usr or /etc can be written, whoever asks within the unit.
+    ! nsenter --target "$pid" --mount touch /usr/written
+}
+
+main_pid() {
+    systemctl show --property MainPID --value sensor
+}
+
+files_and_sockets_are_not_for_everybody() {
+    find /var/lib/sensor /var/log/sensor /run/sensor /etc/sensor/sensor.toml -ls
+    [ -z "$(find /var/lib/sensor /var/log/sensor /etc/sensor/sensor.toml -type f -perm /0137)" ] || return 1
+    [ -z "$(find /var/lib/sensor /var/log/sensor /run/sensor -type d -perm /0027)" ] || return 1
+    [ -z "$(find /var/lib/sensor /var/log/sensor /run/sensor ! -user root -o ! -group root ! -group adm)" ] || return 1
+    [ "$(stat -c %a:%U:%G $ALERTS)" = 640:root:adm ] || return 1
+    [ "$(find /run/sensor -type s -printf '%m\n')" = 600 ] || return 1
+    # To everybody else it is as if there were nothing.
+    ! setpriv --reuid=65534 --regid=65534 --clear-groups sensor status
+}
+
+the_journal_has_the_alert() {
+    wait_for "journalctl SYSLOG_IDENTIFIER=sensor SENSOR_RULE_NAME='APT Package Manager Configuration File Creation' --output cat | grep 99evil"
+}
+
+# A shell that lives on writes a file for each name that it is told.
+told() {
+    [ -p /run/tell ] || {
+        mkfifo /run/tell
+        sh -c 'while read -r name; do echo "DPkg::Pre-Invoke {\"$name\";};" >/etc/apt/apt.conf.d/$name; done' </run/tell &
+        teller=$!
+        exec 9>/run/tell
+    }
+    echo "$1" >&9
+    wait_for "grep -q '/etc/apt/apt.conf.d/$1' $ALERTS" || return 1
+    line=$(grep "/etc/apt/apt.conf.d/$1" $ALERTS | head -n 1)
+    rm "/etc/apt/apt.conf.d/$1"
+}
+agent() {
+    sensor status | sed -n 's/.*agent //p' | head -n 1
+}
+ids_of() {
+    echo "$line" | grep -o '"entity_id":"[^"]*"' | sort -u
+}
+ready_again() {
+    [ "$(main_pid)" != "$1" ] && [ "$(main_pid)" != 0 ] && systemctl is-active --quiet sensor
+}
+
+a_restart_keeps_ids_and_events() {
+    told 90before || return 1
+    before=$(ids_of)
+    agent_before=$(agent)
+    [ -n "$before" ] && [ -n "$agent_before" ] || return 1
+    systemctl restart sensor || return 1
+    told 91after || return 1
+    [ "$(ids_of)" = "$before" ] || { echo "$before"; ids_of; return 1; }
+    [ "$(agent)" = "$agent_before" ] || return 1
+    # kill -9 as well; what was committed is there.
+    pid=$(main_pid)
+    wait_for "sensor store export /var/lib/sensor/store | grep -q 91after" || return 1
+    kill -9 "$pid"
+    wait_for "ready_again $pid" || return 1
+    told 92killed || return 1
+    [ "$(ids_of)" = "$before" ] && [ "$(agent)" = "$agent_before" ] || return 1
+    # The unit's own program seals what the earlier runs have left.
+    wait_for "find /var/lib/sensor/store -name '*.parquet' | grep -q ." || return 1
+    for name in 90before 91after; do
+        sensor store export /var/lib/sensor/store | grep -q "/etc/apt/apt.conf.d/$name" || return 1
+    done
+    kill "$teller"
+    exec 9>&-
+}
+
+a_reload_takes_effect_or_changes_nothing() {
+    pid=$(main_pid)
+    sed 's/evidence-probe/reload-probe/; s/000007/000008/; s/"Probe"/"Reloaded"/' /etc/sensor/rules/probe.toml \
+        >/etc/sensor/rules/reloaded.toml
+    systemctl reload sensor || return 1
+    : >/root/reload-probe
+    wait_for "grep -q '\"name\":\"Reloaded\"' $ALERTS" || return 1
+    sensor status | grep '^reload' || return 1
+    echo 'nonsense = [' >>/etc/sensor/sensor.toml
+    ! systemctl reload sensor || return 1
+    systemctl is-active sensor || return 1
+    sed -i '/^nonsense/d' /etc/sensor/sensor.toml
+    echo 'query = broken' >/etc/sensor/rules/reloaded.toml
+    ! systemctl reload sensor || return 1
+    sensor status | grep 'reloaded.toml' || return 1
+    rm /root/reload-probe && : >/root/reload-probe
+    wait_for "[ \$(grep -c '\"path\":\"/root/reload-probe\"' $ALERTS) -ge 2 ]" || return 1
+    rm /etc/sensor/rules/reloaded.toml
+    systemctl reload sensor || return 1
+    [ "$(main_pid)" = "$pid" ]
+}
+
+a_second_one_is_refused() {
+    said=$(sensor run 2>&1) && return 1
+    echo "$said"
+    echo "$said" | grep -q "$(main_pid)" && systemctl is-active sensor
+}
+
+a_stopped_one_stays_stopped() {
+    systemctl stop sensor || return 1
+    [ "$(systemctl show --property ActiveState --value sensor)" = inactive ] || return 1
+    journalctl --unit sensor --output cat | grep 'stopped by SIGTERM' || return 1
+    [ ! -e /run/sensor ] || return 1
+    systemctl start sensor && alerted 93again
+}
+
+a_sensor_that_hangs_is_begun_anew() {
+    mkdir -p /run/systemd/system/sensor.service.d
+    printf '[Service]\nWatchdogSec=3\n' >/run/systemd/system/sensor.service.d/hurry.conf
+    systemctl daemon-reload && systemctl restart sensor || return 1
+    pid=$(main_pid)
+    kill -STOP "$pid"
+    wait_for "ready_again $pid" || return 1
+    journalctl --unit sensor --output cat | grep -i watchdog || return 1
+    rm -r /run/systemd/system/sensor.service.d
+    systemctl daemon-reload && systemctl restart sensor && alerted 94anew
+}
+
+the_unit_exposes_little() {
+    systemd-analyze security --no-pager sensor | tail -n 1
+    exposure=$(systemd-analyze security --no-pager sensor | sed -n 's/.*Overall exposure level for sensor.service: \([0-9.]*\).*/\1/p')
+    echo "measured: systemd-analyze security: $exposure" >/out/measured
+    systemd-analyze security --no-pager --threshold=30 sensor >/dev/null
+}
+
+# A time is what is measured here.
+it_costs_little_when_idle() {
+    group=/sys/fs/cgroup/system.slice/sensor.service
+    used() { sed -n 's/^usage_usec //p' $group/cpu.stat; }
+    wait_for '[ -n "$(used)" ]' || return 1
+    sleep 5
+    from=$(used)
+    sleep 30
+    cpu=$(($(used) - from))
+    memory=$(sed -n "s/^Rss\(Anon\|File\):[ \t]*/\1 /p" /proc/$(main_pid)/status | tr "\n" " ")
+    echo "measured: idle for 30 s: $cpu microseconds of CPU; resident $memory; $(cat $group/memory.current) bytes in its group" \
+        >>/out/measured
+    # A tenth of one CPU: the processor may be emulated, and others may use the machine.
+    [ "$cpu" -lt 3000000 ]
+}
+
+files() {
+    find / -xdev \( -path /root -o -path /out -o -path /run -o -path /tmp -o -path /var/tmp -o -path /var/cache -o \
+        -path /var/log -o -path /var/lib/apt -o -path /var/lib/dpkg -o -path /home \) -prune -o -print | sort
+    find /var/log /var/lib /etc /home -name '*sensor*'
+    find /var/lib/dpkg/info /var/lib/systemd
+}
+
+removal_keeps_and_purging_leaves_nothing() {
+    printf '%s\n' /etc/sensor/rules/probe.toml >/out/own
+    dpkg -r sensor || return 1
+    ! systemctl is-active sensor || return 1
+    [ ! -e /usr/bin/sensor ] && [ ! -e /usr/lib/systemd/system/sensor.service ] || return 1
+    [ -s $ALERTS ] && [ -s /etc/sensor/sensor.toml ] && [ -d /var/lib/sensor/store ] || return 1
+    apt-get install --yes --no-install-recommends /root/sensor_*.deb || return 1
+    [ "$(agent)" = "$agent_before" ] || return 1
+    cp $ALERTS /out/
+    dpkg -P sensor || return 1
+    ! systemctl is-active sensor || return 1
+    ! systemctl status sensor || return 1
+    files | diff /out/files - || return 1
+}
+
+mkdir -p /out
+files >/out/files
+for test in it_installs_without_network_and_is_ready an_attack_is_alerted the_journal_has_the_alert \
+    evidence_is_right_in_tmp_root_and_home evidence_is_right_in_a_container programs_have_hashes \
+    every_thread_is_confined files_and_sockets_are_not_for_everybody a_restart_keeps_ids_and_events \
+    a_reload_takes_effect_or_changes_nothing a_second_one_is_refused a_stopped_one_stays_stopped \
+    a_sensor_that_hangs_is_begun_anew the_unit_exposes_little it_costs_little_when_idle \
+    removal_keeps_and_purging_leaves_nothing; do
+    begun=$(date +%s)
+    if "$test" >/out/$test.log 2>&1; then
+        passed=$((passed + 1))
+        echo "test $test ... ok ($(($(date +%s) - begun)) s)"
+    else
+        failed=$((failed + 1))
+        echo "test $test ... FAILED ($(($(date +%s) - begun)) s)"
+        tail -n 30 /out/$test.log | sed 's/^/    /'
+        # What came before the failure, for whoever looks into it.
+        journalctl --unit sensor --output cat --no-pager 2>/dev/null | tail -n 20 | sed 's/^/    | /'
+    fi
+done
+journalctl --boot --no-pager >/out/journal 2>/dev/null
+cat /out/measured 2>/dev/null
+echo "livetest: $passed passed, $failed failed"
