@@ -33,7 +33,9 @@ pub fn is_wanted() -> bool {
     }
     // SAFETY: a value of the map; the helper has no arguments.
     unsafe {
-        FOLLOWED.get_ptr(own_tgid()).is_some_and(|until| core::ptr::read_volatile(until) > bpf_ktime_get_boot_ns())
+        FOLLOWED
+            .get_ptr(own_tgid())
+            .is_some_and(|until| core::ptr::read_volatile(until) > bpf_ktime_get_boot_ns())
     }
 }
 
