@@ -66,7 +66,7 @@ fn dpkg_raises_no_alert_and_a_change_beside_it_does(ctx: &Ctx) -> Result<Outcome
     let run = sensor.stop()?;
     dpkg("-P configuring")?;
     let alert = run.only_alert()?;
-    alert.expect(&[("file.path", &file), ("event.action", "rename"), ("process.name", "mv")])?;
+    alert.expect(&[("file.path", &file), ("file.Ext.original.path", &other)])?;
     // A busy machine may take longer than an alert waits.
     if !alert.text("sensor.evidence.package.absent").is_some_and(|reason| reason.contains("too long")) {
         alert.expect(&[
