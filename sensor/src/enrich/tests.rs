@@ -41,10 +41,12 @@ impl Seen {
         };
         let names = Ecs.names();
         let field = |name: &str| Ecs.lookup(name).and_then(|field| show(enriched.event.value(field.id)));
-        Self {
-            fields: names.iter().filter_map(|name| Some((name.to_string(), field(name)?))).collect(),
-            image_lost: enriched.image_lost,
-        }
+        let fields: std::collections::BTreeMap<_, _> =
+            names.iter().filter_map(|name| Some((name.to_string(), field(name)?))).collect();
+        // Rules that ask for others are never asked themselves.
+        let is_said = |name: &String| Ecs.lookup(name).is_some_and(|field| Ecs.fills(field.id));
+        assert!(fields.keys().all(is_said), "{:?}", fields.keys().find(|name| !is_said(name)));
+        Self { fields, image_lost: enriched.image_lost }
     }
 
     fn get(&self, name: &str) -> Option<&str> {
@@ -440,11 +442,24 @@ fn ids_and_containers_follow_the_record() {
     process_in(&bench.proc_root(), 900, root.path(), "");
     let id = "5694f82f44168cc048e014ae14d1b0c8ef673bec49f329dc169911ea638f63c2";
     let task = TaskFacts { cgroup_id: 7, ..synth::after_exec(&synth::task(900, 9 * SECOND), 41) };
-    let cgroup = format!("/system.slice/docker-{id}.scope");
+    let state = bench.root.path().join("var/lib/docker/containers").join(id);
+    std::fs::create_dir_all(&state).unwrap();
+    let said = r#"{"Name":"/web","Image":"sha256:ab","Config":{"Image":"nginx:1.27","Labels":{
+        "io.kubernetes.pod.name":"front-1","io.kubernetes.pod.namespace":"shop"}}}"#;
+    std::fs::write(state.join("config.v2.json"), said).unwrap();
+    let pod = "kubepods-besteffort-pod09a70ae9_ccc4_91e6_51e5_c773579b3490.slice";
+    let cgroup = format!("/kubepods.slice/kubepods-besteffort.slice/{pod}/docker-{id}.scope");
     let spec = ExecSpec { cgroup: &cgroup, ..ExecSpec::default() };
     bench.see(&synth::exec(&task, 10 * SECOND, &spec)).is(&[
         ("container.id", id),
         ("container.runtime", "docker"),
+        ("container.name", "web"),
+        ("container.image.name", "nginx:1.27"),
+        ("container.image.tag", "1.27"),
+        ("container.image.hash.all", "sha256:ab"),
+        ("orchestrator.namespace", "shop"),
+        ("orchestrator.resource.name", "front-1"),
+        ("orchestrator.resource.type", "pod"),
         ("user.name", "root"),
     ]);
     let dropped = TaskFacts { uid: 1000, euid: 1000, ..task };
