@@ -91,7 +91,7 @@ impl RecordSource for Filtered {
         self.follow_mounts();
         if self.followed_until_ns.is_some_and(|until_ns| until_ns <= boot_ns_now()) {
             self.followed_until_ns = None;
-            if let Err(error) = self.kernel.follow(&[], 0) {
+            if let Err(error) = self.kernel.follow_nobody() {
                 // Nobody's time goes on; it only costs.
                 tracing::warn!("the end of following cannot be told: {error}");
             }

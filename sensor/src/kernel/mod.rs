@@ -259,7 +259,16 @@ impl Kernel {
         for pid in processes.iter().take(FOLLOWED_MAX as usize) {
             self.followed.insert(pid, until_ns, 0).map_err(io::Error::other)?;
         }
-        self.is_following.set(0, u64::from(!processes.is_empty()), 0).map_err(io::Error::other)
+        self.is_following.set(0, 1, 0).map_err(io::Error::other)
+    }
+
+    /// The time of everybody who was followed is over: the programs need not look any more.
+    ///
+    /// # Errors
+    ///
+    /// When they cannot be told.
+    pub(crate) fn follow_nobody(&mut self) -> io::Result<()> {
+        self.is_following.set(0, 0, 0).map_err(io::Error::other)
     }
 
     /// What was lost so far.
