@@ -3,6 +3,8 @@
 //! User space lists the processes that a tree has by then; from there on a child is followed as its parent is, whatever
 //! session or parent it gives itself. An entry that has run out counts for nothing; it goes with its process, or when
 //! room is needed.
+//!
+//! Misses: a child whose fork is still in the ring when its tree is listed, and those that it has by then.
 
 use aya_ebpf::helpers::generated::bpf_ktime_get_boot_ns;
 
