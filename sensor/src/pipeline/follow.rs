@@ -69,16 +69,7 @@ mod tests {
     fn trees() -> impl Iterator<Item = Tree> {
         (2_u32..).map(|pid| {
             let process = sensor_ecs::Process::new(pid, [].into());
-            Tree::of(&sensor_ecs::ProcessView {
-                process: &process,
-                parent: None,
-                group_leader: None,
-                session_leader: None,
-                entry_leader: None,
-                entry_leader_parent: None,
-                ancestry: &[],
-                previous: None,
-            })
+            Tree::of(&sensor_ecs::ProcessView::new(&process))
         })
     }
 
