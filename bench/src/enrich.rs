@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let root = std::env::temp_dir().join(format!("sensor-bench-{}", std::process::id()));
     std::fs::create_dir(&root)?;
     let done = measure(&root);
-    std::fs::remove_dir(&root)?;
+    std::fs::remove_dir_all(&root)?;
     done
 }
 

@@ -11,15 +11,16 @@ impl Digits {
     /// `u64::MAX` in decimal.
     const TEXT_BYTES_MAX: usize = 20;
 
-    fn in_base(mut number: u64, base: u64, width_min: usize) -> Self {
+    /// The base is a constant so that nothing is divided.
+    fn in_base<const BASE: u64>(mut number: u64, width_min: usize) -> Self {
         let mut text = [b'0'; Self::TEXT_BYTES_MAX];
         let mut start = Self::TEXT_BYTES_MAX;
         for (at, place) in text.iter_mut().enumerate().rev() {
             if number == 0 && Self::TEXT_BYTES_MAX - start >= width_min {
                 break;
             }
-            *place = b'0' + (number % base) as u8;
-            number /= base;
+            *place = b'0' + (number % BASE) as u8;
+            number /= BASE;
             start = at;
         }
         Self { text, start: start as u8 }
@@ -28,13 +29,13 @@ impl Digits {
     /// Decimal, as ids and inode numbers are written.
     #[must_use]
     pub fn decimal(number: u64) -> Self {
-        Self::in_base(number, 10, 1)
+        Self::in_base::<10>(number, 1)
     }
 
     /// The permission bits of an `i_mode` in octal, four digits: `0644`, `4755`.
     #[must_use]
     pub fn mode(mode: u32) -> Self {
-        Self::in_base(u64::from(mode & 0o7777), 8, 4)
+        Self::in_base::<8>(u64::from(mode & 0o7777), 4)
     }
 
     /// The text.

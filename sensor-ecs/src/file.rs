@@ -2,10 +2,15 @@
 
 use std::sync::Arc;
 
+use memchr::memrchr;
+
 /// The last component; `None` for the root and for a path that ends in a slash.
 #[must_use]
 pub fn name(path: &[u8]) -> Option<&[u8]> {
-    let name = path.rsplit(|byte| *byte == b'/').next()?;
+    let name = match memrchr(b'/', path) {
+        Some(slash) => path.get(slash + 1..)?,
+        None => path,
+    };
     (!name.is_empty()).then_some(name)
 }
 
@@ -14,8 +19,11 @@ pub fn name(path: &[u8]) -> Option<&[u8]> {
 /// A leading dot counts like any other, as in Elastic's own agents: `.bashrc` has the extension `bashrc`.
 #[must_use]
 pub fn extension(path: &[u8]) -> Option<&[u8]> {
-    let name = name(path)?;
-    let dot = name.iter().rposition(|byte| *byte == b'.')?;
+    extension_of_name(name(path)?)
+}
+
+fn extension_of_name(name: &[u8]) -> Option<&[u8]> {
+    let dot = memrchr(b'.', name)?;
     name.get(dot + 1..).filter(|extension| !extension.is_empty())
 }
 
@@ -31,7 +39,8 @@ impl<'a> PathView<'a> {
     /// Looks at a path.
     #[must_use]
     pub fn new(path: &'a [u8]) -> Self {
-        Self { path, name: name(path), extension: extension(path) }
+        let name = name(path);
+        Self { path, name, extension: name.and_then(extension_of_name) }
     }
 
     /// The whole path.

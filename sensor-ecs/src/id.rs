@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-fn sextets(group: &[u8]) -> [u8; 4] {
-    let byte = |at: usize| u32::from(group.get(at).copied().unwrap_or(0));
-    let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+fn sextets([first, second, third]: [u8; 3]) -> [u8; 4] {
+    let bits = u32::from_be_bytes([0, first, second, third]);
     [18, 12, 6, 0].map(|shift| ALPHABET.get((bits >> shift & 63) as usize).copied().unwrap_or(b'A'))
 }
 
 fn base64(bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len().div_ceil(3) * 4);
     for group in bytes.chunks(3) {
-        let text = sextets(group);
+        let byte = |at: usize| group.get(at).copied().unwrap_or(0);
+        let text = sextets([byte(0), byte(1), byte(2)]);
         out.extend(text.iter().take(group.len() + 1));
         out.extend(std::iter::repeat_n(b'=', 3 - group.len()));
     }
@@ -34,8 +34,8 @@ impl EventId {
             *place = *byte;
         }
         let mut id = [0; 24];
-        for (place, group) in id.chunks_mut(4).zip(bytes.chunks(3)) {
-            place.copy_from_slice(&sextets(group));
+        for (place, group) in id.as_chunks_mut().0.iter_mut().zip(bytes.as_chunks().0) {
+            *place = sextets(*group);
         }
         Self(id)
     }

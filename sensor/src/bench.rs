@@ -7,11 +7,24 @@ use sensor_ecs::{Agent, write_json};
 
 use crate::decode::decode;
 use crate::decode::synth::{self, ExecSpec};
-use crate::enrich::{Enricher, Sources, TABLE_BYTES_MAX};
+use crate::enrich::{Enricher, HASHED_BYTES_DEFAULT, Sources, TABLE_BYTES_MAX};
 
 const SECOND: u64 = 1_000_000_000;
 /// The process whose file events are measured.
 const ACTOR: u32 = 1000;
+
+/// The records' files are on the first of the mounts.
+const HOST: [(&str, &str); 3] = [
+    (
+        "etc/passwd",
+        "root:x:0:0:root:/root:/bin/bash\ndaemon:x:1:1::/:/bin/sh\nalice:x:1000:1000::/home/alice:/bin/sh\n",
+    ),
+    ("etc/group", "root:x:0:\ndaemon:x:1:\nadm:x:4:alice\nalice:x:1000:\n"),
+    (
+        "proc/1/mountinfo",
+        "30 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw\n31 30 0:40 / /tmp rw - tmpfs tmpfs rw\n",
+    ),
+];
 
 /// An enricher with records to feed it.
 pub struct Enriching {
@@ -22,13 +35,24 @@ pub struct Enriching {
 }
 
 impl Enriching {
-    /// With so many processes, each of which has an exec to come. There is nothing below `root`, so nothing is hashed.
+    /// With so many processes, each of which has an exec to come. Below `root` are the accounts and the mounts of a
+    /// small host, and none of its programs and files, so nothing is hashed.
     ///
     /// # Errors
     ///
     /// When the kernel has no random bytes.
     pub fn new(root: &Path, processes: u32) -> io::Result<Self> {
-        let sources = Sources { root: root.into(), proc_root: root.join("proc"), ..Sources::default() };
+        let sources = Sources {
+            root: root.into(),
+            proc_root: root.join("proc"),
+            hashed_file_bytes_max: HASHED_BYTES_DEFAULT,
+            ..Sources::default()
+        };
+        for (file, text) in HOST {
+            let path = root.join(file);
+            std::fs::create_dir_all(path.parent().unwrap_or(root))?;
+            std::fs::write(path, text)?;
+        }
         let agent = Agent {
             id: b"00000000-0000-4000-8000-000000000000".as_slice().into(),
             version: b"0".as_slice().into(),

@@ -1,5 +1,6 @@
 //! A path as the kernel walked it, and the absolute paths it stands for.
 
+use memchr::memrchr;
 use sensor_common::wire::{PathRef, path_flags};
 
 use super::error::{DecodeError, Part};
@@ -54,7 +55,7 @@ impl<'a> WirePath<'a> {
                 return Err(DecodeError::Unterminated { what, got: last });
             }
             // A name that changed while it was read can be shorter than what was read of it.
-            if part.first() == Some(&0) || part.windows(2).any(|pair| pair == [0, 0]) {
+            if part.first() == Some(&0) || has_empty_component(part) {
                 flags |= path_flags::TORN;
             }
         }
@@ -145,14 +146,28 @@ impl<'a> WirePath<'a> {
     }
 }
 
+/// Whether two NULs follow each other. Without a way out of the loop it is done for many bytes at a time.
+fn has_empty_component(part: &[u8]) -> bool {
+    let next = part.get(1..).unwrap_or_default();
+    part.iter().zip(next).fold(false, |found, (byte, next)| found | (byte | next == 0))
+}
+
 /// Appends `/`-separated components given from the leaf upwards; `/` for none. Empty ones, which a torn path can
 /// have, are left out.
 pub(crate) fn write_absolute(components: &[u8], out: &mut Vec<u8>) {
     let begun = out.len();
     out.reserve(components.len());
-    for component in components.rsplit(|&byte| byte == 0).filter(|component| !component.is_empty()) {
-        out.push(b'/');
-        out.extend_from_slice(component);
+    let mut rest = components;
+    while !rest.is_empty() {
+        let (before, component) = match memrchr(0, rest) {
+            Some(at) => (rest.get(..at), rest.get(at + 1..)),
+            None => (None, Some(rest)),
+        };
+        if let Some(component) = component.filter(|component| !component.is_empty()) {
+            out.push(b'/');
+            out.extend_from_slice(component);
+        }
+        rest = before.unwrap_or_default();
     }
     if out.len() == begun {
         out.push(b'/');

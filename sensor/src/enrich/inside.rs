@@ -3,12 +3,11 @@
 //! The files are the container's to write. They are opened below its root directory, without following links, and read
 //! by a thread that may hang; what is not found there has no name, never the host's.
 
-use std::collections::HashMap;
 use std::io::Read as _;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use super::names::parse;
+use super::names::ById;
 use crate::open;
 
 /// A container's file beyond this is cut: its root writes it.
@@ -25,19 +24,19 @@ pub(super) enum Root {
 /// Names in one container, by the ids that the kernel counts with.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Inside {
-    users: HashMap<u32, Box<[u8]>>,
-    groups: HashMap<u32, Box<[u8]>>,
+    users: ById,
+    groups: ById,
     uids: Mapping,
     gids: Mapping,
 }
 
 impl Inside {
     pub(super) fn user(&self, uid: u32) -> Option<&[u8]> {
-        self.users.get(&self.uids.inside(uid)?).map(AsRef::as_ref)
+        self.users.name(self.uids.inside(uid)?)
     }
 
     pub(super) fn group(&self, gid: u32) -> Option<&[u8]> {
-        self.groups.get(&self.gids.inside(gid)?).map(AsRef::as_ref)
+        self.groups.name(self.gids.inside(gid)?)
     }
 }
 
@@ -75,7 +74,7 @@ pub(super) fn read(proc_root: &Path, pid: u32) -> Option<Root> {
     if host.as_ref().and_then(identity) == identity(&root) {
         return Some(Root::OfHost);
     }
-    let names = |path: &[u8]| text(&root, path).map(|text| parse(&text)).unwrap_or_default();
+    let names = |path: &[u8]| text(&root, path).map(|text| ById::parse(&text)).unwrap_or_default();
     Some(Root::OfContainer(Inside {
         users: names(b"/etc/passwd"),
         groups: names(b"/etc/group"),

@@ -103,17 +103,21 @@ impl Mounts {
         by_mount: &mut Vec<u8>,
         in_upper: &mut Vec<u8>,
     ) {
-        if !self.host.contains_key(&asked.dev) && self.has_changed() {
-            self.refresh();
-        }
-        if let Some(mounts) = self.host.get(&asked.dev) {
-            if let Some((mount, below)) = primary(mounts, within) {
-                write_below(&mount.at, below, by_mount);
-                if let Some(upper) = &mount.upper {
-                    write_below(upper, below, in_upper);
-                }
+        let mut write = |mounts: &Vec<Mount>| {
+            let Some((mount, below)) = primary(mounts, within) else { return };
+            write_below(&mount.at, below, by_mount);
+            if let Some(upper) = &mount.upper {
+                write_below(upper, below, in_upper);
             }
-            return;
+        };
+        if let Some(mounts) = self.host.get(&asked.dev) {
+            return write(mounts);
+        }
+        if self.has_changed() {
+            self.refresh();
+            if let Some(mounts) = self.host.get(&asked.dev) {
+                return write(mounts);
+            }
         }
         // Only the upper layer is of interest: where it is mounted is what the record says already.
         if let Some((mount, below)) = primary(self.foreign(asked), within)
