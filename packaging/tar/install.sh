@@ -28,7 +28,7 @@ is_managed() {
 
 install_all() {
     [ "$(uname -m)" = x86_64 ] || fail "this is for x86_64, here is $(uname -m)"
-    ./root/usr/bin/sensor --version >/dev/null || fail "the program does not run here: is the C library too old?"
+    ./root/usr/bin/sensor --version >/dev/null || fail "the program does not run here"
     find root -type d | sed 's,^root/*,,' | while read -r folder; do
         [ -d "$DESTDIR/$folder" ] || mkdir -p -m 0755 "$DESTDIR/$folder"
     done

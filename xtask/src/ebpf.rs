@@ -1,17 +1,29 @@
 //! `cargo xtask build-ebpf`, and the builds that embed its object.
 
+use std::env;
+use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use object::build::elf::{Builder, SectionData};
 
-use crate::setup::{self, compiler};
+use crate::setup::{self, compiler, musl};
 use crate::{cmd, paths};
 
 /// Tells the sensor's build script which object to embed.
 const OBJECT_VARIABLE: &str = "SENSOR_EBPF_OBJECT";
+
+/// What is packed.
+const PROGRAMS: [&str; 2] = ["sensor", "sensor-hunt"];
+
+/// Tells this program that cargo runs it in place of the compiler.
+const STAND_IN_VARIABLE: &str = "SENSOR_XTASK_COMPILES";
+/// Crates that cargo tells from others by the folder that they lie in.
+const OWN_CRATES: [&str; 3] = ["sensor_common", "sensor_ebpf", "floor"];
 
 pub(crate) fn run() -> Result<ExitCode> {
     let object = build_object()?;
@@ -86,6 +98,8 @@ pub(crate) fn build_object_of(source: &Path, output: &Path) -> Result<PathBuf> {
         .env("CARGO_TARGET_DIR", output)
         // Replaces what the outer cargo or the user set: those flags are for the host.
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
+        .env("RUSTC_WRAPPER", this_program()?)
+        .env(STAND_IN_VARIABLE, "1")
         .env_remove("RUSTFLAGS")
         .env_remove(OBJECT_VARIABLE);
     // The same for profiles: a quick build of the sensor must not be a slow program in the kernel.
@@ -94,6 +108,65 @@ pub(crate) fn build_object_of(source: &Path, output: &Path) -> Result<PathBuf> {
     }
     cmd::run(&mut cargo)?;
     Ok(output.join(compiler::TARGET).join("release/sensor-ebpf"))
+}
+
+/// Cargo may have built this program anew since it was started: what lies in its place does the same.
+fn this_program() -> Result<PathBuf> {
+    let path = env::current_exe().context("this program has no path")?.into_os_string().into_vec();
+    let path = path.strip_suffix(b" (deleted)").unwrap_or(&path);
+    Ok(OsStr::from_bytes(path).into())
+}
+
+/// Whether cargo has started this program in place of the compiler.
+pub(crate) fn is_compiler() -> bool {
+    env::var_os(STAND_IN_VARIABLE).is_some()
+}
+
+/// Becomes the compiler. Cargo makes what tells crates apart of their folders, and the compiler the names of functions
+/// of that: with the names of crates instead, an object is the same wherever it is built.
+pub(crate) fn compile() -> Result<ExitCode> {
+    let mut given = env::args_os().skip(1);
+    let compiler = given.next().context("no compiler is named")?;
+    let error =
+        Command::new(&compiler).args(without_folders(given.collect())).env_remove(STAND_IN_VARIABLE).exec();
+    Err(error).with_context(|| format!("cannot run {}", compiler.display()))
+}
+
+fn without_folders(mut arguments: Vec<OsString>) -> Vec<OsString> {
+    let name = arguments.windows(2).find_map(|pair| match pair {
+        [option, name] if option == "--crate-name" => name.to_str().map(str::to_owned),
+        _ => None,
+    });
+    if let Some(name) = name.filter(|name| OWN_CRATES.contains(&name.as_str())) {
+        let told =
+            |argument: &&mut OsString| argument.to_str().is_some_and(|text| text.starts_with("metadata="));
+        for argument in arguments.iter_mut().filter(told) {
+            *argument = format!("metadata={name}").into();
+        }
+    }
+    arguments
+}
+
+/// Builds the object of two copies of the sources, in folders whose names have other lengths, and compares them with each
+/// other and with the one that is embedded. Returns its SHA-256.
+pub(crate) fn check_reproducible() -> Result<String> {
+    let root = paths::root()?;
+    let embedded = build_object()?;
+    let here = fs::read(&embedded)?;
+    for folder in ["a", "another/place"] {
+        let copy = tempfile::tempdir()?;
+        let place = copy.path().join(folder);
+        fs::create_dir_all(&place)?;
+        // The workspace's own file, from which the crate that both share takes its version and lints.
+        for part in ["Cargo.toml", "sensor-common", "sensor-ebpf"] {
+            cmd::run(Command::new("cp").args(["-a", "--reflink=auto"]).arg(root.join(part)).arg(&place))?;
+        }
+        let built = build_object_of(&place.join("sensor-ebpf"), &place.join("target"))?;
+        let is_same = stripped(&built)? == here;
+        ensure!(is_same, "the object that is built in {} is another one", place.display());
+    }
+    let said = cmd::stdout(Command::new("sha256sum").arg(&embedded))?;
+    Ok(said.split_whitespace().next().unwrap_or_default().to_owned())
 }
 
 /// Builds the programs that the sensor's are compared with and returns their object's path.
@@ -106,6 +179,26 @@ pub(crate) fn build_floor() -> Result<PathBuf> {
 pub(crate) fn build_sensor(release: bool) -> Result<PathBuf> {
     let object = build_object()?;
     build_package("sensor", release, Some(&object))
+}
+
+/// Builds the sensor, and what hunts, so that they need no library of the system, and returns their paths.
+pub(crate) fn build_static() -> Result<[PathBuf; 2]> {
+    musl::ensure()?;
+    let object = build_object()?;
+    // One after the other: together, each would have the features that the other asks for.
+    for package in PROGRAMS {
+        let mut cargo = cmd::cargo();
+        cargo.args(["build", "--release", "--package", package, "--target", musl::TARGET]);
+        embed(cargo.envs(musl::COMPILER).current_dir(paths::root()?), &object);
+        cmd::run(&mut cargo)?;
+    }
+    static_binaries()
+}
+
+/// Where they are.
+pub(crate) fn static_binaries() -> Result<[PathBuf; 2]> {
+    let folder = paths::target()?.join(musl::TARGET).join("release");
+    Ok(PROGRAMS.map(|name| folder.join(name)))
 }
 
 /// Builds the program that hunts and seals, which the sensor looks for beside itself, and returns its path.
@@ -166,4 +259,17 @@ fn write_if_changed(new: &[u8], to: &Path) -> Result<()> {
         fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
     }
     fs::write(to, new).with_context(|| format!("cannot write {}", to.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_own_crates_are_told_apart_by_name() {
+        let given = |name: &str| ["--crate-name", name, "-C", "metadata=0123"].map(OsString::from).to_vec();
+        let last = |name: &str| without_folders(given(name)).pop().unwrap();
+        assert_eq!(last("sensor_common"), "metadata=sensor_common");
+        assert_eq!(last("zerocopy"), "metadata=0123");
+    }
 }

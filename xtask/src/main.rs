@@ -14,6 +14,7 @@ mod vm;
 
 use std::process::ExitCode;
 
+use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
@@ -48,7 +49,18 @@ enum Task {
 }
 
 fn main() -> ExitCode {
-    let outcome = match Cli::parse().task {
+    let outcome = if ebpf::is_compiler() { ebpf::compile() } else { run(Cli::parse().task) };
+    match outcome {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> Result<ExitCode> {
+    match task {
         Task::Setup(args) => setup::run(&args),
         Task::Build => ebpf::run_build(),
         Task::BuildEbpf => ebpf::run(),
@@ -59,12 +71,5 @@ fn main() -> ExitCode {
         Task::Deny => deny::run(),
         Task::Bench(args) => bench::run(&args),
         Task::Tidy => tidy::run(),
-    };
-    match outcome {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
     }
 }

@@ -8,7 +8,7 @@ use anyhow::{Context as _, ensure};
 
 use super::AskArgs;
 use super::say::{count, print};
-use crate::config;
+use crate::config::{self, Config};
 use crate::health::{self, Status};
 use crate::shown::shown;
 
@@ -20,7 +20,17 @@ pub(super) fn socket(args: &AskArgs) -> anyhow::Result<PathBuf> {
     if let Some(socket) = &args.socket {
         return Ok(socket.clone());
     }
-    let socket = config::load(args.config.config.as_deref())?.config.health.socket;
+    let socket = match config::load(args.config.config.as_deref()) {
+        Ok(loaded) => loaded.config.health.socket,
+        // A sensor that runs has the one before, and says what is wrong with this one.
+        Err(error) => {
+            let usual = Config::default().health.socket;
+            if !usual.exists() {
+                return Err(error.into());
+            }
+            usual
+        }
+    };
     ensure!(!socket.as_os_str().is_empty(), "the configuration gives no socket: health.socket is empty");
     Ok(socket)
 }
@@ -133,7 +143,9 @@ pub(super) fn page(status: &Status) -> String {
         line(if at == 0 { "confined" } else { "" }, &format!("{kind}: {state}"));
     }
     if !status.reloads.last.is_empty() {
-        line("reload", &shown(status.reloads.last.as_bytes()));
+        // What is wrong with a file is shown below its line.
+        let said = status.reloads.last.lines().map(|line| shown(line.as_bytes()));
+        line("reload", &said.collect::<Vec<_>>().join("\n"));
     }
     page
 }
@@ -150,12 +162,14 @@ mod tests {
         status.vitals.events = vec![("creation".to_owned(), 3), ("fork".to_owned(), 0)];
         assert!(page(&status).starts_with("sensor      1 [0] on : well\n"), "{}", page(&status));
         status.troubles = vec!["webhook: \u{1b}[31m500".to_owned()];
+        status.reloads.last = "nothing was changed\n1 | a = [\u{7}\n  |      ^".to_owned();
         let page = page(&status);
         for line in [
             "with troubles\n",
             "TROUBLE     webhook: \\x1b[31m500\n",
             "events      3: creation 3\n",
             "lost        0\n",
+            "reload      nothing was changed\n            1 | a = [\\x07\n              |      ^\n",
         ] {
             assert!(page.contains(line), "{page}");
         }

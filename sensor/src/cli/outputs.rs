@@ -59,8 +59,9 @@ pub(super) fn open(args: &RunArgs, config: &Config) -> anyhow::Result<Opened> {
         channels.push(Channel::local("syslog", Carries::Alerts, sink.context("a thread cannot be started")?));
     }
     let state = &config.agent.state_directory;
-    elasticsearch(&outputs.elasticsearch, state, &mut channels).context("outputs.elasticsearch")?;
+    // Each takes its room on the disk now: where there is little, alerts have theirs before events.
     webhook(&outputs.webhook, state, &mut channels).context("outputs.webhook")?;
+    elasticsearch(&outputs.elasticsearch, state, &mut channels).context("outputs.elasticsearch")?;
     let no_colour = std::env::var_os("NO_COLOR").is_some_and(|set| !set.is_empty());
     Ok(Opened { channels, coloured: on_terminal && !no_colour })
 }
@@ -89,8 +90,8 @@ fn elasticsearch(
         timeout: Duration::from_secs(u64::from(settings.timeout_seconds.get())),
     };
     for (wanted, carries, name, spool_bytes) in [
-        (settings.events, Carries::Events, "elasticsearch-events", settings.spool_bytes),
         (settings.alerts, Carries::Alerts, "elasticsearch-alerts", settings.alert_spool_bytes),
+        (settings.events, Carries::Events, "elasticsearch-events", settings.spool_bytes),
     ] {
         if wanted {
             let plan = Plan { name, state_directory, spool_bytes };

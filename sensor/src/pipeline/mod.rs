@@ -143,6 +143,8 @@ pub(crate) async fn run<S: RecordSource, O: Output>(
                 engine.scanned(scan.take());
                 more_wait = true;
                 if let Some(ready) = ready.take() {
+                    // Who asks as soon as it is said hears the same.
+                    lines.board.publish(engine.vitals(counted(source).as_ref(), lines.board));
                     ready(&engine);
                 }
             }

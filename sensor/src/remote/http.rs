@@ -18,6 +18,9 @@ const SECRET_BYTES_MAX: u64 = 64 << 10;
 /// What is quoted of an answer.
 const QUOTE_CHARS_MAX: usize = 300;
 
+/// How the TLS library begins to say that the other side is not who we ask for.
+const DISTRUST: &str = "invalid peer certificate";
+
 /// Something that is never shown.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Secret(String);
@@ -123,7 +126,11 @@ impl Endpoint {
                 client = client.add_root_certificate(authority);
             }
         }
-        client.build().context("no HTTPS client can be made")
+        let with = || {
+            let ca_file = self.ca_file.display();
+            format!("no HTTPS client can be made, with ca_file = \"{ca_file}\"")
+        };
+        client.build().with_context(with)
     }
 
     pub(super) fn authorize(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
@@ -166,6 +173,12 @@ pub(super) fn failure(error: &reqwest::Error) -> String {
             text.push_str(&said);
         }
         cause = error.source();
+    }
+    // Which layer noticed is of no use to anybody.
+    if let Some(cause) = text.find(DISTRUST).and_then(|at| text.get(at..)) {
+        return format!(
+            "its certificate is not trusted: {cause}; trusted are the authorities in ca_file, or else the system's"
+        );
     }
     if text.is_empty() { "the request could not be sent".to_owned() } else { text }
 }

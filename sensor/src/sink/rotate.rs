@@ -55,6 +55,8 @@ pub(crate) struct RotatingFile {
     rotation: Rotation,
     bytes: u64,
     begun: SystemTime,
+    /// Device and inode of what has a name that can be taken from it: of a file, not of a pipe.
+    identity: Option<(u64, u64)>,
     /// After a failure, when to try again.
     retry_at: Option<Instant>,
 }
@@ -69,6 +71,7 @@ impl RotatingFile {
             rotation: if is_wanted { rotation } else { Rotation::default() },
             bytes: metadata.len(),
             begun: metadata.created().unwrap_or_else(|_| SystemTime::now()),
+            identity: identity(&metadata),
             retry_at: None,
             file,
         })
@@ -82,20 +85,24 @@ impl RotatingFile {
                 || self.rotation.age_max.is_some_and(is_old))
     }
 
+    /// Whether its name leads elsewhere by now: what is written to a file that was moved or removed, nobody finds.
+    fn is_elsewhere(&self) -> io::Result<bool> {
+        match fs::symlink_metadata(&self.path) {
+            Ok(there) => Ok(identity(&there) != self.identity),
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(true),
+            Err(cause) => Err(cause),
+        }
+    }
+
     fn begin_next(&mut self) -> io::Result<()> {
         // Somebody may have moved it already: then only the new one is missing.
-        let is_ours = |there: &fs::Metadata| -> io::Result<bool> {
-            let ours = self.file.metadata()?;
-            Ok((there.dev(), there.ino()) == (ours.dev(), ours.ino()))
-        };
-        match fs::symlink_metadata(&self.path) {
-            Ok(there) if is_ours(&there)? => self.shift()?,
-            Ok(_) => {}
-            Err(cause) if cause.kind() == io::ErrorKind::NotFound => {}
-            Err(cause) => return Err(cause),
+        if !self.is_elsewhere()? {
+            self.shift()?;
         }
         self.file = open_file(&self.path)?;
-        self.bytes = self.file.metadata()?.len();
+        let metadata = self.file.metadata()?;
+        self.bytes = metadata.len();
+        self.identity = identity(&metadata);
         self.begun = SystemTime::now();
         Ok(())
     }
@@ -118,6 +125,10 @@ impl RotatingFile {
     }
 }
 
+fn identity(metadata: &fs::Metadata) -> Option<(u64, u64)> {
+    metadata.is_file().then(|| (metadata.dev(), metadata.ino()))
+}
+
 impl Write for RotatingFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.file.write(bytes)?;
@@ -132,7 +143,8 @@ impl Write for RotatingFile {
 
 impl Output for RotatingFile {
     fn room(&mut self, next_bytes: u64) -> io::Result<Option<u64>> {
-        if self.is_due(next_bytes) {
+        let is_elsewhere = self.identity.is_some() && self.is_elsewhere().unwrap_or(false);
+        if is_elsewhere || self.is_due(next_bytes) {
             if self.retry_at.is_some_and(|at| at > Instant::now()) {
                 return Ok(None);
             }
@@ -140,6 +152,9 @@ impl Output for RotatingFile {
             if let Err(cause) = self.begin_next() {
                 self.retry_at = Some(Instant::now() + RETRY_TIME);
                 return Err(cause);
+            }
+            if is_elsewhere {
+                tracing::warn!("{} was moved or removed; it is begun anew", self.path.display());
             }
         }
         Ok(Some(self.rotation.bytes_max.map_or(u64::MAX, |max| max.saturating_sub(self.bytes))))

@@ -273,3 +273,34 @@ fn a_file_that_somebody_else_moved_away_is_made_again() {
     assert_eq!(std::fs::read_to_string(&moved).unwrap(), "01234\n");
     assert!(!directory.path().join("e.ndjson.1").exists());
 }
+
+#[test]
+fn a_file_that_is_moved_or_removed_is_made_again_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("alerts.ndjson");
+    let sink = Sink::open(&file(&path), quiet()).unwrap();
+    let written = |line: &str| {
+        sink.line(|out| out.extend_from_slice(line.as_bytes()));
+        wait_for(|| std::fs::read_to_string(&path).is_ok_and(|text| text.ends_with(&format!("{line}\n"))));
+    };
+    written("first");
+    std::fs::remove_file(&path).unwrap();
+    written("second");
+    std::fs::rename(&path, directory.path().join("alerts.ndjson.1")).unwrap();
+    written("third");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "third\n");
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
+    // Another file with the name is appended to, a link is not followed.
+    let others = directory.path().join("others");
+    std::fs::write(&others, "others\n").unwrap();
+    std::fs::rename(&others, &path).unwrap();
+    written("fourth");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "others\nfourth\n");
+    let target = directory.path().join("target");
+    std::fs::write(&target, "").unwrap();
+    std::fs::remove_file(&path).unwrap();
+    symlink(&target, &path).unwrap();
+    sink.line(|out| out.extend_from_slice(b"fifth"));
+    wait_for(|| sink.totals().written == 5);
+    assert_eq!(std::fs::read_to_string(&target).unwrap(), "");
+}

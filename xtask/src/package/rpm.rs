@@ -2,25 +2,25 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Result;
 
 use super::Release;
-use super::stage::{CONFIGURATION, Tree, listed, pack};
+use super::stage::{CONFIGURATION, listed, pack};
 use crate::paths;
 use crate::setup::apt;
 
 /// Directories that are the sensor's alone; the others are the system's.
 const OWN: [&str; 4] = ["/etc/sensor", "/usr/share/sensor", "/usr/libexec/sensor", "/usr/share/doc/sensor"];
 
-pub(super) fn build(release: &Release, tree: &Tree) -> Result<PathBuf> {
+pub(super) fn build(release: &Release, tree: &Path) -> Result<PathBuf> {
     apt::ensure("RPM", &["rpm"])?;
     let work = release.out.join("rpm");
     fs::create_dir_all(&work)?;
     let mut files = String::from("%defattr(-,root,root,-)\n");
-    for (path, is_dir) in listed(&tree.root)? {
+    for (path, is_dir) in listed(tree)? {
         let own = OWN
             .iter()
             .any(|dir| path.strip_prefix(dir).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')));
@@ -42,7 +42,7 @@ pub(super) fn build(release: &Release, tree: &Tree) -> Result<PathBuf> {
         ("_rpmdir", release.out.display().to_string()),
         ("_rpmfilename", "%%{NAME}-%%{VERSION}-%%{RELEASE}.%%{ARCH}.rpm".to_owned()),
         ("version", release.version.clone()),
-        ("staged", tree.root.display().to_string()),
+        ("staged", tree.display().to_string()),
         ("listed", list.display().to_string()),
         ("_buildhost", "localhost".to_owned()),
         ("use_source_date_epoch_as_buildtime", "1".to_owned()),

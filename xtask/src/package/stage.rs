@@ -8,29 +8,25 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use super::{Programs, Release, glibc, sbom};
+use super::{Programs, Release, sbom};
 use crate::{cmd, paths};
 
-/// A staged tree and what is known of it.
-pub(super) struct Tree {
-    pub(super) root: PathBuf,
-    /// The version of glibc that the programs need.
-    pub(super) glibc: String,
-}
-
+pub(super) const SENSOR: &str = "usr/bin/sensor";
+pub(super) const HUNT: &str = "usr/libexec/sensor/sensor-hunt";
 /// Files that an administrator may change.
 pub(super) const CONFIGURATION: &str = "etc/sensor/sensor.toml";
 const DOCUMENTS: &str = "usr/share/doc/sensor";
 
-pub(super) fn stage(release: &Release, programs: &Programs) -> Result<Tree> {
+/// Makes the tree in a folder of this name, and returns its root.
+pub(super) fn stage(release: &Release, programs: &Programs, name: &str) -> Result<PathBuf> {
     let source = paths::root()?;
-    let root = release.out.join("root");
+    let root = release.out.join(name);
     if root.exists() {
         fs::remove_dir_all(&root).with_context(|| format!("cannot remove {}", root.display()))?;
     }
     let place = |from: &Path, to: &str, mode: u32| file(from, &root.join(to), mode);
-    place(&programs.sensor, "usr/bin/sensor", 0o755)?;
-    place(&programs.hunt, "usr/libexec/sensor/sensor-hunt", 0o755)?;
+    place(&programs.sensor, SENSOR, 0o755)?;
+    place(&programs.hunt, HUNT, 0o755)?;
     let packaging = source.join("packaging");
     place(&packaging.join("sensor.service"), "usr/lib/systemd/system/sensor.service", 0o644)?;
     let mut configuration = Command::new(&programs.sensor);
@@ -50,7 +46,7 @@ pub(super) fn stage(release: &Release, programs: &Programs) -> Result<Tree> {
     write(&root.join(DOCUMENTS).join("sbom.cdx.json"), &sbom::bill(&source, release)?)?;
     manual(programs, &root)?;
     directories(&root)?;
-    Ok(Tree { root, glibc: glibc(programs)? })
+    Ok(root)
 }
 
 /// The pages and completions that the program makes of its own arguments.

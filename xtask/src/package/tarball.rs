@@ -1,16 +1,16 @@
 //! The archive for everybody else: the staged tree, and a script that installs it.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Result;
 
 use super::Release;
-use super::stage::{Tree, file, pack};
+use super::stage::{file, pack};
 use crate::{cmd, paths};
 
-pub(super) fn build(release: &Release, tree: &Tree) -> Result<PathBuf> {
+pub(super) fn build(release: &Release, tree: &Path) -> Result<PathBuf> {
     let name = format!("sensor-{}-x86_64", release.version);
     let work = release.out.join("tar");
     if work.exists() {
@@ -19,7 +19,7 @@ pub(super) fn build(release: &Release, tree: &Tree) -> Result<PathBuf> {
     let folder = work.join(&name);
     fs::create_dir_all(&folder)?;
     let copied = folder.join("root");
-    cmd::run(Command::new("cp").args(["-a", "--reflink=auto"]).arg(&tree.root).arg(&copied))?;
+    cmd::run(Command::new("cp").args(["-a", "--reflink=auto"]).arg(tree).arg(&copied))?;
     file(&paths::root()?.join("packaging/tar/install.sh"), &folder.join("install.sh"), 0o755)?;
     let made = release.out.join(format!("{name}.tar.xz"));
     let mut tar = Command::new("tar");
@@ -30,8 +30,6 @@ pub(super) fn build(release: &Release, tree: &Tree) -> Result<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
 
     /// Every path below a folder, without it.

@@ -6,6 +6,7 @@ pub(crate) mod compiler;
 pub(crate) mod deny;
 pub(crate) mod kernels;
 pub(crate) mod linker;
+pub(crate) mod musl;
 mod osmem;
 mod peers;
 pub(crate) mod readers;

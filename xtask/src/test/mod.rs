@@ -27,6 +27,9 @@ pub(crate) struct Args {
     /// Only the test of the package: installed and used on a Debian with systemd
     #[arg(long, conflicts_with_all = ["live_only", "no_live"])]
     system: bool,
+    /// Take the binaries for the packages as they are, without building them
+    #[arg(long, requires = "system")]
+    no_build: bool,
     /// Only tests whose name contains this text
     #[arg(long = "filter", value_name = "TEXT")]
     filters: Vec<String>,
@@ -122,7 +125,7 @@ impl Totals {
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let mut totals = Totals::default();
     if args.system {
-        section(&mut totals, "system test", |totals| system::run(&args.kernels, totals));
+        section(&mut totals, "system test", |totals| system::run(&args.kernels, !args.no_build, totals));
         return Ok(summary(&totals));
     }
     let machines = args.machines();

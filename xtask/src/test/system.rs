@@ -12,19 +12,22 @@ use super::live::follow;
 use crate::package::{self, Format};
 use crate::paths;
 use crate::setup::kernels::KernelId;
-use crate::setup::root;
+use crate::setup::{self, root};
 use crate::vm::{Extra, Spec};
 
 const LIMIT: Duration = Duration::from_secs(1_800);
 
-pub(super) fn run(kernels: &[KernelId], totals: &mut Totals) -> Result<()> {
-    let packages = package::build(&[Format::Deb], true)?;
+pub(super) fn run(kernels: &[KernelId], with_binaries: bool, totals: &mut Totals) -> Result<()> {
+    let mut files = package::build(&[Format::Deb, Format::Tar], with_binaries)?;
     let disk = root::ensure()?;
-    let script = paths::root()?.join("xtask/src/test/system.sh");
-    let package = packages.first().context("no package was made")?;
-    let name = package.file_name().context("a package without a name")?.to_string_lossy().into_owned();
-    let files = [(format!("/root/{name}"), package.clone()), ("/root/system.sh".to_owned(), script)];
-    let extras: Vec<Extra> = files.map(|(guest, host): (String, PathBuf)| Extra { guest, host }).into();
+    files.push(paths::root()?.join("xtask/src/test/system.sh"));
+    // A real peer for the senders.
+    files.push(setup::ensure_osmem()?);
+    let in_root = |host: PathBuf| {
+        let name = host.file_name().context("a file without a name")?;
+        Ok(Extra { guest: format!("/root/{}", name.to_string_lossy()), host })
+    };
+    let extras: Vec<Extra> = files.into_iter().map(in_root).collect::<Result<_>>()?;
     let newest = [KernelId::newest()];
     for kernel in if kernels.is_empty() { &newest[..] } else { kernels } {
         let command = ["/bin/sh", "/root/system.sh"].map(OsString::from).to_vec();

@@ -203,6 +203,31 @@ a_restart_keeps_ids_and_events() {
     exec 9>&-
 }
 
+# A key of the configuration, in its section.
+configure() {
+    sed -i "/^\[$1\]/,/^\[/s|^$2 = .*|$2 = $3|" /etc/sensor/sensor.toml
+    grep -qxF "$2 = $3" /etc/sensor/sensor.toml
+}
+fetch() {
+    busybox wget -q -O - "http://127.0.0.1:$1"
+}
+metric() {
+    fetch 9464/metrics | grep -xF "$1"
+}
+
+health_is_told_on_this_machine() {
+    configure health listen '"127.0.0.1:9464"' && systemctl restart sensor || return 1
+    fetch 9464/healthz && fetch 9464/readyz || return 1
+    alerted 85measured || return 1
+    fetch 9464/metrics >/out/metrics || return 1
+    for name in build_info events_total lost_total rule_matches_total alerts_total hook_attached \
+        process_table_entries process_table_evictions_total process_table_misses_total store_events_total \
+        sink_lines_total delay_seconds_bucket reloads_total confined ready uptime_seconds; do
+        grep "^sensor_$name[ {]" /out/metrics | head -n 1 | grep . || { echo "no sensor_$name"; return 1; }
+    done
+    metric 'sensor_ready 1'
+}
+
 a_reload_takes_effect_or_changes_nothing() {
     pid=$(main_pid)
     sed 's/evidence-probe/reload-probe/; s/000007/000008/; s/"Probe"/"Reloaded"/' /etc/sensor/rules/probe.toml \
@@ -211,9 +236,16 @@ a_reload_takes_effect_or_changes_nothing() {
     : >/root/reload-probe
     wait_for "grep -q '\"name\":\"Reloaded\"' $ALERTS" || return 1
     sensor status | grep '^reload' || return 1
+    kill -HUP "$pid"
+    wait_for "metric 'sensor_reloads_total{result=\"done\"} 2'" || return 1
     echo 'nonsense = [' >>/etc/sensor/sensor.toml
     ! systemctl reload sensor || return 1
     systemctl is-active sensor || return 1
+    said=$(sensor reload 2>&1) && return 1
+    echo "$said"
+    # The file, the line, and what is wrong with it.
+    echo "$said" | grep "/etc/sensor/sensor.toml:$(wc -l </etc/sensor/sensor.toml)" || return 1
+    journalctl --unit sensor --output cat | grep 'reload: nothing was changed' || return 1
     sed -i '/^nonsense/d' /etc/sensor/sensor.toml
     echo 'query = broken' >/etc/sensor/rules/reloaded.toml
     ! systemctl reload sensor || return 1
@@ -222,7 +254,68 @@ a_reload_takes_effect_or_changes_nothing() {
     wait_for "[ \$(grep -c '\"path\":\"/root/reload-probe\"' $ALERTS) -ge 2 ]" || return 1
     rm /etc/sensor/rules/reloaded.toml
     systemctl reload sensor || return 1
+    metric 'sensor_reloads_total{result="done"} 3' && metric 'sensor_reloads_total{result="refused"} 3' || return 1
+    fetch 9464/readyz && sensor status || return 1
     [ "$(main_pid)" = "$pid" ]
+}
+
+# Answers as OpenSearch does.
+search_server() {
+    /root/osmem-server -addr 127.0.0.1:9200 -no-stdin-watch >/out/osmem.log 2>&1 &
+    searcher=$!
+    wait_for 'fetch 9200/'
+}
+# Takes requests, but for the first, and writes their bodies down.
+hook_server() {
+    perl -MIO::Socket::INET -e '
+        my $server = IO::Socket::INET->new(LocalAddr => "127.0.0.1", LocalPort => 8080, Listen => 5) or die $!;
+        my $status = "503 Busy";
+        $| = 1;
+        while (my $peer = $server->accept) {
+            my $length = 0;
+            while (<$peer>) {
+                $length = $1 if /^content-length: *(\d+)/i;
+                last if /^\r?$/;
+            }
+            read $peer, my $body, $length;
+            print "$status $body\n";
+            print $peer "HTTP/1.1 $status\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+            $status = "200 OK";
+        }' >/out/hooks 2>&1 &
+    hooker=$!
+}
+indexed() {
+    fetch "9200/$1/_search?size=10000" | grep -q "$2"
+}
+
+# Through Landlock, seccomp and the unit's own limits, by the name of a host too.
+senders_work_under_the_unit() {
+    search_server && hook_server || return 1
+    configure outputs.elasticsearch url '"http://localhost:9200"' || return 1
+    configure outputs.webhook url '"http://127.0.0.1:8080/alert"' || return 1
+    configure outputs.alerts syslog '"/dev/log"' || return 1
+    systemctl restart sensor && alerted 80sent || return 1
+    wait_for 'indexed logs-endpoint.alerts-default apt.conf.d/80sent' || return 1
+    wait_for 'indexed logs-endpoint.events.file-default apt.conf.d/80sent' || return 1
+    wait_for "grep -q '^200 OK .*apt.conf.d/80sent' /out/hooks" || return 1
+    grep -q '^503 Busy ' /out/hooks || return 1
+    wait_for 'journalctl _TRANSPORT=syslog --output cat | grep apt.conf.d/80sent' || return 1
+    sensor status | grep 'send: no_new_privs, seccomp, Landlock' || return 1
+    every_thread_is_confined || return 1
+    # An outage, in which the sensor is killed.
+    kill -9 "$searcher"
+    alerted 81kept || return 1
+    wait_for "metric 'sensor_spool_documents{sink=\"elasticsearch-alerts\"} 1'" || return 1
+    ! sensor status >/out/outage || return 1
+    grep TROUBLE /out/outage || return 1
+    pid=$(main_pid)
+    kill -9 "$pid"
+    wait_for "ready_again $pid" && search_server || return 1
+    wait_for 'indexed logs-endpoint.alerts-default apt.conf.d/81kept' || return 1
+    wait_for 'sensor status' || return 1
+    kill -9 "$searcher" "$hooker"
+    configure outputs.elasticsearch url '""' && configure outputs.webhook url '""' || return 1
+    configure outputs.alerts syslog '""' && systemctl restart sensor
 }
 
 a_second_one_is_refused() {
@@ -281,6 +374,18 @@ files() {
     find /var/lib/dpkg/info /var/lib/systemd
 }
 
+an_upgrade_keeps_what_is_an_administrators() {
+    pid=$(main_pid)
+    before=$(agent)
+    cp /etc/sensor/sensor.toml /out/
+    dpkg --install /root/sensor_*.deb || return 1
+    wait_for "ready_again $pid" || return 1
+    cmp /etc/sensor/sensor.toml /out/sensor.toml && [ "$(agent)" = "$before" ] || return 1
+    systemctl disable sensor && dpkg --install /root/sensor_*.deb || return 1
+    ! systemctl is-enabled sensor || return 1
+    systemctl enable sensor
+}
+
 removal_keeps_and_purging_leaves_nothing() {
     printf '%s\n' /etc/sensor/rules/probe.toml >/out/own
     dpkg -r sensor || return 1
@@ -296,14 +401,34 @@ removal_keeps_and_purging_leaves_nothing() {
     files | diff /out/files - || return 1
 }
 
+the_archive_does_the_same() {
+    busybox xz -dc /root/sensor-*.tar.xz | tar -x -C /root || return 1
+    install=$(echo /root/sensor-*/install.sh)
+    $install || return 1
+    wait_for 'systemctl is-active --quiet sensor' && systemctl is-enabled sensor || return 1
+    alerted 95archive || return 1
+    before=$(agent)
+    # An upgrade.
+    pid=$(main_pid)
+    $install || return 1
+    wait_for "ready_again $pid" && [ "$(agent)" = "$before" ] || return 1
+    $install --uninstall || return 1
+    ! systemctl is-active sensor || return 1
+    [ ! -e /usr/bin/sensor ] && [ ! -e /usr/lib/systemd/system/sensor.service ] || return 1
+    [ -s $ALERTS ] && [ -s /etc/sensor/sensor.toml ] && [ -d /var/lib/sensor/store ] || return 1
+    $install --purge || return 1
+    files | diff /out/files -
+}
+
 mkdir -p /out
 files >/out/files
 for test in it_installs_without_network_and_is_ready an_attack_is_alerted the_journal_has_the_alert \
     evidence_is_right_in_tmp_root_and_home evidence_is_right_in_a_container programs_have_hashes \
     every_thread_is_confined files_and_sockets_are_not_for_everybody a_restart_keeps_ids_and_events \
-    a_reload_takes_effect_or_changes_nothing a_second_one_is_refused a_stopped_one_stays_stopped \
+    health_is_told_on_this_machine a_reload_takes_effect_or_changes_nothing senders_work_under_the_unit \
+    a_second_one_is_refused a_stopped_one_stays_stopped \
     a_sensor_that_hangs_is_begun_anew the_unit_exposes_little it_costs_little_when_idle \
-    removal_keeps_and_purging_leaves_nothing; do
+    an_upgrade_keeps_what_is_an_administrators removal_keeps_and_purging_leaves_nothing the_archive_does_the_same; do
     begun=$(date +%s)
     if "$test" >/out/$test.log 2>&1; then
         passed=$((passed + 1))

@@ -5,7 +5,7 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style, Stylize as _};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, List, ListItem, ListState, Paragraph, Sparkline, Wrap};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{Alert, App, Page};
 use crate::health::Status;
@@ -169,25 +169,53 @@ fn draw_alert(frame: &mut Frame<'_>, app: &App, from: u16, area: Rect) {
         .render_widget(Paragraph::new(lines).wrap(Wrap { trim: false }).scroll((from, 0)).block(block), area);
 }
 
-/// An object as indented lines.
+/// What is read first of an alert's evidence; the rest follows.
+const FIRST: [&str; 9] =
+    ["file", "package", "exclusions", "ancestry", "login", "next_steps", "exception", "query", "directory"];
+
+fn members(object: &Map<String, Value>, depth: usize) -> Vec<(&String, &Value)> {
+    let mut members: Vec<_> = object.iter().collect();
+    if depth == 0 {
+        let place = |name: &str| FIRST.iter().position(|first| *first == name).unwrap_or(FIRST.len());
+        members.sort_by_key(|(name, _)| place(name));
+    }
+    members
+}
+
+fn is_plain(value: &Value) -> bool {
+    !value.is_object() && !value.is_array()
+}
+
+fn text(plain: &Value) -> String {
+    let text = plain.as_str().map_or_else(|| plain.to_string(), str::to_owned);
+    shown(text.as_bytes())
+}
+
+/// An object as indented lines, those without more inside on one.
 fn tree(value: &Value, depth: usize, lines: &mut Vec<Line<'static>>) {
     let indent = "  ".repeat(depth.min(8));
     let mut entry = |label: String, value: &Value| match value {
+        Value::Object(inner) if label == "-" && inner.values().all(is_plain) => {
+            let mut spans = vec![Span::raw(format!("{indent}-"))];
+            for (name, plain) in inner {
+                spans.push(Span::raw(format!(" {} ", shown(name.as_bytes()))).dim());
+                spans.push(Span::raw(text(plain)));
+            }
+            lines.push(Line::from(spans));
+        }
         Value::Object(_) | Value::Array(_) => {
             lines.push(Line::from(format!("{indent}{label}")).bold());
             tree(value, depth + 1, lines);
         }
         plain => {
-            let text = plain.as_str().map_or_else(|| plain.to_string(), str::to_owned);
-            lines.push(Line::from(vec![
-                Span::raw(format!("{indent}{label} ")).dim(),
-                Span::raw(shown(text.as_bytes())),
-            ]));
+            let label = Span::raw(format!("{indent}{label} ")).dim();
+            lines.push(Line::from(vec![label, Span::raw(text(plain))]));
         }
     };
     match value {
-        Value::Object(members) => {
-            members.iter().for_each(|(name, value)| entry(shown(name.as_bytes()), value))
+        Value::Object(object) => {
+            let members = members(object, depth).into_iter();
+            members.for_each(|(name, value)| entry(shown(name.as_bytes()), value));
         }
         Value::Array(items) => items.iter().for_each(|item| entry("-".to_owned(), item)),
         plain => entry(String::new(), plain),
@@ -203,7 +231,7 @@ mod tests {
     use super::*;
     use crate::health::HookState;
 
-    const ALERT: &str = r#"{"@timestamp":"2026-01-02T03:04:05Z","event":{"id":"e1","severity":47},"rule":{"id":"7c2e","name":"APT file"},"file":{"path":"/etc/apt/\u001b[2J"},"process":{"executable":"/usr/bin/cp","pid":7},"Events":[{"event":{"action":"creation"}}],"sensor":{"evidence":{"package":{"absent":"no package owns it"},"next_steps":["look at it"]}}}"#;
+    const ALERT: &str = r#"{"@timestamp":"2026-01-02T03:04:05Z","event":{"id":"e1","severity":47},"rule":{"id":"7c2e","name":"APT file"},"file":{"path":"/etc/apt/\u001b[2J"},"process":{"executable":"/usr/bin/cp","pid":7},"Events":[{"event":{"action":"creation"}}],"sensor":{"evidence":{"activity":[{"action":"exec","pid":7}],"package":{"absent":"no package owns it"},"next_steps":["look at it"]}}}"#;
 
     fn status(events: u64, seconds: u64) -> Status {
         let mut status = Status::default();
@@ -263,6 +291,8 @@ mod tests {
         for text in ["MEDIUM APT file", "package", "absent no package owns it", "- look at it", "esc back"] {
             assert!(shown.contains(text), "{text} is not in\n{shown}");
         }
+        let place = |text: &str| shown.find(text).unwrap_or_else(|| panic!("{text} is not in\n{shown}"));
+        assert!(place("package") < place("- action exec pid 7"));
         // What comes meanwhile does not put another one in its place.
         app.hear(Ok((status(1, 2), vec![ALERT.replace("APT file", "another").into()])));
         assert!(screen(&app, 80, 24).contains("MEDIUM APT file"));

@@ -2,6 +2,7 @@
 
 mod peer;
 mod stub;
+mod tls;
 
 use std::fs;
 use std::path::Path;

@@ -1,7 +1,7 @@
 //! A server on loopback that answers `_bulk` as Elasticsearch documents it, or fails in a way that it is told.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -49,16 +49,33 @@ pub(super) struct Stub {
 
 impl Stub {
     pub(super) fn start(faults: impl IntoIterator<Item = Fault>) -> Self {
+        let mut stub = Self::serving(serve);
+        stub.state.lock().unwrap().faults = faults.into_iter().collect();
+        stub.url.insert_str(0, "http://");
+        stub
+    }
+
+    /// By TLS alone.
+    pub(super) fn with_tls(config: Arc<rustls::ServerConfig>) -> Self {
+        let mut stub = Self::serving(move |stream, state| {
+            let connection = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
+            serve(rustls::StreamOwned::new(connection, stream), state)
+        });
+        stub.url.insert_str(0, "https://");
+        stub
+    }
+
+    /// Its `url` has no scheme yet.
+    fn serving(serve: impl Fn(TcpStream, &Mutex<State>) -> Option<()> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let state = State { faults: faults.into_iter().collect(), ..State::default() };
-        let state = Arc::new(Mutex::new(state));
-        let shared = Arc::clone(&state);
+        let url = listener.local_addr().unwrap().to_string();
+        let state = Arc::new(Mutex::new(State::default()));
+        let (shared, serve) = (Arc::clone(&state), Arc::new(serve));
         // Ends with the process.
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                let shared = Arc::clone(&shared);
-                std::thread::spawn(move || serve(&stream.unwrap(), &shared));
+                let (shared, serve) = (Arc::clone(&shared), Arc::clone(&serve));
+                std::thread::spawn(move || serve(stream.unwrap(), &shared));
             }
         });
         Self { url, state }
@@ -69,7 +86,7 @@ impl Stub {
     }
 }
 
-fn serve(stream: &TcpStream, state: &Mutex<State>) -> Option<()> {
+fn serve(stream: impl Read + Write, state: &Mutex<State>) -> Option<()> {
     let mut reader = BufReader::new(stream);
     loop {
         let mut head = String::new();
@@ -87,11 +104,11 @@ fn serve(stream: &TcpStream, state: &Mutex<State>) -> Option<()> {
             head.lines().find_map(|line| line.strip_prefix("content-length:"))?.trim().parse().ok()?;
         let mut body = vec![0; length];
         reader.read_exact(&mut body).ok()?;
-        answer(stream, &head, body, state)?;
+        answer(reader.get_mut(), &head, body, state)?;
     }
 }
 
-fn answer(mut stream: &TcpStream, head: &str, body: Vec<u8>, state: &Mutex<State>) -> Option<()> {
+fn answer(stream: &mut impl Write, head: &str, body: Vec<u8>, state: &Mutex<State>) -> Option<()> {
     let size = body.len();
     let body = if head.contains("content-encoding: gzip") {
         let mut plain = Vec::new();
@@ -175,7 +192,8 @@ fn answer(mut stream: &TcpStream, head: &str, body: Vec<u8>, state: &Mutex<State
     }
 }
 
-fn respond(mut stream: &TcpStream, status: u16, headers: &str, body: &[u8]) -> Option<()> {
+fn respond(stream: &mut impl Write, status: u16, headers: &str, body: &[u8]) -> Option<()> {
     write!(stream, "HTTP/1.1 {status} X\r\n{headers}content-length: {}\r\n\r\n", body.len()).ok()?;
-    stream.write_all(body).ok()
+    stream.write_all(body).ok()?;
+    stream.flush().ok()
 }
