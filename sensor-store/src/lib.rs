@@ -37,6 +37,8 @@ mod segment;
 mod store;
 #[cfg(feature = "files")]
 mod table;
+#[cfg(feature = "files")]
+mod text_chunk;
 mod wal;
 #[cfg(feature = "files")]
 mod writer;

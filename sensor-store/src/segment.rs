@@ -6,27 +6,31 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow_array::ArrayRef;
-use arrow_schema::Schema;
+use arrow_array::{Array as _, ArrayRef, StringArray};
+use arrow_schema::{Field, Schema};
 use bytes::Bytes;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
-use parquet::arrow::arrow_writer::{ArrowRowGroupWriterFactory, ArrowWriter, compute_leaves};
+use parquet::arrow::arrow_writer::{
+    ArrowColumnWriter, ArrowRowGroupWriterFactory, ArrowWriter, compute_leaves,
+};
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::statistics::Statistics;
-use parquet::file::writer::SerializedFileWriter;
-use parquet::schema::types::ColumnPath;
+use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
+use parquet::schema::types::{ColumnDescPtr, ColumnPath};
 use sensor_ecs::FieldType;
+use zstd::bulk::Compressor;
 
 use crate::error::StoreError;
 use crate::schema::{self, Column, SCHEMA_VERSION};
 use crate::table::{Table, Texts, field, nulls};
+use crate::text_chunk::TextChunk;
 
 /// Rows of a group: what a hunt works on at once, and what has one dictionary.
 pub(crate) const GROUP_ROWS: usize = 131_072;
@@ -36,10 +40,17 @@ const VERSION_KEY: &str = "sensor.schema_version";
 /// Columns whose least and greatest value are kept.
 const MEASURED: [&str; 4] = ["@timestamp", "agent.id", "event.action", "host.id"];
 
+const ZSTD_LEVEL: i32 = 1;
+/// Every value of it is another one.
+const DISTINCT: &str = "event.id";
+
+fn compression() -> Compression {
+    Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL).unwrap_or_default())
+}
+
 fn properties() -> WriterProperties {
-    let level = ZstdLevel::try_new(1).unwrap_or_default();
     let mut builder = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(level))
+        .set_compression(compression())
         .set_statistics_enabled(EnabledStatistics::None)
         .set_dictionary_page_size_limit(DICTIONARY_BYTES_MAX)
         .set_data_page_row_count_limit(GROUP_ROWS)
@@ -64,7 +75,57 @@ fn properties() -> WriterProperties {
             .set_column_dictionary_enabled(path(column.name), false)
             .set_column_encoding(path(column.name), Encoding::DELTA_BINARY_PACKED);
     }
-    builder.set_column_dictionary_enabled(path("event.id"), false).build()
+    builder.build()
+}
+
+/// A column of a group that is being written.
+enum ColumnWriter {
+    Text(Box<TextChunk>),
+    Other(Box<ArrowColumnWriter>),
+}
+
+impl ColumnWriter {
+    fn new(column: &Column, other: ArrowColumnWriter) -> Self {
+        match column.ty {
+            FieldType::Keyword | FieldType::Ip if !column.list => {
+                let (measured, distinct) = (MEASURED.contains(&column.name), column.name == DISTINCT);
+                Self::Text(Box::new(TextChunk::new(measured, distinct)))
+            }
+            _ => Self::Other(Box::new(other)),
+        }
+    }
+
+    fn write(
+        &mut self,
+        field: &Field,
+        array: &ArrayRef,
+        packer: &mut Compressor<'static>,
+    ) -> Result<(), ParquetError> {
+        match self {
+            Self::Other(writer) => {
+                compute_leaves(field, array)?.iter().try_for_each(|leaf| writer.write(leaf))
+            }
+            Self::Text(chunk) => match array.as_any().downcast_ref::<StringArray>() {
+                Some(texts) => chunk.extend(texts.iter().map(|text| text.map(str::as_bytes)), packer),
+                None => chunk.extend(std::iter::repeat_n(None, array.len()), packer),
+            },
+        }
+    }
+
+    fn close(
+        self,
+        of: ColumnDescPtr,
+        group: &mut SerializedRowGroupWriter<'_, File>,
+        packer: &mut Compressor<'static>,
+    ) -> Result<(), ParquetError> {
+        match self {
+            Self::Other(writer) => writer.close()?.append_to_row_group(group),
+            Self::Text(chunk) => {
+                let (bytes, result) = chunk.finish(of, compression(), packer)?;
+                group.append_column(&bytes, result)
+            }
+        }
+    }
 }
 
 /// A file that is being written.
@@ -75,6 +136,7 @@ pub(crate) struct SegmentWriter {
     schema: Arc<Schema>,
     columns: Vec<usize>,
     groups: usize,
+    packer: Compressor<'static>,
 }
 
 impl SegmentWriter {
@@ -87,32 +149,40 @@ impl SegmentWriter {
         let writer = ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties()));
         let wrong = |cause| StoreError::new(path, cause);
         let (file, factory) = writer.and_then(ArrowWriter::into_serialized_writer).map_err(wrong)?;
-        Ok(Self { path: path.to_owned(), file, factory, schema, columns, groups: 0 })
+        let packer = Compressor::new(ZSTD_LEVEL).map_err(StoreError::at(path))?;
+        Ok(Self { path: path.to_owned(), file, factory, schema, columns, groups: 0, packer })
+    }
+
+    fn writers(&mut self) -> Result<Vec<ColumnWriter>, ParquetError> {
+        let others = self.factory.create_column_writers(self.groups)?;
+        self.groups += 1;
+        let columns = self.columns.iter().filter_map(|at| schema::columns().get(*at));
+        Ok(columns.zip(others).map(|(column, other)| ColumnWriter::new(column, other)).collect())
     }
 
     /// Writes a group of rows that come in pieces, each with all of its columns: what is made of a piece is written
     /// while it is in the processor's cache.
-    pub(crate) fn group_of_pieces(
-        &mut self,
-        pieces: impl Iterator<Item = Result<Table, StoreError>>,
-    ) -> Result<(), StoreError> {
+    pub(crate) fn group_of_pieces(&mut self, pieces: &[Table]) -> Result<(), StoreError> {
         let path = self.path.clone();
         let wrong = |cause: ParquetError| StoreError::new(&path, cause);
-        let mut writers = self.factory.create_column_writers(self.groups).map_err(wrong)?;
-        self.groups += 1;
+        let mut writers = self.writers().map_err(wrong)?;
         for piece in pieces {
-            let piece = piece?;
             for ((writer, field), column) in writers.iter_mut().zip(self.schema.fields()).zip(&self.columns) {
-                let array =
-                    piece.array(*column, Texts::Plain).unwrap_or_else(|| nulls(*column, piece.rows()));
-                for leaf in compute_leaves(field, &array).map_err(wrong)? {
-                    writer.write(&leaf).map_err(wrong)?;
-                }
+                let written = match writer {
+                    ColumnWriter::Text(chunk) => chunk.extend(piece.texts(*column), &mut self.packer),
+                    ColumnWriter::Other(_) => {
+                        let array = piece.array(*column, Texts::Plain);
+                        let array = array.unwrap_or_else(|| nulls(*column, piece.rows()));
+                        writer.write(field, &array, &mut self.packer)
+                    }
+                };
+                written.map_err(wrong)?;
             }
         }
+        let descriptions = self.file.schema_descr().columns().to_vec();
         let mut group = self.file.next_row_group().map_err(wrong)?;
-        for writer in writers {
-            writer.close().and_then(|chunk| chunk.append_to_row_group(&mut group)).map_err(wrong)?;
+        for (writer, of) in writers.into_iter().zip(descriptions) {
+            writer.close(of, &mut group, &mut self.packer).map_err(wrong)?;
         }
         group.close().map_err(wrong)?;
         Ok(())
@@ -129,18 +199,13 @@ impl SegmentWriter {
     ) -> Result<(), StoreError> {
         let path = self.path.clone();
         let wrong = |cause: ParquetError| StoreError::new(&path, cause);
-        let writers = self.factory.create_column_writers(self.groups).map_err(wrong)?;
-        self.groups += 1;
+        let writers = self.writers().map_err(wrong)?;
+        let descriptions = self.file.schema_descr().columns().to_vec();
         let mut group = self.file.next_row_group().map_err(wrong)?;
-        for ((mut writer, field), column) in writers.into_iter().zip(self.schema.fields()).zip(&self.columns)
-        {
-            arrays(*column, &mut |array| {
-                for leaf in compute_leaves(field, array).map_err(wrong)? {
-                    writer.write(&leaf).map_err(wrong)?;
-                }
-                Ok(())
-            })?;
-            writer.close().and_then(|chunk| chunk.append_to_row_group(&mut group)).map_err(wrong)?;
+        let places = self.schema.fields().iter().zip(&self.columns).zip(descriptions);
+        for (mut writer, ((field, column), of)) in writers.into_iter().zip(places) {
+            arrays(*column, &mut |array| writer.write(field, array, &mut self.packer).map_err(wrong))?;
+            writer.close(of, &mut group, &mut self.packer).map_err(wrong)?;
         }
         group.close().map_err(wrong)?;
         Ok(())
@@ -318,5 +383,37 @@ impl Segment {
             }
             None => take(&nulls(column, rows)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// More different texts than a dictionary holds: the rest of the column stands without one.
+    #[test]
+    fn a_column_whose_dictionary_is_given_up_is_read_whole() {
+        let texts: Vec<Option<String>> = (0..12_000)
+            .map(|row| (row % 7 != 3).then(|| format!("{:01$}", row / 2, if row % 5 == 0 { 3 } else { 2_000 })))
+            .collect();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("one.parquet");
+        let column = schema::find("file.path").unwrap();
+        let mut writer = SegmentWriter::create(&path, vec![column]).unwrap();
+        let pieces: Vec<ArrayRef> =
+            texts.chunks(1_000).map(|piece| Arc::new(StringArray::from(piece.to_vec())) as ArrayRef).collect();
+        writer.group(|_, take| pieces.iter().try_for_each(&mut *take)).unwrap();
+        // A group in which the column has no value.
+        writer.group(|_, take| take(&nulls(column, 3))).unwrap();
+        writer.finish().unwrap();
+        let segment = Segment::open(&path, Texts::Plain).unwrap();
+        let group = segment.metadata.metadata().row_group(0).column(0);
+        let encodings: Vec<_> = group.encodings().collect();
+        assert!(encodings.contains(&Encoding::RLE_DICTIONARY) && encodings.contains(&Encoding::PLAIN));
+        let read = segment.array(0, column).unwrap().unwrap();
+        let read = read.as_any().downcast_ref::<StringArray>().unwrap();
+        assert_eq!(read.len(), texts.len());
+        assert!(read.iter().zip(&texts).all(|(read, text)| read == text.as_deref()));
+        assert_eq!(segment.array(1, column).unwrap().unwrap().null_count(), 3);
     }
 }

@@ -8,8 +8,7 @@ use arrow_array::builder::{
     TimestampNanosecondBuilder,
 };
 use arrow_array::types::Int32Type;
-use arrow_array::{ArrayRef, StringArray, builder::ArrayBuilder, new_null_array};
-use arrow_buffer::{NullBufferBuilder, OffsetBuffer};
+use arrow_array::{ArrayRef, builder::ArrayBuilder, new_null_array};
 use arrow_schema::{DataType, Field, TimeUnit};
 use sensor_ecs::FieldType;
 
@@ -93,30 +92,13 @@ impl Partition {
     }
 }
 
-/// The columns of which any of these rows has a value, in their order. `columns` as for [`Table::new`]; `None` if the
-/// bytes are not rows.
-pub(crate) fn used(bytes: &Rows, partition: &Partition, columns: &[Option<usize>]) -> Option<Vec<usize>> {
-    let all = schema::columns();
-    let mut used = vec![false; all.len()];
-    for (start, end) in &partition.rows {
-        let mut reader = Reader { bytes: bytes.0.get(..*end as usize)?, at: *start as usize };
-        while reader.at < *end as usize {
-            let at = usize::from(reader.u16()?);
-            let Some(column) = columns.get(at).copied().flatten() else { break };
-            *used.get_mut(column)? = true;
-            reader.skip(all.get(column)?)?;
-        }
-    }
-    Some(used.iter().enumerate().filter(|(_, used)| **used).map(|(at, _)| at).collect())
-}
-
 /// A partition with its values found, column by column.
 #[derive(Clone, Debug)]
 pub(crate) struct Table {
     bytes: Arc<Rows>,
     rows: usize,
-    /// For each column: row and place of the value.
-    values: Vec<Vec<(u32, u32)>>,
+    /// For each column that has values: of each row up to the last with one, the place of its value or 0.
+    values: Vec<Vec<u32>>,
 }
 
 impl Table {
@@ -124,17 +106,45 @@ impl Table {
     pub(crate) fn new(bytes: Arc<Rows>, partition: &Partition, columns: &[Option<usize>]) -> Option<Self> {
         let all = schema::columns();
         let mut values = vec![Vec::new(); all.len()];
-        for (row, (start, end)) in (0_u32..).zip(&partition.rows) {
+        let known: Vec<Option<(usize, Column)>> =
+            columns.iter().map(|column| Some(((*column)?, *all.get((*column)?)?))).collect();
+        let rows = partition.rows.len();
+        for (row, (start, end)) in partition.rows.iter().enumerate() {
             let mut reader = Reader { bytes: bytes.0.get(..*end as usize)?, at: *start as usize };
             while reader.at < *end as usize {
                 let at = usize::from(reader.u16()?);
                 // A type never changes, so an unknown column cannot be passed over and nothing after it read.
-                let Some(column) = columns.get(at).copied().flatten() else { break };
-                values.get_mut(column)?.push((row, u32::try_from(reader.at).ok()?));
-                reader.skip(all.get(column)?)?;
+                let Some((place, column)) = known.get(at).and_then(Option::as_ref) else { break };
+                let places = values.get_mut(*place)?;
+                if places.len() <= row {
+                    if places.is_empty() {
+                        places.reserve_exact(rows);
+                    }
+                    places.resize(row, 0);
+                    places.push(reader.at as u32);
+                }
+                reader.skip(column)?;
             }
         }
-        Some(Self { bytes, rows: partition.rows.len(), values })
+        Some(Self { bytes, rows, values })
+    }
+
+    /// Which columns have values.
+    pub(crate) fn used(&self) -> impl Iterator<Item = usize> {
+        self.values.iter().enumerate().filter(|(_, places)| !places.is_empty()).map(|(at, _)| at)
+    }
+
+    /// Where the value of each row is.
+    fn places(&self, index: usize) -> impl Iterator<Item = Option<usize>> {
+        let places = self.values.get(index).map(Vec::as_slice).unwrap_or_default();
+        let found = places.iter().map(|place| (*place > 0).then_some(*place as usize));
+        found.chain(std::iter::repeat_n(None, self.rows - places.len()))
+    }
+
+    /// The values of a column of text that is no list.
+    pub(crate) fn texts(&self, index: usize) -> impl Iterator<Item = Option<&[u8]>> {
+        let text = |at| Reader { bytes: &self.bytes.0, at }.bytes_of_text();
+        self.places(index).map(move |place| place.and_then(text))
     }
 
     pub(crate) fn rows(&self) -> usize {
@@ -144,12 +154,11 @@ impl Table {
     /// The values of a column; `None` if there are none.
     pub(crate) fn array(&self, index: usize, texts: Texts) -> Option<ArrayRef> {
         let column = schema::columns().get(index)?;
-        let values = self.values.get(index).filter(|values| !values.is_empty())?;
+        self.values.get(index).filter(|places| !places.is_empty())?;
         Some(match (column.ty, texts) {
-            (FieldType::Keyword | FieldType::Ip, Texts::Plain) if !column.list => self.texts(values),
             (FieldType::Keyword | FieldType::Ip, Texts::Plain) => self.build(
                 column,
-                values,
+                index,
                 StringBuilder::new(),
                 |builder, reader| {
                     builder.append_value(reader.text()?);
@@ -159,14 +168,14 @@ impl Table {
             ),
             (FieldType::Keyword | FieldType::Ip, Texts::Dictionary) => self.build(
                 column,
-                values,
+                index,
                 StringDictionaryBuilder::<Int32Type>::new(),
                 |builder, reader| builder.append(reader.text()?).ok().map(|_| ()),
                 StringDictionaryBuilder::append_null,
             ),
             (FieldType::Long, _) => self.build(
                 column,
-                values,
+                index,
                 Int64Builder::new(),
                 |builder, reader| {
                     builder.append_value(i64::from_le_bytes(reader.eight()?));
@@ -176,7 +185,7 @@ impl Table {
             ),
             (FieldType::Double, _) => self.build(
                 column,
-                values,
+                index,
                 Float64Builder::new(),
                 |builder, reader| {
                     builder.append_value(f64::from_le_bytes(reader.eight()?));
@@ -186,7 +195,7 @@ impl Table {
             ),
             (FieldType::Boolean, _) => self.build(
                 column,
-                values,
+                index,
                 BooleanBuilder::new(),
                 |builder, reader| {
                     builder.append_value(reader.take(1)? == [1]);
@@ -196,7 +205,7 @@ impl Table {
             ),
             (FieldType::Date, _) => self.build(
                 column,
-                values,
+                index,
                 TimestampNanosecondBuilder::new().with_timezone("UTC"),
                 |builder, reader| {
                     builder.append_value(i64::from_le_bytes(reader.eight()?));
@@ -207,40 +216,16 @@ impl Table {
         })
     }
 
-    /// A column of text at once: what is UTF-8 as a whole is looked at once and not value by value.
-    fn texts(&self, values: &[(u32, u32)]) -> ArrayRef {
-        let (mut bytes, mut offsets) = (Vec::new(), Vec::with_capacity(self.rows + 1));
-        let mut valid = NullBufferBuilder::new(self.rows);
-        let mut found = values.iter().peekable();
-        offsets.push(0);
-        for row in 0..self.rows as u32 {
-            let at = found.next_if(|(of, _)| *of == row).map(|(_, at)| *at as usize);
-            let text = at.and_then(|at| Reader { bytes: &self.bytes.0, at }.bytes_of_text());
-            bytes.extend_from_slice(text.unwrap_or_default());
-            valid.append(text.is_some());
-            // The rows of a table are fewer bytes than this counts.
-            offsets.push(i32::try_from(bytes.len()).unwrap_or(i32::MAX));
-        }
-        let offsets = OffsetBuffer::new(offsets.into());
-        let made = StringArray::try_new(offsets, bytes.into(), valid.finish());
-        // Rows are UTF-8, and a checksum stands over them: without it, the column would be as good as absent.
-        made.map_or_else(|_| new_null_array(&DataType::Utf8, self.rows), |array| Arc::new(array) as ArrayRef)
-    }
-
     fn build<B: ArrayBuilder>(
         &self,
         column: &Column,
-        values: &[(u32, u32)],
+        index: usize,
         mut builder: B,
         append: impl Fn(&mut B, &mut Reader<'_>) -> Option<()>,
         null: impl Fn(&mut B),
     ) -> ArrayRef {
-        let mut found = values.iter().peekable();
-        let mut place = |row: u32| found.next_if(|(of, _)| *of == row).map(|(_, at)| *at as usize);
-        let rows = self.rows as u32;
         if !column.list {
-            for row in 0..rows {
-                let at = place(row);
+            for at in self.places(index) {
                 let done = at.and_then(|at| append(&mut builder, &mut Reader { bytes: &self.bytes.0, at }));
                 if done.is_none() {
                     null(&mut builder);
@@ -250,8 +235,8 @@ impl Table {
         }
         let item = Field::new("item", item_type(column.ty, &builder), true);
         let mut lists = ListBuilder::new(builder).with_field(item);
-        for row in 0..rows {
-            let Some(at) = place(row) else {
+        for at in self.places(index) {
+            let Some(at) = at else {
                 lists.append(false);
                 continue;
             };

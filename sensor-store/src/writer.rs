@@ -1,5 +1,6 @@
 //! The one writer of a store's sealed files: seals logs, imports, merges, removes.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use crate::manifest::{Entry, Manifest, Replaced};
 use crate::merge::{self, Job, Merged};
 use crate::retention;
 use crate::segment::{GROUP_ROWS, SegmentWriter};
-use crate::table::{self, Partition, Rows, Table};
+use crate::table::{Partition, Rows, Table};
 use crate::wal::{self, sync_folder};
 
 const DAY_NS: i64 = 86_400_000_000_000;
@@ -204,16 +205,26 @@ impl Writer {
     ) -> Result<Entry, StoreError> {
         let root = self.root.clone();
         let damaged = || StoreError::new(&root, "the log holds what is no row");
-        let used = table::used(rows, partition, columns).ok_or_else(damaged)?;
+        let chunks = partition.chunks(GROUP_ROWS);
+        let tables = |chunk: &Partition| {
+            let pieces = chunk.chunks(PIECE_ROWS);
+            let table = |piece| Table::new(Arc::clone(rows), piece, columns);
+            pieces.iter().map(table).collect::<Option<Vec<Table>>>().ok_or_else(damaged)
+        };
+        // All but a log of very many small rows is one group, whose values are found once.
+        let (mut used, mut only) = (BTreeSet::new(), None);
+        for chunk in &chunks {
+            let pieces = tables(chunk)?;
+            pieces.iter().for_each(|piece| used.extend(piece.used()));
+            only = (chunks.len() == 1).then_some(pieces);
+        }
         let path = self.next_path(&partition.dataset, partition.day)?;
         let temporary = self.root.join(format!("{path}.tmp"));
         let write = || {
-            let mut writer = SegmentWriter::create(&temporary, used)?;
-            for chunk in partition.chunks(GROUP_ROWS) {
-                let pieces = chunk.chunks(PIECE_ROWS);
-                let table =
-                    |piece: &Partition| Table::new(Arc::clone(rows), piece, columns).ok_or_else(damaged);
-                writer.group_of_pieces(pieces.iter().map(table))?;
+            let mut writer = SegmentWriter::create(&temporary, used.into_iter().collect())?;
+            match &only {
+                Some(pieces) => writer.group_of_pieces(pieces)?,
+                None => chunks.iter().try_for_each(|chunk| writer.group_of_pieces(&tables(chunk)?))?,
             }
             let bytes = writer.finish()?;
             self.publish(&temporary, &path)?;
