@@ -16,19 +16,32 @@ use std::ops::Range;
 use rusqlite::limits::Limit;
 use rusqlite::{Connection, MAIN_DB};
 
+const SHA1_HEADER: u32 = 269;
 const NAME: u32 = 1000;
 const VERSION: u32 = 1001;
 const RELEASE: u32 = 1002;
+const EPOCH: u32 = 1003;
+const INSTALL_TIME: u32 = 1008;
+const SIZE: u32 = 1009;
+const VENDOR: u32 = 1011;
+const GROUP: u32 = 1016;
 const ARCH: u32 = 1022;
+const FILE_SIZES: u32 = 1028;
+const FILE_MODES: u32 = 1030;
+const FILE_USERS: u32 = 1039;
+const FILE_GROUPS: u32 = 1040;
+const SOURCE: u32 = 1044;
 const FILE_DIGESTS: u32 = 1035;
 const DIRECTORY_INDEXES: u32 = 1116;
 const BASE_NAMES: u32 = 1117;
 const DIRECTORY_NAMES: u32 = 1118;
 const DIGEST_ALGORITHM: u32 = 5011;
 
+const INT16: u32 = 3;
 const INT32: u32 = 4;
 const STRING: u32 = 6;
 const STRING_ARRAY: u32 = 8;
+const I18N_STRING: u32 = 9;
 const ENTRY_BYTES: usize = 16;
 
 /// A header of a package of the largest kind, a kernel's sources say, has some 20 MB.
@@ -55,15 +68,37 @@ pub struct PackageFile {
     pub digest: String,
 }
 
-/// What packages brought directly into a directory, which is written without a slash at its end.
-///
-/// The database is read into memory: SQLite would follow the name behind an open file, which is that of another file
-/// where the one is in a container.
-///
-/// # Errors
-///
-/// When the file is no database of rpm's.
-pub fn files_in(mut database: File, directory: &[u8]) -> Result<Vec<PackageFile>, String> {
+/// A package as the database describes it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Package {
+    pub name: String,
+    pub version: String,
+    pub release: String,
+    pub source: String,
+    pub size: Option<u32>,
+    pub sha1: String,
+    pub arch: String,
+    pub epoch: Option<u32>,
+    pub install_time: Option<u32>,
+    pub vendor: String,
+    pub group: String,
+    pub files: Vec<OwnedFile>,
+}
+
+/// A file of a package, as the database has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct OwnedFile {
+    pub path: Vec<u8>,
+    pub user: Vec<u8>,
+    pub group: Vec<u8>,
+    pub mode: u16,
+    pub size: Option<u32>,
+    pub digest: Vec<u8>,
+}
+
+/// Opens the database. It is read into memory: SQLite would follow the name behind an open file, which is that of
+/// another file where the one is in a container.
+fn open(mut database: File) -> Result<Connection, String> {
     let failed = |cause: rusqlite::Error| format!("the rpm database: {cause}");
     let unread = |cause: io::Error| format!("the rpm database: {cause}");
     let size = database.metadata().map_err(unread)?.len();
@@ -77,6 +112,37 @@ pub fn files_in(mut database: File, directory: &[u8]) -> Result<Vec<PackageFile>
     connection.deserialize_read_exact(MAIN_DB, start.chain(database), size, true).map_err(failed)?;
     connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, HEADER_BYTES_MAX).map_err(failed)?;
     connection.pragma_update(None, "trusted_schema", false).map_err(failed)?;
+    Ok(connection)
+}
+
+/// Gives each package to `take`, with its files if `files` is set.
+pub(crate) fn packages(
+    database: File,
+    files: bool,
+    take: &mut dyn FnMut(Package) -> bool,
+) -> Result<(), String> {
+    let failed = |cause: rusqlite::Error| format!("the rpm database: {cause}");
+    let connection = open(database)?;
+    let mut query = connection.prepare("SELECT blob FROM Packages ORDER BY hnum").map_err(failed)?;
+    let mut rows = query.query(()).map_err(failed)?;
+    while let Some(row) = rows.next().map_err(failed)? {
+        let blob = row.get_ref(0).map_err(failed)?.as_blob().map_err(|cause| cause.to_string())?;
+        let header = Header::parse(blob).ok_or("the rpm database: a header is broken")?;
+        if !take(header.package(files)) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// What packages brought directly into a directory, which is written without a slash at its end.
+///
+/// # Errors
+///
+/// When the file is no database of rpm's.
+pub fn files_in(database: File, directory: &[u8]) -> Result<Vec<PackageFile>, String> {
+    let failed = |cause: rusqlite::Error| format!("the rpm database: {cause}");
+    let connection = open(database)?;
     let wanted = [directory, b"/"].concat();
     let mut query = connection
         .prepare(
@@ -142,6 +208,54 @@ impl<'b> Header<'b> {
     fn numbers(&self, tag: u32) -> impl Iterator<Item = u32> {
         let (bytes, count) = self.find(tag, INT32).unwrap_or_default();
         bytes.chunks_exact(4).take(count).filter_map(|bytes| number(bytes, 0))
+    }
+
+    fn number(&self, tag: u32) -> Option<u32> {
+        self.numbers(tag).next()
+    }
+
+    fn package(&self, files: bool) -> Package {
+        let group = self.texts(GROUP, I18N_STRING).next().unwrap_or_default();
+        Package {
+            name: self.text(NAME),
+            version: self.text(VERSION),
+            release: self.text(RELEASE),
+            source: self.text(SOURCE),
+            size: self.number(SIZE),
+            sha1: self.text(SHA1_HEADER),
+            arch: self.text(ARCH),
+            epoch: self.number(EPOCH),
+            install_time: self.number(INSTALL_TIME),
+            vendor: self.text(VENDOR),
+            group: String::from_utf8_lossy(group).into_owned(),
+            files: if files { self.files() } else { Vec::new() },
+        }
+    }
+
+    fn files(&self) -> Vec<OwnedFile> {
+        let directories: Vec<&[u8]> = self.texts(DIRECTORY_NAMES, STRING_ARRAY).collect();
+        let (modes, count) = self.find(FILE_MODES, INT16).unwrap_or_default();
+        let mut modes =
+            modes.chunks_exact(2).take(count).map(|two| u16::from_be_bytes(two.try_into().unwrap_or([0; 2])));
+        let mut users = self.texts(FILE_USERS, STRING_ARRAY);
+        let mut groups = self.texts(FILE_GROUPS, STRING_ARRAY);
+        let mut digests = self.texts(FILE_DIGESTS, STRING_ARRAY);
+        let mut sizes = self.numbers(FILE_SIZES);
+        let names = self.texts(BASE_NAMES, STRING_ARRAY).zip(self.numbers(DIRECTORY_INDEXES));
+        names
+            .map(|(name, directory)| {
+                let directory =
+                    length(directory).and_then(|at| directories.get(at)).copied().unwrap_or_default();
+                OwnedFile {
+                    path: [directory, name].concat(),
+                    user: users.next().unwrap_or_default().to_vec(),
+                    group: groups.next().unwrap_or_default().to_vec(),
+                    mode: modes.next().unwrap_or(0),
+                    size: sizes.next(),
+                    digest: digests.next().unwrap_or_default().to_vec(),
+                }
+            })
+            .collect()
     }
 
     /// Adds the files directly below a directory, which ends in a slash.

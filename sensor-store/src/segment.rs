@@ -394,14 +394,18 @@ mod tests {
     #[test]
     fn a_column_whose_dictionary_is_given_up_is_read_whole() {
         let texts: Vec<Option<String>> = (0..12_000)
-            .map(|row| (row % 7 != 3).then(|| format!("{:01$}", row / 2, if row % 5 == 0 { 3 } else { 2_000 })))
+            .map(|row| {
+                (row % 7 != 3).then(|| format!("{:01$}", row / 2, if row % 5 == 0 { 3 } else { 2_000 }))
+            })
             .collect();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("one.parquet");
         let column = schema::find("file.path").unwrap();
         let mut writer = SegmentWriter::create(&path, vec![column]).unwrap();
-        let pieces: Vec<ArrayRef> =
-            texts.chunks(1_000).map(|piece| Arc::new(StringArray::from(piece.to_vec())) as ArrayRef).collect();
+        let pieces: Vec<ArrayRef> = texts
+            .chunks(1_000)
+            .map(|piece| Arc::new(StringArray::from(piece.to_vec())) as ArrayRef)
+            .collect();
         writer.group(|_, take| pieces.iter().try_for_each(&mut *take)).unwrap();
         // A group in which the column has no value.
         writer.group(|_, take| take(&nulls(column, 3))).unwrap();

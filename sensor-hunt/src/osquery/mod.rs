@@ -10,6 +10,7 @@ mod dbus;
 mod functions;
 mod glob;
 mod host;
+mod netlink;
 mod run;
 mod table;
 mod tables;

@@ -206,8 +206,17 @@ fn explain(cause: &rusqlite::Error, sql: &str, context: &Context) -> Error {
     }
 }
 
-/// osquery has many more tables; a query that needs one of those is right, and cannot be answered.
+/// A query that needs one of osquery's other tables is right, and cannot be answered.
 fn no_such_table(name: &str) -> String {
+    if tables::EVENTS.contains(&name) {
+        return format!(
+            "the table {name} is not supported: it holds what osquery itself recorded; what this sensor recorded \
+             is asked with ES|QL (from logs-endpoint.events.*)"
+        );
+    }
+    if tables::MISSING.contains(&name) {
+        return format!("the table {name} of osquery is not supported here");
+    }
     let known = tables::ALL.iter().map(|table| table.name);
     let near =
         sensor_eql::diag::nearest(name, known).map(|near| format!("; there is {near}")).unwrap_or_default();

@@ -18,8 +18,10 @@ pub(super) const USERS: Table = Table {
         text("directory"),
         text("shell"),
         text("uuid"),
-        hidden(integer("include_remote")),
+        hidden(text("type")),
+        hidden(integer("is_hidden")),
         hidden(integer("pid_with_namespace")),
+        hidden(integer("include_remote")),
     ],
     key: &[],
     index: &["uid"],
@@ -58,7 +60,15 @@ fn users(context: &Context, query: &Query) -> Result<Rows, Trouble> {
 
 pub(super) const GROUPS: Table = Table {
     name: "groups",
-    columns: &[bigint("gid"), bigint("gid_signed"), text("groupname"), hidden(integer("pid_with_namespace"))],
+    columns: &[
+        bigint("gid"),
+        bigint("gid_signed"),
+        text("groupname"),
+        hidden(text("group_sid")),
+        hidden(text("comment")),
+        hidden(integer("is_hidden")),
+        hidden(integer("pid_with_namespace")),
+    ],
     key: &[],
     index: &["gid"],
     required: &[],

@@ -2,11 +2,20 @@
 
 use crate::osquery::cell::row;
 use crate::osquery::context::{Context, Trouble};
-use crate::osquery::table::{Query, Rows, Table, all, integer, text};
+use crate::osquery::table::{Query, Rows, Table, all, bigint, hidden, integer, text};
 
 pub(super) const LOGGED_IN_USERS: Table = Table::plain(
     "logged_in_users",
-    &[text("type"), text("user"), text("tty"), text("host"), integer("time"), integer("pid")],
+    &[
+        text("type"),
+        text("user"),
+        text("tty"),
+        text("host"),
+        bigint("time"),
+        integer("pid"),
+        hidden(text("sid")),
+        hidden(text("registry_hive")),
+    ],
     logged_in_users,
 );
 

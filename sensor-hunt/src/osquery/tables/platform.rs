@@ -3,10 +3,20 @@
 use super::text::trim;
 use crate::osquery::cell::{Cell, row};
 use crate::osquery::context::{Context, Trouble};
-use crate::osquery::table::{Query, Rows, Table, all, integer, none, text};
+use crate::osquery::table::{Query, Rows, Table, all, hidden, integer, none, text};
 
-pub(super) const SECUREBOOT: Table =
-    Table::plain("secureboot", &[integer("secure_boot"), integer("setup_mode")], secureboot);
+pub(super) const SECUREBOOT: Table = Table::plain(
+    "secureboot",
+    &[
+        integer("secure_boot"),
+        integer("setup_mode"),
+        hidden(integer("secure_mode")),
+        hidden(text("description")),
+        hidden(integer("kernel_extensions")),
+        hidden(integer("mdm_operations")),
+    ],
+    secureboot,
+);
 
 const GLOBAL: &str = "8be4df61-93ca-11d2-aa0d-00e098032b8c";
 
@@ -39,10 +49,11 @@ pub(super) const PLATFORM_INFO: Table = Table::plain(
         text("version"),
         text("date"),
         text("revision"),
+        text("extra"),
+        text("firmware_type"),
         text("address"),
         text("size"),
         integer("volume_size"),
-        text("extra"),
     ],
     platform_info,
 );
@@ -67,10 +78,11 @@ fn platform_info(context: &Context, _: &Query) -> Result<Rows, Trouble> {
         version,
         date,
         revision,
+        "",
+        if context.host().exists(b"/sys/firmware/efi") { "uefi" } else { "bios" },
         bios.map(|bios| format!("0x{:04x}", bios.segment)),
         bios.map(|bios| bios.size.to_string()),
         Some(0_i64),
-        "",
     ]])
 }
 

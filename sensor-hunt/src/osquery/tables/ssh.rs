@@ -3,6 +3,7 @@
 //! osquery reads the home of the user it runs as, root, unless a query names others by `uid`. A hunt asks for everyone,
 //! so here every account's home is read unless a query limits `uid`; the rows of root are among them.
 
+use super::private_key::PrivateKey;
 use super::text::{below, number, settings, split_once, trim, words};
 use crate::osquery::accounts::{User, lines};
 use crate::osquery::cell::{Row, row};
@@ -33,7 +34,7 @@ macro_rules! user_table {
     ($table:ident, $name:literal, $rows:ident, [$($column:expr),* $(,)?]) => {
         pub(super) const $table: Table = Table {
             name: $name,
-            columns: &[bigint("uid"), $($column,)* hidden(integer("pid_with_namespace"))],
+            columns: &[bigint("uid"), $($column),*],
             key: &[],
             index: &["uid"],
             required: &[],
@@ -53,7 +54,14 @@ user_table!(
     AUTHORIZED_KEYS,
     "authorized_keys",
     authorized_keys,
-    [text("algorithm"), text("key"), text("options"), text("comment"), text("key_file")]
+    [
+        text("algorithm"),
+        text("key"),
+        text("options"),
+        text("comment"),
+        text("key_file"),
+        hidden(integer("pid_with_namespace")),
+    ]
 );
 
 fn authorized_keys(context: &Context, user: &User, rows: &mut Vec<Row>) {
@@ -107,6 +115,7 @@ user_table!(
         text("key_group_name"),
         integer("key_length"),
         integer("key_security_bits"),
+        hidden(integer("pid_with_namespace")),
     ]
 );
 
@@ -115,82 +124,12 @@ fn user_ssh_keys(context: &Context, user: &User, rows: &mut Vec<Row>) {
         let Ok(bytes) = context.host().read(&path, CONFIG_BYTES_MAX) else { continue };
         let holds = |what: &[u8]| bytes.windows(what.len()).any(|it| it == what);
         if holds(b"PRIVATE KEY") {
-            let (encrypted, kind) = private_key(&bytes);
-            rows.push(row![user.uid, path, encrypted || holds(b"ENCRYPTED"), kind]);
+            let key = PrivateKey::of(&bytes);
+            let encrypted = key.encrypted || holds(b"ENCRYPTED");
+            let (bits, strength) = (key.bits.unwrap_or(-1), key.strength().unwrap_or(-1));
+            rows.push(row![user.uid, path, encrypted, key.kind, key.group(), bits, strength]);
         }
     }
-}
-
-/// Whether a key is encrypted, and its type where the file says so without being opened. OpenSSH's own format says
-/// both only inside the base64: a cipher other than "none", and the public half.
-fn private_key(bytes: &[u8]) -> (bool, &'static str) {
-    let label = lines(bytes)
-        .map(trim)
-        .find_map(|line| line.strip_prefix(b"-----BEGIN ")?.strip_suffix(b"PRIVATE KEY-----").map(trim));
-    match label {
-        Some(b"RSA") => return (false, "rsa"),
-        Some(b"DSA") => return (false, "dsa"),
-        Some(b"EC") => return (false, "ec"),
-        Some(b"OPENSSH") => {}
-        _ => return (false, ""),
-    }
-    let text: Vec<u8> = lines(bytes)
-        .map(trim)
-        .skip_while(|line| !line.starts_with(b"-----BEGIN"))
-        .skip(1)
-        .take_while(|line| !line.starts_with(b"-----END"))
-        .flatten()
-        .copied()
-        .collect();
-    let Some(body) = decode_base64(&text) else { return (false, "") };
-    let Some(mut rest) = body.strip_prefix(b"openssh-key-v1\0") else { return (false, "") };
-    let mut field = || {
-        let (length, tail) = rest.split_first_chunk::<4>()?;
-        let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
-        let value = tail.get(..length)?;
-        rest = tail.get(length..)?;
-        Some(value)
-    };
-    let Some(cipher) = field() else { return (false, "") };
-    let (_derivation, _options) = (field(), field());
-    // The number of keys, then the public key, which begins with its type.
-    let public = rest.get(4..).and_then(|rest| {
-        let (length, tail) = rest.split_first_chunk::<4>()?;
-        tail.get(..usize::try_from(u32::from_be_bytes(*length)).ok()?)
-    });
-    let kind = public.and_then(|public| {
-        let (length, tail) = public.split_first_chunk::<4>()?;
-        tail.get(..usize::try_from(u32::from_be_bytes(*length)).ok()?)
-    });
-    let kind = match kind {
-        Some(b"ssh-rsa") => "rsa",
-        Some(b"ssh-dss") => "dsa",
-        Some(kind) if kind.starts_with(b"ecdsa-") => "ec",
-        _ => "",
-    };
-    (cipher != b"none", kind)
-}
-
-fn decode_base64(text: &[u8]) -> Option<Vec<u8>> {
-    let mut out = Vec::with_capacity(text.len() / 4 * 3);
-    let (mut bits, mut count) = (0_u32, 0);
-    for byte in text.iter().take_while(|byte| **byte != b'=') {
-        let value = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        bits = bits << 6 | u32::from(value);
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            out.push(u8::try_from(bits >> count & 0xff).ok()?);
-        }
-    }
-    Some(out)
 }
 
 user_table!(
@@ -266,7 +205,7 @@ fn shell_history(context: &Context, user: &User, rows: &mut Vec<Row>) {
 
 #[cfg(test)]
 mod tests {
-    use super::{decode_base64, options, private_key};
+    use super::options;
 
     #[test]
     fn options_end_at_the_first_blank_outside_quotes() {
@@ -277,16 +216,5 @@ mod tests {
         );
         assert_eq!(options(b"ssh-rsa AAAA"), (b"".as_slice(), b"ssh-rsa AAAA".as_slice()));
         assert_eq!(options(b"no-pty"), (b"no-pty".as_slice(), b"".as_slice()));
-    }
-
-    #[test]
-    fn broken_keys_are_of_no_type() {
-        assert_eq!(decode_base64(b"aGk="), Some(b"hi".to_vec()));
-        assert_eq!(decode_base64(b"a\xff"), None);
-        for body in ["", "AAAA", "b3BlbnNzaC1rZXktdjEA", "b3BlbnNzaC1rZXktdjEA/////w=="] {
-            let text =
-                format!("-----BEGIN OPENSSH PRIVATE KEY-----\n{body}\n-----END OPENSSH PRIVATE KEY-----\n");
-            assert_eq!(private_key(text.as_bytes()), (false, ""), "{body}");
-        }
     }
 }

@@ -1,10 +1,12 @@
 //! `os_version`, `system_info`, `mounts`, `etc_hosts`, `uptime`.
 
+use std::collections::BTreeSet;
+
 use super::text::{join, number, settings, split_once, trim, words};
 use crate::osquery::accounts::lines;
 use crate::osquery::cell::{Row, row};
 use crate::osquery::context::{Context, Trouble};
-use crate::osquery::table::{Query, Rows, Table, all, bigint, integer, none, text};
+use crate::osquery::table::{Query, Rows, Table, all, bigint, hidden, integer, none, text};
 
 pub(super) const OS_VERSION: Table = Table::plain(
     "os_version",
@@ -19,6 +21,11 @@ pub(super) const OS_VERSION: Table = Table::plain(
         text("platform_like"),
         text("codename"),
         text("arch"),
+        hidden(text("extra")),
+        hidden(bigint("install_date")),
+        hidden(integer("revision")),
+        hidden(integer("pid_with_namespace")),
+        hidden(text("mount_namespace_id")),
     ],
     os_version,
 );
@@ -62,8 +69,12 @@ pub(super) const SYSTEM_INFO: Table = Table::plain(
         text("hostname"),
         text("uuid"),
         text("cpu_type"),
+        text("cpu_subtype"),
         text("cpu_brand"),
+        integer("cpu_physical_cores"),
         integer("cpu_logical_cores"),
+        integer("cpu_sockets"),
+        text("cpu_microcode"),
         bigint("physical_memory"),
         text("hardware_vendor"),
         text("hardware_model"),
@@ -92,8 +103,19 @@ fn system_info(context: &Context, _: &Query) -> Result<Rows, Trouble> {
         let (key, value) = split_once(line, b':')?;
         (trim(key) == name).then(|| trim(value).to_vec())
     };
-    let brand = lines(&cpu).find_map(|line| field(line, b"model name"));
-    let cores = lines(&cpu).filter(|line| field(line, b"processor").is_some()).count();
+    let first = |name: &[u8]| lines(&cpu).find_map(|line| field(line, name));
+    let logical = lines(&cpu).filter(|line| field(line, b"processor").is_some()).count();
+    // A core is one of its socket; a machine that tells neither apart has one of each for every processor.
+    let (mut sockets, mut cores, mut socket) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
+    for line in lines(&cpu) {
+        if let Some(of_these) = field(line, b"physical id") {
+            sockets.insert(of_these.clone());
+            socket = of_these;
+        } else if let Some(core) = field(line, b"core id") {
+            cores.insert((socket.clone(), core));
+        }
+    }
+    let physical = if cores.is_empty() { logical } else { cores.len() };
     let memory = context.config(b"/proc/meminfo").unwrap_or_default();
     let memory = lines(&memory)
         .find_map(|line| line.strip_prefix(b"MemTotal:"))
@@ -105,8 +127,12 @@ fn system_info(context: &Context, _: &Query) -> Result<Rows, Trouble> {
         host,
         dmi("product_uuid"),
         names.machine().to_bytes(),
-        brand,
-        cores as u64,
+        first(b"model"),
+        first(b"model name"),
+        physical as u64,
+        logical as u64,
+        sockets.len().max(1) as u64,
+        first(b"microcode"),
         memory,
         dmi("sys_vendor"),
         dmi("product_name"),
@@ -183,8 +209,11 @@ fn octal(field: &[u8]) -> Vec<u8> {
     out
 }
 
-pub(super) const ETC_HOSTS: Table =
-    Table::plain("etc_hosts", &[text("address"), text("hostnames")], etc_hosts);
+pub(super) const ETC_HOSTS: Table = Table::plain(
+    "etc_hosts",
+    &[text("address"), text("hostnames"), hidden(integer("pid_with_namespace"))],
+    etc_hosts,
+);
 
 fn etc_hosts(context: &Context, _: &Query) -> Result<Rows, Trouble> {
     let bytes = context.config(b"/etc/hosts").unwrap_or_default();

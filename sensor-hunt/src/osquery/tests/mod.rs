@@ -1,5 +1,6 @@
 //! The tables against the system's own truth: what `stat`, `getent`, `find` and `/proc` say.
 
+mod columns;
 mod corpus;
 mod file;
 mod live;

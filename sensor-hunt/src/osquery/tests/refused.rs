@@ -65,6 +65,13 @@ fn a_syntax_error_has_its_place() {
     assert_eq!(cause, "no such column: absent");
     let missing = error("SELECT * FROM user_group");
     assert_eq!(missing, Error::Failed("there is no table user_group here; there is user_groups".into()));
+    let events = error("SELECT * FROM process_events");
+    assert!(
+        matches!(&events, Error::Failed(text) if text.contains("process_events is not supported")),
+        "{events}"
+    );
+    let other = error("SELECT * FROM curl");
+    assert_eq!(other, Error::Failed("the table curl of osquery is not supported here".into()));
     assert!(matches!(error("SELECT '\0"), Error::Invalid { .. } | Error::Failed(_) | Error::Refused(_)));
 }
 
