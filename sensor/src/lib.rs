@@ -18,6 +18,7 @@ mod hash;
 mod health;
 mod kernel;
 mod memory;
+mod mountinfo;
 mod open;
 mod pipeline;
 mod remote;

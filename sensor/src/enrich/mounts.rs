@@ -6,27 +6,14 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::Read as _;
+use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::event::{PollFd, PollFlags, poll};
+use crate::mountinfo::{self, Mount};
 
-/// Bytes of a `mountinfo` that are read; some 30,000 mounts.
-const MOUNTINFO_BYTES_MAX: u64 = 4 << 20;
 /// File systems of other namespaces that are remembered between two rounds of housekeeping.
 const FOREIGN_MAX: usize = 256;
-
-/// One line of `mountinfo`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Mount {
-    /// The directory of the file system that is seen there.
-    root: Vec<u8>,
-    /// Where it is seen.
-    at: Vec<u8>,
-    /// Of overlayfs: the directory that new files go to, as whoever mounted it wrote it.
-    upper: Option<Vec<u8>>,
-}
 
 /// Mounts by the device of their file system, in the kernel's encoding.
 type ByDevice = HashMap<u32, Vec<Mount>>;
@@ -68,8 +55,9 @@ impl Mounts {
 
     /// Reads the table anew.
     pub(super) fn refresh(&mut self) {
-        match read_mountinfo(&self.proc_root.join("1/mountinfo")) {
-            Some(host) => {
+        let Some(list) = &self.watch else { return };
+        match by_device(list) {
+            Ok(host) => {
                 let shows_all = |mounts: &[Mount]| {
                     primary(mounts, b"/").is_some_and(|(mount, _)| mount.root == b"/" && mount.at == b"/")
                 };
@@ -78,8 +66,7 @@ impl Mounts {
                 self.root = roots.next().filter(|_| roots.next().is_none());
                 self.host = host;
             }
-            None if self.watch.is_some() => tracing::warn!("the list of mounts cannot be read"),
-            None => {}
+            Err(error) => tracing::warn!("the list of mounts cannot be read: {error}"),
         }
         self.foreign.clear();
     }
@@ -113,7 +100,7 @@ impl Mounts {
         if let Some(mounts) = self.host.get(&asked.dev) {
             return write(mounts);
         }
-        if self.has_changed() {
+        if self.watch.as_ref().is_some_and(mountinfo::has_changed) {
             self.refresh();
             if let Some(mounts) = self.host.get(&asked.dev) {
                 return write(mounts);
@@ -133,16 +120,9 @@ impl Mounts {
             self.foreign.clear();
         }
         let path = || self.proc_root.join(asked.pid.to_string()).join("mountinfo");
-        let read =
-            || read_mountinfo(&path()).and_then(|mut found| found.remove(&asked.dev)).unwrap_or_default();
+        let list = || File::open(path()).and_then(|list| by_device(&list)).ok();
+        let read = || list().and_then(|mut found| found.remove(&asked.dev)).unwrap_or_default();
         self.foreign.entry(key).or_insert_with(read)
-    }
-
-    fn has_changed(&self) -> bool {
-        let Some(watch) = &self.watch else { return false };
-        let mut fds = [PollFd::new(watch, PollFlags::PRI)];
-        let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
-        poll(&mut fds, Some(&now)).is_ok_and(|ready| ready > 0)
     }
 }
 
@@ -170,58 +150,13 @@ fn write_below(at: &[u8], below: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(below);
 }
 
-fn read_mountinfo(path: &Path) -> Option<ByDevice> {
-    let mut text = Vec::new();
-    File::open(path).ok()?.take(MOUNTINFO_BYTES_MAX).read_to_end(&mut text).ok()?;
+/// By device; a relative place is in nobody's view.
+fn by_device(list: &File) -> io::Result<ByDevice> {
     let mut found = ByDevice::new();
-    for line in text.split(|&byte| byte == b'\n') {
-        if let Some((dev, mount)) = parse(line) {
-            found.entry(dev).or_default().push(mount);
-        }
+    for mount in mountinfo::read(list)?.into_iter().filter(|mount| mount.at.starts_with(b"/")) {
+        found.entry(mount.dev).or_default().push(mount);
     }
-    Some(found)
-}
-
-/// `36 35 98:0 /root /at rw,noatime master:1 - type source options`
-fn parse(line: &[u8]) -> Option<(u32, Mount)> {
-    let mut words = line.split(|&byte| byte == b' ');
-    let dev = device(words.nth(2)?)?;
-    let (root, at) = (unescaped(words.next()?), unescaped(words.next()?));
-    let mut words = words.skip_while(|word| *word != b"-").skip(1);
-    let kind = words.next()?;
-    let options = words.nth(1).unwrap_or_default();
-    let upper = options.split(|&byte| byte == b',').find_map(|option| option.strip_prefix(b"upperdir="));
-    // A relative one was relative to a directory that nobody knows any more.
-    let upper = upper.map(unescaped).filter(|upper| kind == b"overlay" && upper.starts_with(b"/"));
-    at.starts_with(b"/").then_some((dev, Mount { root, at, upper }))
-}
-
-/// `major:minor` in the kernel's encoding.
-fn device(text: &[u8]) -> Option<u32> {
-    let (major, minor) = std::str::from_utf8(text).ok()?.split_once(':')?;
-    Some(major.parse::<u32>().ok()?.checked_mul(1 << 20)? | minor.parse::<u32>().ok()?)
-}
-
-/// Undoes the kernel's `\040`.
-fn unescaped(text: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((&byte, tail)) = rest.split_first() {
-        let octal =
-            tail.get(..3).filter(|digits| byte == b'\\' && digits.iter().all(|d| matches!(d, b'0'..=b'7')));
-        let value = octal.map(|digits| digits.iter().fold(0u32, |sum, d| sum * 8 + u32::from(d - b'0')));
-        match value.and_then(|value| u8::try_from(value).ok()) {
-            Some(value) => {
-                out.push(value);
-                rest = tail.get(3..).unwrap_or_default();
-            }
-            None => {
-                out.push(byte);
-                rest = tail;
-            }
-        }
-    }
-    out
+    Ok(found)
 }
 
 #[cfg(test)]
@@ -277,12 +212,6 @@ a line that says nothing
         assert_eq!(names(mounts, (0, 51), "/x"), ("/mnt/x".to_owned(), String::new()));
         // Mounted in the namespace of process 7 only.
         assert_eq!(names(mounts, (0, 60), "/etc/x"), (String::new(), "/deep/diff/etc/x".to_owned()));
-    }
-
-    #[test]
-    fn escapes_are_undone() {
-        assert_eq!(unescaped(br"/a\040b\134\011c\9"), b"/a b\\\tc\\9");
-        assert_eq!(unescaped(b"\\04"), b"\\04");
     }
 
     #[test]
