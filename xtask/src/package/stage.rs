@@ -34,7 +34,7 @@ pub(super) fn stage(release: &Release, programs: &Programs, name: &str) -> Resul
     write(&root.join(CONFIGURATION), configuration.as_bytes())?;
     // It may come to hold secrets.
     fs::set_permissions(root.join(CONFIGURATION), Permissions::from_mode(0o640))?;
-    for kind in ["rules", "hunts"] {
+    for kind in ["rules", "hunts", "examples"] {
         copy(&source.join(kind), &root.join("usr/share/sensor").join(kind))?;
     }
     for licence in ["LICENSE-APACHE", "LICENSE-MIT"] {

@@ -24,7 +24,7 @@ pub(crate) struct Args {
     /// Everything but the live tests
     #[arg(long)]
     no_live: bool,
-    /// Only the test of the package: installed and used on a Debian with systemd
+    /// Only the tests of the package: installed and used on Debian with systemd; `--filter` takes a part of them
     #[arg(long, conflicts_with_all = ["live_only", "no_live"])]
     system: bool,
     /// Take the binaries for the packages as they are, without building them
@@ -125,7 +125,9 @@ impl Totals {
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let mut totals = Totals::default();
     if args.system {
-        section(&mut totals, "system test", |totals| system::run(&args.kernels, !args.no_build, totals));
+        let with_binaries = !args.no_build;
+        let test = |totals: &mut Totals| system::run(&args.kernels, &args.filters, with_binaries, totals);
+        section(&mut totals, "system test", test);
         return Ok(summary(&totals));
     }
     let machines = args.machines();

@@ -1,4 +1,4 @@
-//! The package on a real system: Debian with systemd, in a virtual machine without network.
+//! The packages on a real system: Debian with systemd, in a virtual machine without network.
 
 use std::ffi::OsString;
 use std::fs;
@@ -14,36 +14,54 @@ use crate::paths;
 use crate::setup::kernels::KernelId;
 use crate::setup::{self, root};
 use crate::vm::{Extra, Spec};
+use root::Root;
 
 const LIMIT: Duration = Duration::from_secs(1_800);
+/// What both scripts are made of.
+const COMMON: &str = "guest.sh";
+/// Scripts beside this file, and what each runs on.
+const SCRIPTS: [(&str, Root); 2] = [("system.sh", Root::Bare), ("programs.sh", Root::Programs)];
 
-pub(super) fn run(kernels: &[KernelId], with_binaries: bool, totals: &mut Totals) -> Result<()> {
+pub(super) fn run(
+    kernels: &[KernelId],
+    filters: &[String],
+    with_binaries: bool,
+    totals: &mut Totals,
+) -> Result<()> {
+    let sources = paths::root()?.join("xtask/src/test");
     let mut files = package::build(&[Format::Deb, Format::Tar], with_binaries)?;
-    let disk = root::ensure()?;
-    files.push(paths::root()?.join("xtask/src/test/system.sh"));
     // A real peer for the senders.
     files.push(setup::ensure_osmem()?);
-    let in_root = |host: PathBuf| {
-        let name = host.file_name().context("a file without a name")?;
-        Ok(Extra { guest: format!("/root/{}", name.to_string_lossy()), host })
-    };
-    let extras: Vec<Extra> = files.into_iter().map(in_root).collect::<Result<_>>()?;
+    files.push(sources.join(COMMON));
     let newest = [KernelId::newest()];
-    for kernel in if kernels.is_empty() { &newest[..] } else { kernels } {
-        let command = ["/bin/sh", "/root/system.sh"].map(OsString::from).to_vec();
-        let collect = paths::target()?.join("system");
-        if collect.exists() {
-            fs::remove_dir_all(&collect)?;
+    let is_wanted =
+        |script: &str| filters.is_empty() || filters.iter().any(|filter| script.contains(&**filter));
+    for (script, root) in SCRIPTS.into_iter().filter(|(script, _)| is_wanted(script)) {
+        let disk = root::ensure(root)?;
+        let files = files.iter().cloned().chain([sources.join(script)]);
+        let extras: Vec<Extra> = files.map(in_root).collect::<Result<_>>()?;
+        let label = script.trim_end_matches(".sh");
+        for kernel in if kernels.is_empty() { &newest[..] } else { kernels } {
+            let command = ["/bin/sh".to_owned(), format!("/root/{script}")].map(OsString::from).to_vec();
+            let collect = paths::target()?.join(label);
+            if collect.exists() {
+                fs::remove_dir_all(&collect)?;
+            }
+            let spec = Spec {
+                mem_mib: 1024,
+                timeout: LIMIT,
+                label: format!("{label}-{kernel}"),
+                disk: Some(disk.clone()),
+                collect: Some(collect),
+                ..Spec::new(*kernel, extras.clone(), command)
+            };
+            follow(&spec, &format!("{kernel} {label}"), totals)?;
         }
-        let spec = Spec {
-            mem_mib: 1024,
-            timeout: LIMIT,
-            label: format!("system-{kernel}"),
-            disk: Some(disk.clone()),
-            collect: Some(collect),
-            ..Spec::new(*kernel, extras.clone(), command)
-        };
-        follow(&spec, &format!("{kernel} system"), totals)?;
     }
     Ok(())
+}
+
+fn in_root(host: PathBuf) -> Result<Extra> {
+    let name = host.file_name().context("a file without a name")?;
+    Ok(Extra { guest: format!("/root/{}", name.to_string_lossy()), host })
 }

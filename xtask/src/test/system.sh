@@ -1,38 +1,6 @@
 #!/bin/sh
 # Inside the machine: the package is installed, and used. One line for each test.
-set -u
-export DEBIAN_FRONTEND=noninteractive
-ALERTS=/var/log/sensor/alerts.ndjson
-passed=0
-failed=0
-
-# Waits for a condition, not for a time; what never comes true ends the test.
-wait_for() {
-    tries=0
-    until eval "$1"; do
-        tries=$((tries + 1))
-        if [ "$tries" -gt 600 ]; then
-            echo "waited in vain: $1"
-            return 1
-        fi
-        sleep 0.2
-    done
-}
-
-# Plants a hook and waits for its alert, whose line is left in $line.
-alerted() {
-    planted=/etc/apt/apt.conf.d/$1
-    echo "DPkg::Pre-Invoke {\"$1\";};" >"$planted"
-    wait_for "grep -q '\"path\":\"$planted\"' $ALERTS" || return 1
-    line=$(grep "\"path\":\"$planted\"" $ALERTS | head -n 1)
-    rm "$planted"
-}
-has() {
-    case "$line" in
-    *"$1"*) ;;
-    *) echo "the alert lacks $1: $line"; return 1 ;;
-    esac
-}
+. /root/guest.sh
 
 it_installs_without_network_and_is_ready() {
     apt-get install --yes --no-install-recommends /root/sensor_*.deb || return 1
@@ -57,8 +25,7 @@ evidence_is_right_in() {
     dir=$1
     # Whole before it has its name.
     echo "evidence of $dir" >"$dir/unnamed" && mv "$dir/unnamed" "$dir/evidence-probe"
-    wait_for "grep -q '\"path\":\"$dir/evidence-probe\"' $ALERTS" || return 1
-    line=$(grep "\"path\":\"$dir/evidence-probe\"" $ALERTS | head -n 1)
+    alert_on "$dir/evidence-probe" || return 1
     has "\"sha256\":\"$(echo "evidence of $dir" | sha256sum | cut -d ' ' -f 1)\"" || return 1
     has "evidence of $dir" || return 1
     has '"working_directory":"' && has '"name":"root"'
@@ -203,11 +170,6 @@ a_restart_keeps_ids_and_events() {
     exec 9>&-
 }
 
-# A key of the configuration, in its section.
-configure() {
-    sed -i "/^\[$1\]/,/^\[/s|^$2 = .*|$2 = $3|" /etc/sensor/sensor.toml
-    grep -qxF "$2 = $3" /etc/sensor/sensor.toml
-}
 fetch() {
     busybox wget -q -O - "http://127.0.0.1:$1"
 }
@@ -422,25 +384,10 @@ the_archive_does_the_same() {
 
 mkdir -p /out
 files >/out/files
-for test in it_installs_without_network_and_is_ready an_attack_is_alerted the_journal_has_the_alert \
+run_tests it_installs_without_network_and_is_ready an_attack_is_alerted the_journal_has_the_alert \
     evidence_is_right_in_tmp_root_and_home evidence_is_right_in_a_container programs_have_hashes \
     every_thread_is_confined files_and_sockets_are_not_for_everybody a_restart_keeps_ids_and_events \
     health_is_told_on_this_machine a_reload_takes_effect_or_changes_nothing senders_work_under_the_unit \
     a_second_one_is_refused a_stopped_one_stays_stopped \
     a_sensor_that_hangs_is_begun_anew the_unit_exposes_little it_costs_little_when_idle \
-    an_upgrade_keeps_what_is_an_administrators removal_keeps_and_purging_leaves_nothing the_archive_does_the_same; do
-    begun=$(date +%s)
-    if "$test" >/out/$test.log 2>&1; then
-        passed=$((passed + 1))
-        echo "test $test ... ok ($(($(date +%s) - begun)) s)"
-    else
-        failed=$((failed + 1))
-        echo "test $test ... FAILED ($(($(date +%s) - begun)) s)"
-        tail -n 30 /out/$test.log | sed 's/^/    /'
-        # What came before the failure, for whoever looks into it.
-        journalctl --unit sensor --output cat --no-pager 2>/dev/null | tail -n 20 | sed 's/^/    | /'
-    fi
-done
-journalctl --boot --no-pager >/out/journal 2>/dev/null
-cat /out/measured 2>/dev/null
-echo "livetest: $passed passed, $failed failed"
+    an_upgrade_keeps_what_is_an_administrators removal_keeps_and_purging_leaves_nothing the_archive_does_the_same
