@@ -18,10 +18,6 @@ impl<'a> Reader<'a> {
         Some(taken)
     }
 
-    pub(crate) fn u16(&mut self) -> Option<u16> {
-        self.take(2)?.try_into().ok().map(u16::from_le_bytes)
-    }
-
     pub(crate) fn u32(&mut self) -> Option<u32> {
         self.take(4)?.try_into().ok().map(u32::from_le_bytes)
     }

@@ -61,6 +61,17 @@ impl Encoder {
             let value = record.value(*id);
             match value {
                 Value::Absent => {}
+                // What nearly every value is: short, and nothing to escape.
+                Value::Keyword(bytes)
+                    if !column.list
+                        && bytes.len() < 0x80
+                        && matches!(column.ty, FieldType::Keyword | FieldType::Ip)
+                        && bytes.is_ascii() =>
+                {
+                    let [low, high] = at.to_le_bytes();
+                    out.extend_from_slice(&[low, high, bytes.len() as u8]);
+                    out.extend_from_slice(bytes);
+                }
                 Value::List([]) => {}
                 Value::List(items) if column.list => {
                     let fitting = items.iter().filter(|item| fits(item.as_value(), column.ty));

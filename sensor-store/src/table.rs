@@ -92,6 +92,21 @@ impl Partition {
     }
 }
 
+/// What follows one value of a column.
+fn skip<'b>(rest: &'b [u8], column: &Column) -> Option<&'b [u8]> {
+    match (column.list, column.ty, rest) {
+        (false, FieldType::Keyword | FieldType::Ip, [len @ 0..0x80, text @ ..]) => {
+            text.get(usize::from(*len)..)
+        }
+        (false, FieldType::Long | FieldType::Double | FieldType::Date, _) => rest.get(8..),
+        _ => {
+            let mut reader = Reader { bytes: rest, at: 0 };
+            reader.skip(column)?;
+            rest.get(reader.at..)
+        }
+    }
+}
+
 /// A partition with its values found, column by column.
 #[derive(Clone, Debug)]
 pub(crate) struct Table {
@@ -105,28 +120,28 @@ impl Table {
     /// Finds the values. `columns` says which column each number of the rows means; `None` for one that is gone.
     pub(crate) fn new(bytes: Arc<Rows>, partition: &Partition, columns: &[Option<usize>]) -> Option<Self> {
         let all = schema::columns();
-        let mut values = vec![Vec::new(); all.len()];
-        let known: Vec<Option<(usize, Column)>> =
-            columns.iter().map(|column| Some(((*column)?, *all.get((*column)?)?))).collect();
-        let rows = partition.rows.len();
+        let mut values: Vec<Vec<u32>> = vec![Vec::new(); all.len()];
+        let known: Vec<Option<(usize, &Column)>> =
+            columns.iter().map(|column| Some(((*column)?, all.get((*column)?)?))).collect();
         for (row, (start, end)) in partition.rows.iter().enumerate() {
-            let mut reader = Reader { bytes: bytes.0.get(..*end as usize)?, at: *start as usize };
-            while reader.at < *end as usize {
-                let at = usize::from(reader.u16()?);
+            let end = *end as usize;
+            let mut rest = bytes.0.get(*start as usize..end)?;
+            while let [low, high, tail @ ..] = rest {
+                let at = usize::from(u16::from_le_bytes([*low, *high]));
                 // A type never changes, so an unknown column cannot be passed over and nothing after it read.
-                let Some((place, column)) = known.get(at).and_then(Option::as_ref) else { break };
-                let places = values.get_mut(*place)?;
+                let Some((place, column)) = known.get(at).copied().flatten() else { break };
+                let places = values.get_mut(place)?;
                 if places.len() <= row {
-                    if places.is_empty() {
-                        places.reserve_exact(rows);
+                    if places.len() < row {
+                        places.reserve_exact(partition.rows.len() - places.len());
+                        places.resize(row, 0);
                     }
-                    places.resize(row, 0);
-                    places.push(reader.at as u32);
+                    places.push((end - tail.len()) as u32);
                 }
-                reader.skip(column)?;
+                rest = skip(tail, column)?;
             }
         }
-        Some(Self { bytes, rows, values })
+        Some(Self { bytes, rows: partition.rows.len(), values })
     }
 
     /// Which columns have values.

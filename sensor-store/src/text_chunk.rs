@@ -29,16 +29,18 @@ use zstd::bulk::Compressor;
 const DICTIONARY_BYTES_MAX: usize = 8 << 20;
 /// Of a page without a dictionary.
 const PAGE_BYTES: usize = 1 << 20;
+/// Stands for the number of a value that is in no dictionary.
+const PLAIN: u32 = 0;
 
 /// Numbers, each with how often it follows upon itself.
 #[derive(Debug, Default)]
 struct Runs(Vec<(u32, u32)>);
 
 impl Runs {
-    fn push(&mut self, number: u32) {
+    fn push(&mut self, number: u32, times: u32) {
         match self.0.last_mut() {
-            Some((last, count)) if *last == number => *count += 1,
-            _ => self.0.push((number, 1)),
+            Some((last, count)) if *last == number => *count += times,
+            _ => self.0.push((number, times)),
         }
     }
 }
@@ -60,8 +62,10 @@ pub(crate) struct TextChunk {
     known: HashMap<Box<[u8]>, u32, RandomState>,
     /// Where in the dictionary each is.
     places: Vec<Range<usize>>,
-    /// The number of the value before.
+    /// The number of the value before, where it is, and how often it was there again.
     last: u32,
+    last_place: Range<usize>,
+    again: u32,
     /// Of the page that is being filled.
     present: Runs,
     numbers: Runs,
@@ -82,35 +86,63 @@ impl TextChunk {
 
     pub(crate) fn extend<'a>(
         &mut self,
-        values: impl Iterator<Item = Option<&'a [u8]>>,
+        mut values: impl Iterator<Item = Option<&'a [u8]>>,
         packer: &mut Compressor<'static>,
     ) -> Result<()> {
-        for value in values {
-            let there = value
-                .is_some_and(|value| if self.given_up { self.add_plain(value) } else { self.add(value) });
-            self.present.push(u32::from(there));
-            self.rows += 1;
-            if self.given_up && self.plain.len() >= PAGE_BYTES {
-                self.end_page(packer)?;
-            } else if !self.given_up && self.dictionary.len() > DICTIONARY_BYTES_MAX {
+        // Internal iteration: the rows with values and those without come one after the other.
+        values.try_for_each(|value| {
+            let Some(value) = value else {
+                self.row(None);
+                return Ok(());
+            };
+            if self.given_up {
+                let there = self.add_plain(value);
+                self.row(there.then_some(PLAIN));
+                return if self.plain.len() >= PAGE_BYTES { self.end_page(packer) } else { Ok(()) };
+            }
+            if !self.last_place.is_empty() && self.dictionary.get(self.last_place.clone()) == Some(value) {
+                self.again += 1;
+                return Ok(());
+            }
+            let number = self.number_of(value);
+            self.row(number);
+            if self.dictionary.len() > DICTIONARY_BYTES_MAX {
                 self.end_page(packer)?;
                 self.given_up = true;
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
-    /// Returns whether it is text.
-    fn add(&mut self, value: &[u8]) -> bool {
-        let before = self.places.get(self.last as usize);
-        if before.is_some_and(|place| self.dictionary.get(place.clone()) == Some(value)) {
-            self.numbers.push(self.last);
-            return true;
+    /// Notes one more row, with the number of its value, after those that repeat the one before.
+    fn row(&mut self, number: Option<u32>) {
+        self.repeat();
+        self.present.push(u32::from(number.is_some()), 1);
+        self.rows += 1;
+        if let Some(number) = number
+            && !self.given_up
+        {
+            self.numbers.push(number, 1);
         }
+    }
+
+    fn repeat(&mut self) {
+        let again = std::mem::take(&mut self.again);
+        if again > 0 {
+            self.present.push(1, again);
+            self.numbers.push(self.last, again);
+            self.rows += again;
+        }
+    }
+
+    /// The number of a value; `None` if it is no text.
+    fn number_of(&mut self, value: &[u8]) -> Option<u32> {
+        // Those that repeat the one before are noted under its number.
+        self.repeat();
         self.last = match self.known.get(value) {
             Some(number) => *number,
-            None if std::str::from_utf8(value).is_err() => return false,
             None => {
+                std::str::from_utf8(value).ok()?;
                 self.measure(value);
                 let number = self.known.len() as u32;
                 self.known.insert(value.into(), number);
@@ -121,8 +153,8 @@ impl TextChunk {
                 number
             }
         };
-        self.numbers.push(self.last);
-        true
+        self.last_place = self.places.get(self.last as usize).cloned().unwrap_or_default();
+        Some(self.last)
     }
 
     fn add_plain(&mut self, value: &[u8]) -> bool {
@@ -149,6 +181,7 @@ impl TextChunk {
     }
 
     fn end_page(&mut self, packer: &mut Compressor<'static>) -> Result<()> {
+        self.repeat();
         let mut body = vec![0; 4];
         hybrid(&self.present.0, 1, &mut body);
         let levels = u32::try_from(body.len() - 4).unwrap_or(u32::MAX).to_le_bytes();
@@ -182,7 +215,7 @@ impl TextChunk {
         compression: Compression,
         packer: &mut Compressor<'static>,
     ) -> Result<(Bytes, ColumnCloseResult)> {
-        if self.rows > 0 {
+        if self.rows + self.again > 0 {
             self.end_page(packer)?;
         }
         let mut sink = TrackedWrite::new(Vec::new());

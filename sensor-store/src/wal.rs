@@ -156,32 +156,54 @@ pub(crate) fn parse(bytes: &[u8]) -> Contents {
     let mut reader = Reader { bytes, at: 0 };
     let mut whole = 0;
     if reader.take(8) == Some(MAGIC) {
-        if let Some(names) = next_frame(&mut reader) {
+        let names = next_frame(&mut reader)
+            .and_then(|frame| lz4_flex::block::decompress(frame.packed, frame.raw_len).ok());
+        if let Some(names) = names {
             whole = reader.at;
             let names = String::from_utf8_lossy(&names).into_owned();
             contents.columns = names.split('\n').map(schema::find).collect();
         }
+        let mut frames = Vec::new();
         while whole > 0
-            && let Some(rows) = next_frame(&mut reader)
+            && let Some(frame) = next_frame(&mut reader)
         {
-            whole = reader.at;
-            contents.rows.extend_from_slice(&rows);
+            frames.push((frame, reader.at));
+        }
+        // Fresh memory is zero already, and each frame is unpacked to where its rows stay.
+        contents.rows = vec![0; frames.iter().map(|(frame, _)| frame.raw_len).sum()];
+        let mut at = 0;
+        for (frame, end) in frames {
+            let room = contents.rows.get_mut(at..at + frame.raw_len);
+            let unpacked = room.and_then(|room| lz4_flex::block::decompress_into(frame.packed, room).ok());
+            if unpacked != Some(frame.raw_len) {
+                contents.rows.truncate(at);
+                break;
+            }
+            at += frame.raw_len;
+            whole = end;
         }
     }
     contents.torn_bytes = (bytes.len() - whole.min(bytes.len())) as u64;
     contents
 }
 
+/// A frame whose checksum is right.
 #[cfg(feature = "files")]
-fn next_frame(reader: &mut Reader<'_>) -> Option<Vec<u8>> {
+#[derive(Clone, Copy, Debug)]
+struct Frame<'b> {
+    packed: &'b [u8],
+    raw_len: usize,
+}
+
+#[cfg(feature = "files")]
+fn next_frame<'b>(reader: &mut Reader<'b>) -> Option<Frame<'b>> {
     let len = reader.u32()? as usize;
     let sum = reader.u32()?;
     let start = reader.at;
     let raw_len = reader.u32()? as usize;
     let packed = reader.take(len)?;
     let summed = reader.bytes.get(start..reader.at)?;
-    if crc32fast::hash(summed) != sum || raw_len > FRAME_BYTES_MAX {
-        return None;
-    }
-    lz4_flex::block::decompress(packed, raw_len).ok()
+    // A byte of LZ4 stands for 255 at most.
+    let possible = raw_len <= FRAME_BYTES_MAX && raw_len / 256 <= packed.len();
+    (crc32fast::hash(summed) == sum && possible).then_some(Frame { packed, raw_len })
 }

@@ -8,6 +8,7 @@ use foldhash::fast::RandomState;
 
 use super::bound::{Aggregate, Node, Reduce, Slot};
 use super::eval::{Context, evaluate, truths};
+use super::functions::percentile;
 use super::hll::{Distinct, hash_of};
 use super::numbered::Numbered;
 use super::outcome::{Limits, RunError, Type};
@@ -24,6 +25,12 @@ enum State {
     Sum(Option<i64>, bool),
     SumDouble(f64, bool),
     Avg(f64, i64),
+    /// Every number, for what needs them in order.
+    Numbers(Vec<f64>),
+    /// How many, their mean, and the sum of squared distances from it.
+    Moments(f64, f64, f64),
+    /// The best so far, the best first.
+    Top(Vec<Val<'static>>),
 }
 
 /// The groups so far.
@@ -48,13 +55,16 @@ pub(super) struct Assigned {
 
 fn start(aggregate: &Aggregate) -> State {
     match aggregate.reduce {
-        Reduce::Count => State::Count(0),
+        Reduce::Count | Reduce::Present | Reduce::Absent => State::Count(0),
         Reduce::CountDistinct => State::Distinct(Distinct::default()),
         Reduce::Values => State::Values(HashSet::new()),
         Reduce::Min | Reduce::Max => State::Extreme(Val::Null),
         Reduce::Sum if aggregate.ty == Type::Double => State::SumDouble(0.0, false),
         Reduce::Sum => State::Sum(Some(0), false),
         Reduce::Avg => State::Avg(0.0, 0),
+        Reduce::Percentile | Reduce::MedianDeviation => State::Numbers(Vec::new()),
+        Reduce::StdDev | Reduce::Variance => State::Moments(0.0, 0.0, 0.0),
+        Reduce::Top => State::Top(Vec::new()),
     }
 }
 
@@ -313,8 +323,39 @@ impl State {
                 *sum += value.as_double().unwrap_or(0.0);
                 *count += 1;
             }
+            Self::Numbers(all) => {
+                all.push(value.as_double().unwrap_or(0.0));
+                return size_of::<f64>();
+            }
+            Self::Moments(..) => self.join(1.0, value.as_double().unwrap_or(0.0), 0.0),
+            Self::Top(best) => {
+                let better = |one: &Val<'_>| {
+                    let wanted = if aggregate.descending { Ordering::Greater } else { Ordering::Less };
+                    order(&value, one, aggregate.ty) == Some(wanted)
+                };
+                let place = best.iter().position(better).unwrap_or(best.len());
+                if place as f64 >= aggregate.number {
+                    return 0;
+                }
+                let bytes = value.held_bytes();
+                best.insert(place, value.into_owned());
+                best.truncate(aggregate.number as usize);
+                return bytes;
+            }
         }
         0
+    }
+
+    /// Joins so many values with that mean and spread (Chan's formula).
+    fn join(&mut self, count: f64, mean: f64, squares: f64) {
+        let Self::Moments(ours, our_mean, our_squares) = self else { return };
+        let whole = *ours + count;
+        if whole > 0.0 {
+            let apart = mean - *our_mean;
+            *our_squares += squares + apart * apart * *ours * count / whole;
+            *our_mean += apart * count / whole;
+            *ours = whole;
+        }
     }
 
     fn merge(&mut self, other: Self, aggregate: &Aggregate) -> usize {
@@ -339,6 +380,16 @@ impl State {
                 *ours += theirs;
                 *count += their_count;
             }
+            (Self::Numbers(ours), Self::Numbers(theirs)) => {
+                ours.extend(&theirs);
+                return theirs.len() * size_of::<f64>();
+            }
+            (ours @ Self::Moments(..), Self::Moments(count, mean, squares)) => {
+                ours.join(count, mean, squares)
+            }
+            (ours @ Self::Top(_), Self::Top(theirs)) => {
+                return theirs.into_iter().map(|value| ours.add(value, aggregate)).sum();
+            }
             _ => {}
         }
         0
@@ -346,6 +397,8 @@ impl State {
 
     fn finish(&self, aggregate: &Aggregate) -> Val<'static> {
         match self {
+            Self::Count(count) if aggregate.reduce == Reduce::Present => Val::Boolean(*count > 0),
+            Self::Count(count) if aggregate.reduce == Reduce::Absent => Val::Boolean(*count == 0),
             Self::Count(count) => Val::Long(*count),
             Self::Distinct(set) => Val::Long(set.count()),
             Self::Values(set) => {
@@ -358,7 +411,26 @@ impl State {
             Self::Sum(Some(sum), true) => Val::Long(*sum),
             Self::SumDouble(sum, true) => Val::Double(*sum),
             Self::Avg(sum, count) if *count > 0 => Val::Double(sum / *count as f64),
-            Self::Sum(..) | Self::SumDouble(..) | Self::Avg(..) => Val::Null,
+            Self::Numbers(all) => {
+                let sorted = |mut all: Vec<f64>| {
+                    all.sort_by(f64::total_cmp);
+                    all
+                };
+                let all = sorted(all.clone());
+                let found = if aggregate.reduce == Reduce::MedianDeviation {
+                    let middle = percentile(&all, 50.0).unwrap_or(0.0);
+                    percentile(&sorted(all.iter().map(|one| (one - middle).abs()).collect()), 50.0)
+                } else {
+                    percentile(&all, aggregate.number)
+                };
+                found.map_or(Val::Null, Val::Double)
+            }
+            Self::Moments(count, _, squares) if *count > 0.0 => {
+                let variance = squares / count;
+                Val::Double(if aggregate.reduce == Reduce::StdDev { variance.sqrt() } else { variance })
+            }
+            Self::Top(best) => Val::from_items(best.clone()),
+            Self::Sum(..) | Self::SumDouble(..) | Self::Avg(..) | Self::Moments(..) => Val::Null,
         }
     }
 }

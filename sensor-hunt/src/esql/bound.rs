@@ -38,6 +38,8 @@ pub(super) enum Op {
     In(Box<Node>, Vec<Node>),
     Match(Box<Node>, Vec<Pattern>),
     Cidr(Box<Node>, Vec<Cidr>),
+    /// Whether any value of the field is such; never null.
+    Has(Box<Node>, Has),
     Replace(Box<Node>, Arc<Regex>, Box<Node>),
     IsNull(Box<Node>),
     /// Conditions and their values; the last alone is what else.
@@ -53,6 +55,15 @@ pub(super) enum Pattern {
     Regex(Arc<LuceneRegex>),
 }
 
+/// What a search asks of a value.
+#[derive(Clone, Debug)]
+pub(super) enum Has {
+    Is(Vec<Val<'static>>),
+    Like(Vec<Pattern>),
+    Order(Compare, Val<'static>),
+    Within(Vec<Cidr>),
+}
+
 /// A function over the rows of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reduce {
@@ -63,6 +74,14 @@ pub(super) enum Reduce {
     Max,
     Sum,
     Avg,
+    /// Also the median.
+    Percentile,
+    MedianDeviation,
+    StdDev,
+    Variance,
+    Top,
+    Present,
+    Absent,
 }
 
 /// One aggregate.
@@ -72,6 +91,10 @@ pub(super) struct Aggregate {
     /// `None` counts rows.
     pub(super) input: Option<Node>,
     pub(super) filter: Option<Node>,
+    /// Of `percentile` which, of `top` how many.
+    pub(super) number: f64,
+    /// Of `top`, the greatest.
+    pub(super) descending: bool,
     pub(super) ty: Type,
     pub(super) slot: Slot,
     pub(super) span: Span,
@@ -150,9 +173,12 @@ impl Node {
         match &self.op {
             Op::Const(_) | Op::Now | Op::Slot(_) => {}
             Op::And(nodes) | Op::Or(nodes) | Op::Call(_, nodes) => nodes.iter().for_each(visit),
-            Op::Not(node) | Op::Negate(node) | Op::Match(node, _) | Op::Cidr(node, _) | Op::IsNull(node) => {
-                visit(node)
-            }
+            Op::Not(node)
+            | Op::Negate(node)
+            | Op::Match(node, _)
+            | Op::Cidr(node, _)
+            | Op::Has(node, _)
+            | Op::IsNull(node) => visit(node),
             Op::Arith(_, left, right) | Op::Compare(_, left, right) | Op::Replace(left, _, right) => {
                 visit(left);
                 visit(right);
@@ -178,9 +204,12 @@ impl Node {
         match &mut self.op {
             Op::Const(_) | Op::Now | Op::Slot(_) => {}
             Op::And(nodes) | Op::Or(nodes) | Op::Call(_, nodes) => nodes.iter_mut().for_each(visit),
-            Op::Not(node) | Op::Negate(node) | Op::Match(node, _) | Op::Cidr(node, _) | Op::IsNull(node) => {
-                visit(node)
-            }
+            Op::Not(node)
+            | Op::Negate(node)
+            | Op::Match(node, _)
+            | Op::Cidr(node, _)
+            | Op::Has(node, _)
+            | Op::IsNull(node) => visit(node),
             Op::Arith(_, left, right) | Op::Compare(_, left, right) | Op::Replace(left, _, right) => {
                 visit(left);
                 visit(right);

@@ -10,7 +10,7 @@ use arrow_array::{Array as _, StringArray};
 use sensor_eql::Span;
 
 use super::ast::{Arith, Compare};
-use super::bound::{Node, Op, Pattern, Slot};
+use super::bound::{Has, Node, Op, Pattern, Slot};
 use super::functions::{Env, Meets, shift};
 use super::outcome::Type;
 use super::texts::Test;
@@ -265,6 +265,9 @@ impl Context {
                 }),
                 _ => Val::Null,
             },
+            Op::Has(inner, has) => {
+                Val::Boolean(self.value(inner, row).items().iter().any(|value| has.holds(value, inner.ty)))
+            }
             Op::Replace(inner, regex, by) => {
                 let (text, by) = (self.part(inner, node, row), self.part(by, node, row));
                 match (text.as_text(), by.as_text()) {
@@ -403,6 +406,20 @@ impl Context {
                 } else {
                     self.failed(node, "not a finite double number")
                 }
+            }
+        }
+    }
+}
+
+impl Has {
+    fn holds(&self, value: &Val<'_>, ty: Type) -> bool {
+        let text = || value.as_text().unwrap_or_default();
+        match self {
+            Self::Is(wanted) => wanted.iter().any(|one| order(value, one, ty) == Some(Ordering::Equal)),
+            Self::Like(patterns) => patterns.iter().any(|pattern| pattern.matches(text())),
+            Self::Order(op, bound) => order(value, bound, ty).is_some_and(|ordering| holds(*op, ordering)),
+            Self::Within(ranges) => {
+                text().parse().is_ok_and(|address| ranges.iter().any(|range| range.contains(address)))
             }
         }
     }

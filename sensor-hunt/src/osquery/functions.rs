@@ -48,7 +48,7 @@ fn text(call: &Context<'_>, index: usize) -> Result<Option<String>> {
     Ok(bytes(call, index)?.map(|bytes| String::from_utf8_lossy(bytes).into_owned()))
 }
 
-pub(super) fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -20,6 +20,7 @@ mod vtab;
 
 pub use cell::{Cell, Row};
 pub use context::Options;
+pub(crate) use functions::hex;
 pub use run::{Answer, Error, run};
 pub use table::{Column, Type};
 

@@ -5,9 +5,9 @@ use sensor_eql::{Diagnostic, Span};
 
 use super::stats::reduce_of;
 use super::{Binder, Bound};
-use crate::esql::ast::{Expr, Name};
+use crate::esql::ast::{Expr, Kind, Name};
 use crate::esql::bound::{Node, Op};
-use crate::esql::functions::{Arg, Function, Returns, find, internal};
+use crate::esql::functions::{Arg, Function, Returns, find, internal, refuse_pattern};
 use crate::esql::outcome::Type;
 use crate::esql::value::Val;
 
@@ -30,6 +30,7 @@ fn accepts(arg: Arg, ty: Type, before: Type) -> bool {
             Arg::Whole => matches!(ty, Type::Integer | Type::Long),
             Arg::Date => ty == Type::Date,
             Arg::Period => ty == Type::Period,
+            Arg::Ip => ty == Type::Ip,
             Arg::Same => common(before, ty).is_some(),
         }
 }
@@ -42,6 +43,7 @@ fn wanted(arg: Arg, before: Type) -> &'static str {
         Arg::Whole => "[integer] or [long]",
         Arg::Date => "[date]",
         Arg::Period => "a span of time, like `1 hour`",
+        Arg::Ip => "[ip]",
         Arg::Same => before.name(),
     }
 }
@@ -52,7 +54,8 @@ impl Binder {
             return self.aggregate(reduce, name, args, span);
         }
         let function = match name.text.as_str() {
-            "now" | "case" | "cidr_match" | "replace" | "bucket" => None,
+            "now" | "case" | "cidr_match" | "replace" | "bucket" | "match" | "match_phrase" | "term"
+            | "kql" => None,
             other => Some(find(other).map_err(|(text, help)| {
                 let found = Diagnostic::error(name.span, text);
                 match help {
@@ -66,19 +69,47 @@ impl Binder {
             nodes.push(self.expr(arg)?);
         }
         match (function, name.text.as_str()) {
+            (Some(function), "date_format" | "date_parse") => {
+                // The pattern may be missing; an empty one stands for the usual form.
+                if nodes.len() == 1 {
+                    nodes.insert(0, Node::constant(Val::text(""), Type::Keyword, span));
+                }
+                if let Some(pattern) = nodes.first() {
+                    let Some(text) = pattern.as_const().and_then(Val::as_text) else {
+                        return Err(Diagnostic::error(pattern.span, "the pattern must be a string"));
+                    };
+                    if let Some(cause) = refuse_pattern(text) {
+                        return Err(Diagnostic::error(pattern.span, cause));
+                    }
+                }
+                Self::apply(function, nodes, span)
+            }
             (Some(function), _) => Self::apply(function, nodes, span),
             (None, "now") if nodes.is_empty() => Ok(Node { op: Op::Now, ty: Type::Date, span }),
             (None, "now") => Err(Diagnostic::error(span, "`now` takes no argument")),
             (None, "case") => self.case(nodes, span),
             (None, "cidr_match") => Self::cidr(nodes, span),
             (None, "replace") => self.replace(nodes, span),
-            (None, _) => {
-                let number = nodes.first().is_some_and(|node| node.ty != Type::Date);
-                if nodes.len() != 2 {
-                    let found = Diagnostic::error(span, "`bucket` with bounds is not supported");
-                    return Err(found.help("`bucket(field, span)`"));
+            (None, "match" | "match_phrase" | "term") => {
+                if let Some(Kind::Field(field)) = args.first().map(|arg| &arg.kind) {
+                    Self::searchable(field, span)?;
                 }
-                let function = internal(if number { "bucket_number" } else { "bucket_date" });
+                self.search(&name.text, nodes, span)
+            }
+            (None, "kql") => self.kql(&nodes, span),
+            (None, _) => {
+                let date = nodes.first().is_some_and(|node| node.ty == Type::Date);
+                let form = match (date, nodes.len()) {
+                    (true, 2) => "bucket_date",
+                    (true, 4) => "bucket_date_range",
+                    (false, 2) => "bucket_number",
+                    (false, 4) => "bucket_number_range",
+                    _ => {
+                        let found = Diagnostic::error(span, "`bucket` needs 2 or 4 arguments");
+                        return Err(found.help("`bucket(field, span)`, `bucket(field, count, from, to)`"));
+                    }
+                };
+                let function = internal(form);
                 let function = function.ok_or_else(|| Diagnostic::error(span, "no such function"))?;
                 Self::apply(function, nodes, span)
             }

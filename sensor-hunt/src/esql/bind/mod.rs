@@ -4,6 +4,7 @@ mod call;
 mod expr;
 mod like;
 mod names;
+mod search;
 mod stats;
 
 use std::sync::Arc;

@@ -6,6 +6,7 @@ use super::{Aggregating, Binder, Bound, Entry, Place};
 use crate::esql::ast::{Assign, Expr, Kind, Name};
 use crate::esql::bound::{Aggregate, Node, Op, Reduce, Step};
 use crate::esql::outcome::Type;
+use crate::esql::value::Val;
 
 /// Which aggregate a name is.
 pub(super) fn reduce_of(name: &str) -> Option<Reduce> {
@@ -17,6 +18,13 @@ pub(super) fn reduce_of(name: &str) -> Option<Reduce> {
         "max" => Reduce::Max,
         "sum" => Reduce::Sum,
         "avg" => Reduce::Avg,
+        "median" | "percentile" => Reduce::Percentile,
+        "median_absolute_deviation" => Reduce::MedianDeviation,
+        "std_dev" | "stddev" => Reduce::StdDev,
+        "variance" => Reduce::Variance,
+        "top" => Reduce::Top,
+        "present" => Reduce::Present,
+        "absent" => Reduce::Absent,
         _ => return None,
     })
 }
@@ -125,12 +133,19 @@ impl Binder {
             Some(_) => {}
         }
         // The precision of `count_distinct` is taken and not used: it is exact up to the greatest one.
-        let most = if reduce == Reduce::CountDistinct { 2 } else { 1 };
-        let least = usize::from(reduce != Reduce::Count);
+        let (least, most) = match (reduce, name.text.as_str()) {
+            (Reduce::Count, _) => (0, 1),
+            (Reduce::CountDistinct, _) => (1, 2),
+            (Reduce::Percentile, "percentile") => (2, 2),
+            (Reduce::Top, _) => (2, 3),
+            _ => (1, 1),
+        };
         if !(least..=most).contains(&args.len()) {
-            let text = format!("`{}` needs {least} argument, not {}", name.text, args.len());
+            let count = if least == most { least.to_string() } else { format!("{least} to {most}") };
+            let text = format!("`{}` needs {count} arguments, not {}", name.text, args.len());
             return Err(Diagnostic::error(span, text));
         }
+        let (number, descending) = self.settings(reduce, args)?;
         let input = match args.first() {
             None => None,
             Some(arg) if matches!(arg.kind, Kind::Star) && reduce == Reduce::Count => None,
@@ -139,22 +154,78 @@ impl Binder {
         let of = input.as_ref().map_or(Type::Null, |node| node.ty);
         let ty = match reduce {
             Reduce::Count | Reduce::CountDistinct => Type::Long,
-            Reduce::Values | Reduce::Min | Reduce::Max => of,
-            Reduce::Avg => Type::Double,
+            Reduce::Values | Reduce::Min | Reduce::Max | Reduce::Top => of,
+            Reduce::Present | Reduce::Absent => Type::Boolean,
+            Reduce::Avg
+            | Reduce::Percentile
+            | Reduce::MedianDeviation
+            | Reduce::StdDev
+            | Reduce::Variance => Type::Double,
             Reduce::Sum if of == Type::Double => Type::Double,
             Reduce::Sum => Type::Long,
         };
         let summable = of.is_number() || of == Type::Null;
-        if of == Type::Period || (matches!(reduce, Reduce::Sum | Reduce::Avg) && !summable) {
+        let of_numbers = !matches!(
+            reduce,
+            Reduce::Count
+                | Reduce::CountDistinct
+                | Reduce::Values
+                | Reduce::Min
+                | Reduce::Max
+                | Reduce::Top
+                | Reduce::Present
+                | Reduce::Absent
+        );
+        if of == Type::Period || (of_numbers && !summable) {
             let text = format!("`{}` cannot be made of [{}]", name.text, of.name());
             return Err(Diagnostic::error(input.map_or(span, |node| node.span), text));
         }
         let slot = self.slot();
         if let Some(aggregating) = &mut self.aggregating {
             let filter = aggregating.filter.clone();
-            aggregating.aggregates.push(Aggregate { reduce, input, filter, ty, slot, span });
+            aggregating.aggregates.push(Aggregate {
+                reduce,
+                input,
+                filter,
+                number,
+                descending,
+                ty,
+                slot,
+                span,
+            });
         }
         Ok(Self::slot_node(ty, slot, span))
+    }
+}
+
+impl Binder {
+    /// Which percentile, or how many and from which end, which must be said by constants.
+    fn settings(&mut self, reduce: Reduce, args: &[Expr]) -> Bound<(f64, bool)> {
+        let number = match (reduce, args.get(1)) {
+            (Reduce::Percentile, None) => return Ok((50.0, false)),
+            (Reduce::Percentile | Reduce::Top, Some(arg)) => {
+                let node = self.within(|binder| binder.expr(arg))?;
+                let number = node.as_const().and_then(Val::as_double);
+                let fits = |number: &f64| match reduce {
+                    Reduce::Top => *number >= 1.0 && number.fract() == 0.0,
+                    _ => (0.0..=100.0).contains(number),
+                };
+                let wanted =
+                    if reduce == Reduce::Top { "a whole number from 1" } else { "a number from 0 to 100" };
+                number
+                    .filter(fits)
+                    .ok_or_else(|| Diagnostic::error(arg.span, format!("this must be {wanted}")))?
+            }
+            _ => return Ok((0.0, false)),
+        };
+        let Some(arg) = args.get(2) else { return Ok((number, false)) };
+        let node = self.within(|binder| binder.expr(arg))?;
+        let order = node.as_const().and_then(Val::as_text).map(str::to_ascii_lowercase);
+        match order.as_deref() {
+            Some("asc") => Ok((number, false)),
+            Some("desc") => Ok((number, true)),
+            _ => Err(Diagnostic::error(arg.span, "the order is \"asc\" or \"desc\"")),
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Conversions between types, by function and by `::`.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
 use super::{Env, Evaluated, next};
 use crate::esql::outcome::{Type, date_text};
 use crate::esql::value::{Val, canonical_ip};
@@ -63,4 +65,25 @@ fn whole(number: f64) -> Option<i64> {
 
 pub(super) fn to<'a>(env: Env, args: Vec<Val<'a>>) -> Evaluated<'a> {
     convert(next(&mut args.into_iter()), env.ty)
+}
+
+/// `ip_prefix(address, bits of version 4, bits of version 6)`
+pub(super) fn ip_prefix<'a>(_: Env, args: Vec<Val<'a>>) -> Evaluated<'a> {
+    let mut args = args.into_iter();
+    let (address, four, six) = (next(&mut args), next(&mut args), next(&mut args));
+    let Some(address) = address.as_text().and_then(|text| text.parse().ok()) else { return Ok(Val::Null) };
+    let bits = |value: &Val<'_>, width: i64| {
+        let bits = value.as_long().filter(|bits| (0..=width).contains(bits));
+        bits.and_then(|bits| u32::try_from(width - bits).ok())
+    };
+    Ok(Val::text(match address {
+        IpAddr::V4(address) => {
+            let cut = bits(&four, 32).ok_or("Prefix length v4 must be in range [0, 32]")?;
+            Ipv4Addr::from(address.to_bits() & u32::MAX.checked_shl(cut).unwrap_or(0)).to_string()
+        }
+        IpAddr::V6(address) => {
+            let cut = bits(&six, 128).ok_or("Prefix length v6 must be in range [0, 128]")?;
+            Ipv6Addr::from(address.to_bits() & u128::MAX.checked_shl(cut).unwrap_or(0)).to_string()
+        }
+    }))
 }

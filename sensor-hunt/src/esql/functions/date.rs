@@ -5,10 +5,10 @@ use crate::esql::ast::Unit;
 use crate::esql::parse::unit;
 use crate::esql::value::Val;
 
-const DAY: i64 = 86_400_000;
+pub(super) const DAY: i64 = 86_400_000;
 
 /// Year, month and day of a day counted from 1970-01-01.
-fn civil(day: i64) -> (i64, i64, i64) {
+pub(super) fn civil(day: i64) -> (i64, i64, i64) {
     let text = sensor_ecs::time::rfc3339(day.saturating_mul(DAY).saturating_mul(1_000_000));
     let number = |range: std::ops::Range<usize>| {
         let digits = text.get(range).unwrap_or_default();
@@ -17,13 +17,13 @@ fn civil(day: i64) -> (i64, i64, i64) {
     (number(0..4), number(5..7), number(8..10))
 }
 
-fn day_of(year: i64, month: i64, day: i64) -> Option<i64> {
+pub(super) fn day_of(year: i64, month: i64, day: i64) -> Option<i64> {
     let text = format!("{year:04}-{month:02}-{day:02}");
     super::date_of(&text).map(|ms| ms.div_euclid(DAY))
 }
 
 /// The beginning of the span that the time is in.
-fn truncate(period: (i64, i64), ms: i64) -> Option<i64> {
+pub(super) fn truncate(period: (i64, i64), ms: i64) -> Option<i64> {
     let (span, months) = period;
     if months > 0 {
         let (year, month, _) = civil(ms.div_euclid(DAY));

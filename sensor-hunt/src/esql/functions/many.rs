@@ -2,8 +2,9 @@
 
 use std::cmp::Ordering;
 
-use super::number::sum_as;
+use super::number::{percentile, sum_as};
 use super::{Env, Evaluated, next};
+use crate::esql::outcome::Type;
 use crate::esql::value::{Val, order};
 
 fn items<'a>(args: Vec<Val<'a>>) -> Vec<Val<'a>> {
@@ -69,6 +70,36 @@ pub(super) fn mv_avg<'a>(_: Env, args: Vec<Val<'a>>) -> Evaluated<'a> {
     }
     let sum: f64 = values.iter().filter_map(Val::as_double).sum();
     Ok(Val::Double(sum / values.len() as f64))
+}
+
+fn sorted(values: &[Val<'_>]) -> Vec<f64> {
+    let mut numbers: Vec<f64> = values.iter().filter_map(Val::as_double).collect();
+    numbers.sort_by(f64::total_cmp);
+    numbers
+}
+
+/// Of whole numbers a whole one: the lesser, where it lies between two.
+pub(super) fn mv_median<'a>(env: Env, args: Vec<Val<'a>>) -> Evaluated<'a> {
+    let found = percentile(&sorted(&items(args)), 50.0);
+    Ok(match (found, env.ty) {
+        (None, _) => Val::Null,
+        (Some(number), Type::Double) => Val::Double(number),
+        (Some(number), _) => Val::Long(number.floor() as i64),
+    })
+}
+
+pub(super) fn mv_percentile<'a>(env: Env, args: Vec<Val<'a>>) -> Evaluated<'a> {
+    let mut args = args.into_iter();
+    let values = next(&mut args).items();
+    let Some(percent) = next(&mut args).as_double() else { return Ok(Val::Null) };
+    if !(0.0..=100.0).contains(&percent) {
+        return Err("Percentile parameter must be a number between 0 and 100");
+    }
+    Ok(match (percentile(&sorted(&values), percent), env.ty) {
+        (None, _) => Val::Null,
+        (Some(number), Type::Double) => Val::Double(number),
+        (Some(number), _) => Val::Long(number as i64),
+    })
 }
 
 pub(super) fn mv_concat<'a>(_: Env, args: Vec<Val<'a>>) -> Evaluated<'a> {

@@ -2,6 +2,8 @@
 
 mod convert;
 mod date;
+mod date_pattern;
+mod digest;
 mod many;
 mod number;
 mod text;
@@ -13,6 +15,8 @@ use super::value::Val;
 
 pub(super) use convert::{boolean_of, convert, date_of};
 pub(super) use date::shift;
+pub(super) use date_pattern::refuse as refuse_pattern;
+pub(super) use number::percentile;
 
 /// What an evaluation may know beside its arguments.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +41,7 @@ pub(super) enum Arg {
     Whole,
     Date,
     Period,
+    Ip,
     /// The type of the arguments before it.
     Same,
 }
@@ -108,7 +113,7 @@ use Arg::{Any, Number, Period, Same, Text, Whole};
 use Meets::{All, Each, Single};
 use Returns::{Common, First};
 
-static TABLE: [Function; 66] = [
+static TABLE: [Function; 100] = [
     function("abs", &[Number], First, Single, number::abs),
     function("byte_length", &[Text], INTEGER, Single, text::byte_length),
     function("ceil", &[Number], First, Single, number::ceil),
@@ -171,20 +176,63 @@ static TABLE: [Function; 66] = [
     function("trim", &[Text], KEYWORD, Single, text::trim),
     function("url_decode", &[Text], KEYWORD, Single, text::url_decode),
     function("url_encode", &[Text], KEYWORD, Single, text::url_encode),
-    // `bucket(field, span)`, which the binder rewrites; they stand here for its two forms.
+    function("acos", &[Number], DOUBLE, Single, number::acos),
+    function("asin", &[Number], DOUBLE, Single, number::asin),
+    function("atan", &[Number], DOUBLE, Single, number::atan),
+    function("atan2", &[Number, Number], DOUBLE, Single, number::atan2),
+    function("cbrt", &[Number], DOUBLE, Single, number::cbrt),
+    function("cos", &[Number], DOUBLE, Single, number::cos),
+    function("cosh", &[Number], DOUBLE, Single, number::cosh),
+    function("date_format", &[Text, Arg::Date], KEYWORD, Single, date_pattern::date_format),
+    function("date_parse", &[Text, Text], DATE, Single, date_pattern::date_parse),
+    function("day_name", &[Arg::Date], KEYWORD, Single, date_pattern::day_name),
+    function("e", &[], DOUBLE, Single, number::e),
+    function("exp", &[Number], DOUBLE, Single, number::exp),
+    function("from_base64", &[Text], KEYWORD, Single, digest::from_base64),
+    function("hash", &[Text, Text], KEYWORD, Single, digest::hash),
+    function("hypot", &[Number, Number], DOUBLE, Single, number::hypot),
+    function("ip_prefix", &[Arg::Ip, Whole, Whole], IP, Single, convert::ip_prefix),
+    optional(function("log", &[Number, Number], DOUBLE, Single, number::log), 1),
+    function("md5", &[Text], KEYWORD, Single, digest::md5),
+    function("month_name", &[Arg::Date], KEYWORD, Single, date_pattern::month_name),
+    function("mv_median", &[Number], First, All, many::mv_median),
+    function("mv_percentile", &[Number, Number], First, All, many::mv_percentile),
+    function("pi", &[], DOUBLE, Single, number::pi),
+    function("sha1", &[Text], KEYWORD, Single, digest::sha1),
+    function("sha256", &[Text], KEYWORD, Single, digest::sha256),
+    function("sin", &[Number], DOUBLE, Single, number::sin),
+    function("sinh", &[Number], DOUBLE, Single, number::sinh),
+    function("tan", &[Number], DOUBLE, Single, number::tan),
+    function("tanh", &[Number], DOUBLE, Single, number::tanh),
+    function("tau", &[], DOUBLE, Single, number::tau),
+    function("to_base64", &[Text], KEYWORD, Single, digest::to_base64),
+    function("to_degrees", &[Number], DOUBLE, Single, number::to_degrees),
+    function("to_radians", &[Number], DOUBLE, Single, number::to_radians),
+    // `bucket`, which the binder rewrites; they stand here for its four forms.
     function("bucket_date", &[Arg::Date, Period], DATE, Single, date::bucket),
+    function(
+        "bucket_date_range",
+        &[Arg::Date, Whole, Arg::Date, Arg::Date],
+        DATE,
+        Single,
+        date_pattern::bucket_range,
+    ),
+    function("bucket_number_range", &[Number, Whole, Number, Number], DOUBLE, Single, number::bucket_range),
     function("bucket_number", &[Number, Number], DOUBLE, Single, number::bucket),
     function("mv_zip", &[Text, Text, Text], KEYWORD, All, many::mv_zip),
     function("signum", &[Number], DOUBLE, Single, number::signum),
 ];
 
 /// Functions that the binder knows by itself.
-pub(super) const SPECIAL: [&str; 12] = [
+pub(super) const SPECIAL: [&str; 25] = [
     "now",
     "case",
     "cidr_match",
     "replace",
     "bucket",
+    "match",
+    "match_phrase",
+    "kql",
     "count",
     "count_distinct",
     "values",
@@ -192,50 +240,64 @@ pub(super) const SPECIAL: [&str; 12] = [
     "max",
     "sum",
     "avg",
-];
-
-/// Functions of ES|QL that are not run here.
-const UNSUPPORTED: [&str; 40] = [
-    "kql",
-    "qstr",
-    "match",
-    "match_phrase",
-    "knn",
-    "score",
-    "percentile",
     "median",
+    "percentile",
     "median_absolute_deviation",
     "std_dev",
     "stddev",
     "variance",
     "top",
+    "present",
+    "absent",
+    "term",
+];
+
+/// Functions of ES|QL that are not run here.
+const UNSUPPORTED: [&str; 44] = [
+    "qstr",
+    "multi_match",
+    "knn",
+    "score",
+    "decay",
     "first",
     "last",
     "sample",
     "rate",
+    "delta",
+    "increase",
+    "irate",
     "weighted_avg",
     "st_distance",
-    "date_parse",
-    "date_format",
-    "from_base64",
-    "to_base64",
-    "hash",
-    "md5",
-    "sha1",
-    "sha256",
+    "st_centroid_agg",
+    "st_contains",
+    "st_disjoint",
+    "st_extent_agg",
+    "st_intersects",
+    "st_within",
+    "st_x",
+    "st_y",
+    "to_geopoint",
+    "to_geoshape",
+    "to_cartesianpoint",
+    "to_cartesianshape",
     "to_version",
     "to_ver",
     "to_unsigned_long",
+    "to_ul",
+    "to_ulong",
     "to_date_nanos",
+    "to_datenanos",
+    "to_dateperiod",
+    "to_timeduration",
+    "to_aggregate_metric_double",
     "categorize",
-    "mv_median",
-    "mv_percentile",
+    "mv_median_absolute_deviation",
     "mv_pseries_weighted_sum",
-    "ip_prefix",
-    "day_name",
-    "month_name",
-    "term",
-    "multi_match",
+    "copy_sign",
+    "scalb",
+    "text_embedding",
+    "url_encode_component",
+    "bit_length",
 ];
 
 /// Finds a function; an error says what is near or that it is not supported.
@@ -257,7 +319,7 @@ pub(super) fn internal(name: &str) -> Option<&'static Function> {
 }
 
 fn hidden(name: &str) -> bool {
-    matches!(name, "bucket_date" | "bucket_number")
+    name.starts_with("bucket_")
 }
 
 /// The next argument.

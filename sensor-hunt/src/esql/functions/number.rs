@@ -58,6 +58,80 @@ pub(super) fn signum<'a>(_: Env, args: Vec<Val<'a>>) -> Evaluated<'a> {
     finite(if number == 0.0 { 0.0 } else { number.signum() })
 }
 
+/// `log(number)`, or `log(base, number)`.
+pub(super) fn log<'a>(_: Env, args: Vec<Val<'a>>) -> Evaluated<'a> {
+    let mut args = args.into_iter();
+    let (first, second) = (next(&mut args).as_double().unwrap_or(0.0), args.next());
+    let (base, number) = match second.as_ref().and_then(Val::as_double) {
+        Some(number) => (Some(first), number),
+        None => (None, first),
+    };
+    match base {
+        _ if number <= 0.0 => Err("Log of non-positive number"),
+        None => finite(number.ln()),
+        Some(base) if base <= 0.0 => Err("Log of non-positive number"),
+        Some(1.0) => Err("Log of base 1"),
+        Some(base) => finite(number.ln() / base.ln()),
+    }
+}
+
+macro_rules! of_one {
+    ($($name:ident),*) => {
+        $(pub(super) fn $name<'a>(_: Env, args: Vec<Val<'a>>) -> Evaluated<'a> {
+            finite(double(args).$name())
+        })*
+    };
+}
+
+of_one!(exp, cbrt, sin, cos, tan, sinh, cosh, tanh, asin, acos, atan, to_degrees, to_radians);
+
+pub(super) fn atan2<'a>(_: Env, args: Vec<Val<'a>>) -> Evaluated<'a> {
+    let mut args = args.into_iter();
+    let (y, x) = (next(&mut args), next(&mut args));
+    finite(y.as_double().unwrap_or(0.0).atan2(x.as_double().unwrap_or(0.0)))
+}
+
+pub(super) fn hypot<'a>(_: Env, args: Vec<Val<'a>>) -> Evaluated<'a> {
+    let mut args = args.into_iter();
+    let (a, b) = (next(&mut args), next(&mut args));
+    finite(a.as_double().unwrap_or(0.0).hypot(b.as_double().unwrap_or(0.0)))
+}
+
+pub(super) fn pi<'a>(_: Env, _: Vec<Val<'a>>) -> Evaluated<'a> {
+    Ok(Val::Double(std::f64::consts::PI))
+}
+
+pub(super) fn tau<'a>(_: Env, _: Vec<Val<'a>>) -> Evaluated<'a> {
+    Ok(Val::Double(std::f64::consts::TAU))
+}
+
+pub(super) fn e<'a>(_: Env, _: Vec<Val<'a>>) -> Evaluated<'a> {
+    Ok(Val::Double(std::f64::consts::E))
+}
+
+/// `bucket(number, count, from, to)`: spans of a power of ten, or of half of one.
+pub(super) fn bucket_range<'a>(env: Env, args: Vec<Val<'a>>) -> Evaluated<'a> {
+    let mut args = args.into_iter();
+    let (number, count) = (next(&mut args), next(&mut args).as_double().unwrap_or(0.0));
+    let (from, to) = (next(&mut args).as_double().unwrap_or(0.0), next(&mut args).as_double().unwrap_or(0.0));
+    let precise = (to - from) / count;
+    let power = 10_f64.powf(precise.log10().ceil());
+    let span = if precise < power / 2.0 { power / 2.0 } else { power };
+    if span.is_finite() {
+        bucket(env, vec![number, Val::Double(span)])
+    } else {
+        Err("the range of a bucket is empty")
+    }
+}
+
+/// The value that so many in a hundred of the sorted numbers lie below, between its neighbours in proportion.
+pub(in crate::esql) fn percentile(sorted: &[f64], percent: f64) -> Option<f64> {
+    let last = sorted.len().checked_sub(1)?;
+    let place = (percent / 100.0 * last as f64).clamp(0.0, last as f64);
+    let (low, high) = (*sorted.get(place.floor() as usize)?, *sorted.get(place.ceil() as usize)?);
+    Some(low + (high - low) * place.fract())
+}
+
 pub(super) fn log10<'a>(_: Env, args: Vec<Val<'a>>) -> Evaluated<'a> {
     let number = double(args);
     if number <= 0.0 { Err("Log of non-positive number") } else { finite(number.log10()) }

@@ -100,10 +100,17 @@ impl Parser<'_> {
             Token::Symbol("=") => {
                 return Err(Diagnostic::error(self.span(), "`=` does not compare").help("write `==`"));
             }
-            Token::Symbol(symbol @ ("=~" | ":")) => {
-                let found =
-                    Diagnostic::error(self.span(), format!("the operator `{symbol}` is not supported"));
+            Token::Symbol("=~") => {
+                let found = Diagnostic::error(self.span(), "the operator `=~` is not supported");
                 return Err(found.help("`like`, or `==` on `to_lower(...)`"));
+            }
+            // The same as `match`.
+            Token::Symbol(":") => {
+                let name = Name { text: "match".to_owned(), span: self.span() };
+                self.at += 1;
+                let right = self.sum()?;
+                let span = left.span.to(right.span);
+                return Ok(Expr { kind: Kind::Call(name, vec![left, right]), span });
             }
             _ => None,
         };
