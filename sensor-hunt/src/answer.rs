@@ -114,7 +114,8 @@ fn of_esql(text: &str, sources: &Sources, progress: &Progress) -> Outcome {
         rows: outcome.rows,
         warnings: outcome.warnings,
         notes: outcome.notes,
-        incomplete: None,
+        incomplete: (outcome.scanned.rows_unread > 0)
+            .then(|| format!("{} events are in damaged files", outcome.scanned.rows_unread)),
         scanned: outcome.scanned.rows,
         elapsed: started.elapsed(),
     })
@@ -123,6 +124,7 @@ fn of_esql(text: &str, sources: &Sources, progress: &Progress) -> Outcome {
 fn of_sql(text: &str, options: &osquery::Options) -> Outcome {
     let answer = osquery::run(text, options).map_err(|cause| match cause {
         osquery::Error::Invalid { .. } | osquery::Error::Refused(_) => Unanswered::Invalid(cause.to_string()),
+        osquery::Error::Failed(text) if text.contains(" is not supported") => Unanswered::Unsupported(text),
         osquery::Error::Failed(text) => Unanswered::Failed(text),
     })?;
     let rows: Vec<Vec<Cell>> = answer.rows.iter().map(|row| row.iter().map(cell).collect()).collect();

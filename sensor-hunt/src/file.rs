@@ -1,8 +1,11 @@
 //! Hunt files: Elastic's TOML format, `[hunt]` with several queries in one or two languages.
 
 use std::fmt;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, OFlags};
 use serde::Deserialize;
 
 /// A hunt, as it was published.
@@ -101,11 +104,7 @@ impl Hunt {
     /// When it cannot be read, is not TOML, or is no hunt.
     pub fn read(path: &Path) -> Result<Self, FileError> {
         let error = |cause: String| FileError { path: path.to_owned(), cause };
-        let length = std::fs::metadata(path).map_err(|cause| error(cause.to_string()))?.len();
-        if length > FILE_BYTES_MAX {
-            return Err(error(format!("larger than {FILE_BYTES_MAX} bytes")));
-        }
-        let text = std::fs::read_to_string(path).map_err(|cause| error(cause.to_string()))?;
+        let text = read_text(path).map_err(|cause| error(cause.to_string()))?;
         Self::parse(&text).map(|hunt| Self { path: Some(path.to_owned()), ..hunt }).map_err(error)
     }
 
@@ -115,8 +114,13 @@ impl Hunt {
     ///
     /// As [`Hunt::read`].
     pub fn parse(text: &str) -> Result<Self, String> {
-        let document: Document =
-            toml::from_str(text).map_err(|cause| cause.to_string().trim_end().to_owned())?;
+        let document: Document = toml::from_str(text).map_err(|cause| {
+            let at = cause.span().map_or(0, |span| span.start);
+            let before = text.get(..at).unwrap_or(text);
+            let line = before.matches('\n').count() + 1;
+            let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+            format!("line {line}, column {column}: {}", cause.message())
+        })?;
         let body = document.hunt.ok_or("there is no [hunt] table, so this is no hunt")?;
         if body.query.is_empty() {
             return Err("the hunt has no query".into());
@@ -161,6 +165,21 @@ impl Hunt {
         }
         files.iter().map(|file| Self::read(file)).collect()
     }
+}
+
+/// The text of a regular file. A FIFO or a device, which might never end, is not waited for.
+fn read_text(path: &Path) -> io::Result<String> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
+    let mut text = String::new();
+    file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > FILE_BYTES_MAX {
+        return Err(io::Error::other(format!("larger than {FILE_BYTES_MAX} bytes")));
+    }
+    Ok(text)
 }
 
 fn collect(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<(), FileError> {
@@ -218,6 +237,27 @@ fn guess(text: &str) -> Language {
 #[cfg(test)]
 mod tests {
     use super::{Hunt, HuntQuery, Language, guess};
+
+    #[test]
+    fn what_might_never_end_is_not_read() {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+        let folder = tempfile::tempdir().unwrap();
+        mknodat(CWD, folder.path().join("a.toml"), FileType::Fifo, Mode::RUSR, 0).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", folder.path().join("b.toml")).unwrap();
+        std::fs::write(folder.path().join("c.toml"), vec![b'a'; (4 << 20) + 1]).unwrap();
+        std::fs::write(folder.path().join("d.toml"), b"\xff").unwrap();
+        let causes: Vec<String> =
+            Hunt::load(folder.path()).into_iter().map(|hunt| hunt.unwrap_err().cause).collect();
+        assert_eq!(
+            causes,
+            [
+                "not a regular file",
+                "not a regular file",
+                "larger than 4194304 bytes",
+                "stream did not contain valid UTF-8"
+            ]
+        );
+    }
 
     #[test]
     fn the_language_is_that_of_the_first_word() {

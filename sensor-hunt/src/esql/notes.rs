@@ -83,13 +83,23 @@ pub(super) fn coverage(
     }
     let from = bounds.first_ms;
     let to = bounds.last_ms.unwrap_or(settings.now_ms).min(settings.now_ms);
+    let mut by_note: Vec<(String, Vec<String>)> = Vec::new();
     for store in stores {
-        let coverage = store.coverage()?;
-        let name = if stores.len() > 1 { format!("{}: ", store.root().display()) } else { String::new() };
-        for note in of_store(&coverage, &recorded, from, to) {
-            notes.push(format!("{name}{note}"));
+        let name = store.root().display().to_string();
+        for note in of_store(&store.coverage()?, &recorded, from, to) {
+            match by_note.iter_mut().find(|(known, _)| *known == note) {
+                Some((_, names)) => names.push(name.clone()),
+                None => by_note.push((note, vec![name.clone()])),
+            }
         }
     }
+    notes.extend(by_note.into_iter().map(|(note, names)| match names.as_slice() {
+        _ if stores.len() == 1 => note,
+        [first, second, third, _, ..] => {
+            format!("{first}, {second}, {third} and {} more: {note}", names.len() - 3)
+        }
+        _ => format!("{}: {note}", names.join(", ")),
+    }));
     Ok(notes)
 }
 
@@ -117,6 +127,10 @@ fn of_store(
         }
         covered += last - first;
         reached = last;
+    }
+    if coverage.sessions.is_empty() {
+        notes
+            .push("whether all of the period is covered is not known: no sensor wrote this store".to_owned());
     }
     if !coverage.sessions.is_empty() && reached != i64::MIN && to - reached > PAUSE_MS {
         pauses.push((reached, to));

@@ -118,6 +118,8 @@ pub struct Scanned {
     pub rows: u64,
     /// Events that were not read because a file's statistics ruled them out.
     pub rows_skipped: u64,
+    /// Events that are lost to the answer because their file is damaged.
+    pub rows_unread: u64,
     /// Files, and the part not yet sealed.
     pub files: u64,
 }

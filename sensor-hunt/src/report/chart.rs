@@ -131,7 +131,7 @@ pub(super) fn timeline(answer: &Answer) -> Option<String> {
     let step = WIDTH / BINS as f64;
     for (index, count) in bins.iter().enumerate().filter(|(_, count)| **count > 0) {
         let height = (*count as f64 / largest as f64 * (base - HEAD_HEIGHT)).max(2.0);
-        let from = minute(first + index as i64 * span);
+        let from = moment(first + index as i64 * span, span);
         let _ = writeln!(
             out,
             "<rect x=\"{:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{height:.1}\" rx=\"2\">\
@@ -151,25 +151,31 @@ pub(super) fn timeline(answer: &Answer) -> Option<String> {
         grouped(largest),
         length(span),
         TIMELINE_HEIGHT - 7.0,
-        minute(first),
-        minute(last),
+        moment(first, span),
+        moment(last, span),
     );
     Some(out)
 }
 
 fn length(ms: i64) -> String {
     match ms / 1_000 {
-        seconds @ 0..120 => format!("{seconds} s"),
+        0..2 => format!("{ms} ms"),
+        seconds @ 2..120 => format!("{seconds} s"),
         seconds @ 120..7_200 => format!("{} min", seconds / 60),
         seconds @ 7_200..172_800 => format!("{} h", seconds / 3_600),
         seconds => format!("{} days", seconds / 86_400),
     }
 }
 
-/// `2026-01-02 03:04`
-fn minute(ms: i64) -> String {
+/// `2026-01-02 03:04`, with what tells spans of such a length apart.
+fn moment(ms: i64, span: i64) -> String {
+    let chars = match span {
+        0..1_000 => 23,
+        1_000..60_000 => 19,
+        _ => 16,
+    };
     let text = crate::esql::date_text(ms);
-    text.get(..16).unwrap_or(&text).replace('T', " ")
+    text.get(..chars).unwrap_or(&text).replace('T', " ")
 }
 
 /// The column's name and its times, sorted.

@@ -37,7 +37,7 @@ pub fn overview(done: &Done) -> String {
     let lines = queries.map(|(index, (query, outcome))| {
         let became = match outcome {
             Ok(answer) => {
-                let bound = if answer.incomplete.is_some() { ", stopped by a bound" } else { "" };
+                let bound = if answer.incomplete.is_some() { ", not all rows" } else { "" };
                 format!("{}{bound}", summary(answer))
             }
             Err(why) => {

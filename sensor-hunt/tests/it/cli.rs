@@ -73,4 +73,11 @@ fn the_shipped_hunt_runs_whole_over_an_imported_event() {
     assert!(std::fs::read_to_string(page).unwrap().contains("evil.postinst"));
     let exported = out(&sensor(&["store", "export", store]));
     assert!(exported.contains("\"/var/lib/dpkg/info/evil.postinst\""), "{exported}");
+    let files = Path::new(store).join("dataset=endpoint.events.file/day=2026-01-02");
+    let file = std::fs::read_dir(files).unwrap().next().unwrap().unwrap().path();
+    let whole = std::fs::read(&file).unwrap();
+    std::fs::write(&file, &whole[..whole.len() / 2]).unwrap();
+    let done = sensor(&["hunt", "-q", "from logs-endpoint.events.file-*", "--store", store]);
+    assert_eq!(done.status.code(), Some(4), "what is damaged is missing from the answer");
+    assert!(out(&done).contains("INCOMPLETE: 1 events are in damaged files"), "{}", out(&done));
 }

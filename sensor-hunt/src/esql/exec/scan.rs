@@ -279,6 +279,7 @@ impl Gathered {
         self.notes.extend(other.notes);
         self.scanned.rows += other.scanned.rows;
         self.scanned.rows_skipped += other.scanned.rows_skipped;
+        self.scanned.rows_unread += other.scanned.rows_unread;
         self.scanned.files += other.scanned.files;
         match (&mut self.collected, other.collected) {
             (Collected::Groups(ours), Collected::Groups(theirs)) => {
@@ -357,6 +358,7 @@ impl Shared<'_> {
             Ok(open) => open,
             Err(cause) => {
                 gathered.notes.push(format!("{} events could not be read: {cause}", part.rows()));
+                gathered.scanned.rows_unread += part.rows();
                 skip(part.rows());
                 return Ok(0);
             }
@@ -379,6 +381,7 @@ impl Shared<'_> {
                     // A damaged file does not fail the whole: what is missing is said.
                     Err(RunError::Store(cause)) => {
                         gathered.notes.push(format!("{rows} events could not be read: {cause}"));
+                        gathered.scanned.rows_unread += rows;
                     }
                     Err(other) => return Err(other),
                 }
