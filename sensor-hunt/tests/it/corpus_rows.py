@@ -18,8 +18,16 @@ TOKEN = re.compile(
     r"|(?P<number>\d+)|(?P<symbol>==|!=|<=|>=|[^\s])",
     re.S,
 )
-# What SQL has no function for.
-WITHOUT_SQL = {"grok", "mv_expand"}
+# Grok's own patterns that the hunts use, as its documentation has them.
+GROK = {
+    "BASE16NUM": r"(?<![0-9A-Fa-f])(?:[+-]?(?:0x)?(?:[0-9A-Fa-f]+))",
+    "DATA": r".*?",
+    "NUMBER": r"(?:(?<![0-9.+-])(?>[+-]?(?:(?:[0-9]+(?:\.[0-9]+)?)|(?:\.[0-9]+))))",
+    "WORD": r"\b\w+\b",
+}
+# What such a hunt is after: mostly the same crash, others, and what is none.
+CRASH = "[{at}] {name}[{pid}]: segfault at {a:x} ip 00007f{a:08x} sp 00007ffe{a:x} error 4 in {so}[7f{a:x}+1b000]"
+CORE = " likely on CPU {cpu} (core {cpu}, socket 0)"
 
 
 def queries(folder):
@@ -112,6 +120,8 @@ class Sql:
             return f"count({', '.join(arguments) or '*'})"
         if name == "count_distinct":
             return f"count(distinct {arguments[0]})"
+        if name == "replace":
+            return f"regexp_replace({', '.join(arguments)}, 'g')"
         if name == "cidr_match":
             return f"cidr_match({arguments[0]}, [{', '.join(arguments[1:])}])"
         if name == "case":
@@ -165,8 +175,9 @@ class Sql:
 
 def as_sql(text, lists, now):
     """The SQL, and how many rows it may return at most."""
-    statement, limit = "", None
-    for command, rest in commands(text):
+    statement, limit, made_here = "", None, set()
+    lists, parts = set(lists), commands(text)
+    for place, (command, rest) in enumerate(parts):
         sql = Sql(rest, lists, now)
         if command == "from":
             rest = rest[: rest.index(("word", "metadata"))] if ("word", "metadata") in rest else rest
@@ -177,7 +188,20 @@ def as_sql(text, lists, now):
             statement = f"select * from ({statement}) where {sql.expression()}"
         elif command == "eval":
             for name, value in sql.assigned():
-                statement = f'select *, {value} as "{name}" from ({statement})'
+                others = f'* exclude ("{name}")' if name in made_here else "*"
+                statement = f'select {others}, {value} as "{name}" from ({statement})'
+        elif command == "mv_expand":
+            name = rest[0][1]
+            if name in lists:
+                lists.remove(name)
+                values = f'case when len("{name}") > 0 then "{name}" else [null] end'
+                statement = f'select * exclude ("{name}"), unnest({values}) as "{name}" from ({statement})'
+        elif command == "grok":
+            (_, column), (_, pattern) = rest
+            names = re.findall(r"%\{\w+:(\w+)\}", pattern)
+            made_here.update(names)
+            found = ", ".join(f"grok(\"{column}\", {quoted(pattern)}, '{name}') as \"{name}\"" for name in names)
+            statement = f"select *, {found} from ({statement})"
         elif command == "stats":
             made = [(name, value) for name, value in sql.assigned({"by"})]
             keys = []
@@ -189,7 +213,12 @@ def as_sql(text, lists, now):
             statement = f"select {chosen} from ({statement}){groups}"
         elif command == "limit":
             limit = min(limit or sys.maxsize, int(rest[0][1]))
-        elif command not in {"keep", "sort"}:
+        elif command == "keep":
+            # Elsewhere it leaves out what nobody asks for.
+            if place + 1 == len(parts):
+                kept = ", ".join(f'"{value}"' for kind, value in rest if kind == "word")
+                statement = f"select {kept} from ({statement})"
+        elif command != "sort":
             raise ValueError(f"no SQL for {command}")
     return statement, limit
 
@@ -200,12 +229,21 @@ def matches(address, ranges):
     return any(net.version == address.version and address in net for net in nets)
 
 
+def grok(text, pattern, name):
+    """The first place where the pattern matches; `%{PATTERN:name}`."""
+    regex = re.sub(r"%\{(\w+):(\w+)\}", lambda m: f"(?P<{m[2]}>{GROK[m[1]]})", pattern)
+    found = re.search(regex, text) if text is not None else None
+    return found and found[name]
+
+
 def ask(folder, store, now):
     import duckdb
 
     connection = duckdb.connect()
     connection.execute("set TimeZone = 'UTC'")
     connection.create_function("cidr_match", matches, ["VARCHAR", "VARCHAR[]"], "BOOLEAN")
+    texts = ["VARCHAR", "VARCHAR", "VARCHAR"]
+    connection.create_function("grok", grok, texts, "VARCHAR", null_handling="special")
     files = os.path.join(store, "dataset=*", "*", "*.parquet")
     read = f"read_parquet('{files}', union_by_name = true, hive_partitioning = false)"
     connection.execute(f'create table events as select * replace ("@timestamp"::timestamptz as "@timestamp") from {read}')
@@ -213,8 +251,6 @@ def ask(folder, store, now):
     lists = {row[0] for row in described if row[1].endswith("[]")}
     columns = {row[0] for row in described}
     for name, text in queries(folder):
-        if any(command in WITHOUT_SQL for command, _ in commands(text)):
-            continue
         # A column that no event has is not in the files.
         for kind, word in tokens(text):
             if kind == "word" and is_field(word) and word not in columns:
@@ -265,8 +301,14 @@ def make(folder, events_each=150):
                         wanted[field].append(some(pick, value))
         wanted.setdefault("agent.id", [])
         wanted.setdefault("host.id", [])
-        for _ in range(events_each):
+        used = {command for command, _ in parts}
+        crashes = "grok" in used
+        # Some ask for hundreds of the same.
+        count = events_each * (100 if "mv_expand" in used else 4 if crashes else 1)
+        for number in range(count):
             age = pick.choice([1, 3, 6, 20, 29, 40]) * 86_400_000 + pick.randrange(3_600_000)
+            if crashes:
+                age = pick.randrange(18 * 3_600_000)
             event = {"@timestamp": 1_768_003_200_000 - age, "data_stream.dataset": dataset}
             for field, values in wanted.items():
                 end = next((end for end in OTHERS if field.endswith("." + end)), "path")
@@ -283,6 +325,17 @@ def make(folder, events_each=150):
                         event[field] += str(pick.randrange(200))
                 if field in {"event.type", "event.category"} and field in event and pick.random() < 0.1:
                     event[field] = [event[field], "info"]
+            if crashes and pick.random() < 0.9:
+                usual = pick.random() < 0.9
+                crash = CRASH + (CORE if pick.random() < 0.95 else "")
+                event["message"] = crash.format(
+                    at=f"{number:8}.{number:06}" if pick.random() < 0.5 else f"{number}.5",
+                    name="victim" if usual else pick.choice(["sh", "a-b", "x1"]),
+                    so="libc.so.6" if usual else pick.choice(["x y.so", "[vdso]", ""]),
+                    pid=number,
+                    a=pick.randrange(1 << 32),
+                    cpu=pick.randrange(4),
+                )
             print(json.dumps(event))
 
 
