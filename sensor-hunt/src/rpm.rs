@@ -327,8 +327,12 @@ mod tests {
         ])
     }
 
-    /// As rpm makes it, with a log.
     fn found(blobs: &[Vec<u8>], directory: &str) -> Result<Vec<PackageFile>, String> {
+        files_in(database(blobs), directory.as_bytes())
+    }
+
+    /// As rpm makes it, with a log.
+    fn database(blobs: &[Vec<u8>]) -> File {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("rpmdb.sqlite");
         let connection = Connection::open(&path).unwrap();
@@ -344,7 +348,31 @@ mod tests {
             connection.execute("INSERT INTO Dirnames VALUES ('/etc/yum.repos.d/', ?1, 0)", [hnum]).unwrap();
         }
         drop(connection);
-        files_in(File::open(path).unwrap(), directory.as_bytes())
+        File::open(path).unwrap()
+    }
+
+    #[test]
+    fn packages_are_listed_with_their_files() {
+        let mut all = Vec::new();
+        packages(database(&[demo(), demo()]), true, &mut |package| {
+            all.push(package);
+            true
+        })
+        .unwrap();
+        let [first, second] = all.as_slice() else { panic!("{all:?}") };
+        assert_eq!(first, second);
+        let said = (first.name.as_str(), first.version.as_str(), first.release.as_str(), first.arch.as_str());
+        assert_eq!((said, first.epoch, first.size), (("demo", "1.2", "3", "noarch"), None, None));
+        let files: Vec<(&[u8], &[u8])> =
+            first.files.iter().map(|file| (file.path.as_slice(), file.digest.as_slice())).collect();
+        let expected: [(&[u8], &[u8]); 3] = [
+            (b"/etc/yum.repos.d/demo.repo", b"AB12"),
+            (b"/usr/bin/demo", b"cd34"),
+            (b"/etc/yum.repos.d/other.repo", b""),
+        ];
+        assert_eq!(files, expected);
+        let cut = demo().get(..20).unwrap().to_vec();
+        assert!(packages(database(&[cut]), true, &mut |_| true).is_err());
     }
 
     #[test]

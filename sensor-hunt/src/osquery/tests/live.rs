@@ -161,6 +161,72 @@ fn the_kernel_is_described() {
 }
 
 #[test]
+fn memory_and_namespaces_of_a_process_are_those_of_proc() {
+    let mut child = std::process::Command::new("sleep").arg("30").spawn().unwrap();
+    let pid = child.id();
+    let sql = format!("SELECT start, permissions, pseudo, path FROM process_memory_map WHERE pid = {pid}");
+    // Until the program has loaded what it needs, its memory changes.
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    let (starts, found) = loop {
+        let lines = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+        let starts: Vec<String> =
+            lines.lines().map(|line| format!("0x{}", line.split('-').next().unwrap())).collect();
+        let found = rows(&live(&sql).unwrap());
+        let same =
+            found.iter().map(|row| row.split('|').next().unwrap()).eq(starts.iter().map(String::as_str));
+        let loaded = found.iter().any(|row| row.ends_with("/sleep") || row.ends_with("/coreutils"));
+        if same && loaded || std::time::Instant::now() > deadline {
+            break (starts, found);
+        }
+    };
+    let namespace = std::fs::read_link(format!("/proc/{pid}/ns/mnt")).unwrap();
+    let inode =
+        rows(&live(&format!("SELECT mnt_namespace FROM process_namespaces WHERE pid = {pid}")).unwrap());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(found.iter().any(|row| row.ends_with("|1|[stack]")), "{found:?}");
+    assert_eq!(found.iter().map(|row| row.split('|').next().unwrap()).collect::<Vec<_>>(), starts);
+    assert_eq!([format!("mnt:[{}]", inode[0])], [namespace.to_str().unwrap()]);
+}
+
+#[test]
+fn a_pipe_between_two_processes_has_both_ends() {
+    let mut child =
+        std::process::Command::new("sleep").arg("30").stdin(std::process::Stdio::piped()).spawn().unwrap();
+    let pid = child.id();
+    let sql = format!(
+        "SELECT fd, mode, type, partner_pid, partner_mode FROM process_open_pipes WHERE pid = {pid} AND fd = 0"
+    );
+    let found = rows(&live(&sql).unwrap());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let ours = format!("0|r|anonymous|{}|w", std::process::id());
+    assert!(found.contains(&ours), "{found:?}");
+}
+
+#[test]
+fn the_network_is_that_of_proc() {
+    let routes = std::fs::read_to_string("/proc/net/route").unwrap();
+    let of_main = routes.lines().skip(1).count();
+    let found =
+        rows(&live("SELECT type FROM routes WHERE destination NOT LIKE '%:%' AND type = 'gateway'").unwrap());
+    assert!(found.len() >= of_main, "{found:?}\n{routes}");
+    let names = sorted(&live("SELECT interface FROM interface_details").unwrap());
+    let mut listed: Vec<String> = std::fs::read_dir("/sys/class/net")
+        .unwrap()
+        .filter_map(|entry| entry.unwrap().file_name().into_string().ok())
+        .filter(|name| std::path::Path::new("/sys/class/net").join(name).is_dir())
+        .collect();
+    listed.sort();
+    assert_eq!(names, listed);
+    let sql = "SELECT current_value FROM system_controls WHERE name = 'kernel.ostype'";
+    assert_eq!(rows(&live(sql).unwrap()), ["Linux"]);
+    let total = std::fs::read_to_string("/proc/meminfo").unwrap();
+    let total = total.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024;
+    assert_eq!(rows(&live("SELECT memory_total FROM memory_info").unwrap()), [total.to_string()]);
+}
+
+#[test]
 fn set_id_files_are_those_that_find_sees() {
     let arguments =
         ["/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin", "-type", "f", "-perm", "/6000"];
