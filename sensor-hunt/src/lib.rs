@@ -1,6 +1,7 @@
 //! Hunts: ES|QL over stored events, osquery SQL over the live host.
 
 pub mod answer;
+mod base64;
 pub mod cli;
 pub mod esql;
 pub mod file;

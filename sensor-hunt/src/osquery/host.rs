@@ -81,6 +81,23 @@ impl Host {
         (found.stx_mask & mask.bits() != 0).then_some(found.stx_btime.tv_sec)
     }
 
+    /// The extended attributes of what a path leads to. One that cannot be read is left out.
+    pub(crate) fn attributes(&self, path: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+        const BYTES_MAX: usize = 64 << 10;
+        let Ok(found) = self.resolve(path, OFlags::PATH) else { return Vec::new() };
+        let again = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&found));
+        let mut buffer = vec![0; BYTES_MAX];
+        let Ok(length) = rustix::fs::listxattr(&again, buffer.as_mut_slice()) else { return Vec::new() };
+        let names = buffer.get(..length).unwrap_or_default().to_vec();
+        let names = names.split(|byte| *byte == 0).filter(|name| !name.is_empty());
+        names
+            .filter_map(|name| {
+                let length = rustix::fs::getxattr(&again, name, buffer.as_mut_slice()).ok()?;
+                Some((name.to_vec(), buffer.get(..length)?.to_vec()))
+            })
+            .collect()
+    }
+
     pub(crate) fn is_dir(&self, path: &[u8]) -> bool {
         self.stat(path).is_ok_and(|found| kind_of(&found) == FileType::Directory)
     }

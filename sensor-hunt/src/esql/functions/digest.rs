@@ -3,6 +3,7 @@
 use sha2::Digest as _;
 
 use super::{Env, Evaluated, next};
+use crate::base64;
 use crate::esql::value::Val;
 use crate::osquery::hex;
 
@@ -38,37 +39,14 @@ pub(super) fn hash<'a>(env: Env, args: Vec<Val<'a>>) -> Evaluated<'a> {
     }
 }
 
-const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
 pub(super) fn to_base64<'a>(_: Env, args: Vec<Val<'a>>) -> Evaluated<'a> {
-    one(args, |bytes| {
-        let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
-        for part in bytes.chunks(3) {
-            let bits = part.iter().fold(0_usize, |bits, byte| bits << 8 | usize::from(*byte))
-                << (8 * (3 - part.len()));
-            for at in 0..4 {
-                let letter = LETTERS.get(bits >> (18 - 6 * at) & 63).copied().unwrap_or(b'=');
-                out.push(if at > part.len() { '=' } else { char::from(letter) });
-            }
-        }
-        out
-    })
+    one(args, base64::encode)
 }
 
 /// What is no UTF-8 after decoding has no value.
 pub(super) fn from_base64<'a>(_: Env, args: Vec<Val<'a>>) -> Evaluated<'a> {
     let text = next(&mut args.into_iter());
     let Some(text) = text.as_text() else { return Ok(Val::Null) };
-    let mut out = Vec::with_capacity(text.len() / 4 * 3);
-    let (mut bits, mut count) = (0_usize, 0);
-    for byte in text.trim_end_matches('=').bytes() {
-        let value = LETTERS.iter().position(|letter| *letter == byte).ok_or("Illegal base64 character")?;
-        bits = (bits << 6 | value) & 0xffff;
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            out.push((bits >> count & 0xff) as u8);
-        }
-    }
-    String::from_utf8(out).map(Val::text).map_err(|_| "the decoded bytes are no UTF-8")
+    let bytes = base64::decode(text.as_bytes()).ok_or("Illegal base64 character")?;
+    String::from_utf8(bytes).map(Val::text).map_err(|_| "the decoded bytes are no UTF-8")
 }

@@ -1,6 +1,7 @@
 //! The tables, a file for each kind of thing.
 
 mod accounts;
+mod attributes;
 mod cron;
 mod docker;
 mod file;
@@ -29,6 +30,7 @@ use super::table::Table;
 pub(super) static ALL: &[Table] = &[
     file::FILE,
     hash::HASH,
+    attributes::EXTENDED_ATTRIBUTES,
     accounts::USERS,
     accounts::GROUPS,
     accounts::USER_GROUPS,
@@ -148,7 +150,6 @@ pub(super) const MISSING: &[&str] = &[
     "elf_sections",
     "elf_segments",
     "elf_symbols",
-    "extended_attributes",
     "firefox_addons",
     "intel_me_info",
     "interface_ipv6",

@@ -1,6 +1,7 @@
 //! What a file of a private key says of it without being opened.
 
 use super::text::trim;
+use crate::base64::decode;
 use crate::osquery::accounts::lines;
 
 /// A key, as far as its file tells.
@@ -28,7 +29,7 @@ impl PrivateKey {
                 .flatten()
                 .copied()
                 .collect();
-            decode_base64(&text)
+            decode(&text)
         };
         let of = |kind, bits| Self { encrypted: false, kind, bits };
         match label {
@@ -122,36 +123,12 @@ fn der<'b>(rest: &mut &'b [u8]) -> Option<(u8, &'b [u8])> {
     Some((tag, value))
 }
 
-fn decode_base64(text: &[u8]) -> Option<Vec<u8>> {
-    let mut out = Vec::with_capacity(text.len() / 4 * 3);
-    let (mut bits, mut count) = (0_u32, 0);
-    for byte in text.iter().take_while(|byte| **byte != b'=') {
-        let value = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        bits = bits << 6 | u32::from(value);
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            out.push(u8::try_from(bits >> count & 0xff).ok()?);
-        }
-    }
-    Some(out)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{PrivateKey, bit_length, decode_base64, modulus_bits};
+    use super::{PrivateKey, bit_length, modulus_bits};
 
     #[test]
     fn broken_keys_are_of_no_type() {
-        assert_eq!(decode_base64(b"aGk="), Some(b"hi".to_vec()));
-        assert_eq!(decode_base64(b"a\xff"), None);
         for body in ["", "AAAA", "b3BlbnNzaC1rZXktdjEA", "b3BlbnNzaC1rZXktdjEA/////w=="] {
             let text =
                 format!("-----BEGIN OPENSSH PRIVATE KEY-----\n{body}\n-----END OPENSSH PRIVATE KEY-----\n");
