@@ -69,6 +69,10 @@ uninstall() {
     find root -depth -type d -name '*sensor*' | sed 's,^root/,,' | while read -r folder; do
         [ ! -d "$DESTDIR/$folder" ] || find "$DESTDIR/$folder" -depth -type d -empty -delete
     done
+    # And those of shells that nobody else has completions for.
+    for folder in fish/vendor_completions.d fish zsh/site-functions zsh bash-completion/completions bash-completion; do
+        rmdir "$DESTDIR/usr/share/$folder" 2>/dev/null || :
+    done
     if is_managed; then
         systemctl daemon-reload
     fi

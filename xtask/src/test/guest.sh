@@ -5,12 +5,11 @@ export DEBIAN_FRONTEND=noninteractive
 ALERTS=/var/log/sensor/alerts.ndjson
 HOOKS=/etc/apt/apt.conf.d
 
-# Waits for a condition, not for a time; what never comes true ends the test.
+# Waits for a condition, not for a time; what does not come true in so many seconds ends the test.
 wait_for() {
-    tries=0
+    deadline=$(($(date +%s) + ${2-120}))
     until eval "$1"; do
-        tries=$((tries + 1))
-        if [ "$tries" -gt 600 ]; then
+        if [ "$(date +%s)" -gt "$deadline" ]; then
             echo "waited in vain: $1"
             return 1
         fi
