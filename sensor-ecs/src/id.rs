@@ -29,9 +29,11 @@ impl EventId {
     #[must_use]
     pub fn new(nonce: [u8; 10], sequence: u64) -> Self {
         let mut bytes = [0; 18];
-        let sequence = sequence.to_be_bytes();
-        for (place, byte) in bytes.iter_mut().zip(nonce.iter().chain(&sequence)) {
-            *place = *byte;
+        if let Some(first) = bytes.first_chunk_mut() {
+            *first = nonce;
+        }
+        if let Some(last) = bytes.last_chunk_mut() {
+            *last = sequence.to_be_bytes();
         }
         let mut id = [0; 24];
         for (place, group) in id.as_chunks_mut().0.iter_mut().zip(bytes.as_chunks().0) {

@@ -31,7 +31,7 @@ impl Runtime {
 /// A container as its cgroup path tells it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Container {
-    /// 64 hex digits, or the machine's name for LXC and systemd-nspawn.
+    /// 64 hex digits, ECS's name, or the machine's name for LXC and systemd-nspawn.
     pub(crate) id: Vec<u8>,
     /// Absent where the path has an id but no hint of what made it.
     pub(crate) runtime: Option<Runtime>,
@@ -55,7 +55,7 @@ impl Container {
 }
 
 fn identify(component: &[u8], parent: Option<&[u8]>) -> Option<(Vec<u8>, Option<Runtime>)> {
-    if is_container_id(component) {
+    if is_container_id(component) || is_fargate_id(component) {
         return Some((component.to_vec(), runtime_of_parent(parent)));
     }
     if let Some(name) = component.strip_prefix(b"lxc.payload.") {
@@ -63,6 +63,11 @@ fn identify(component: &[u8], parent: Option<&[u8]>) -> Option<(Vec<u8>, Option<
     }
     if matches!(parent, Some(b"lxc" | b"lxc.payload")) {
         return Some((component.to_vec(), Some(Runtime::Lxc)));
+    }
+    // As `machinectl start` does.
+    let service = component.strip_prefix(b"systemd-nspawn@").and_then(|name| name.strip_suffix(b".service"));
+    if let Some(escaped) = service {
+        return Some((unescape_unit(escaped), Some(Runtime::SystemdNspawn)));
     }
     let scope = component.strip_suffix(b".scope").unwrap_or(component);
     if scope.len() != component.len()
@@ -97,6 +102,15 @@ fn runtime_of_parent(parent: Option<&[u8]>) -> Option<Runtime> {
 
 fn is_container_id(text: &[u8]) -> bool {
     text.len() == 64 && text.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// `TASK-NUMBER`, as ECS names containers on Fargate: 32 hex digits and decimal ones.
+fn is_fargate_id(text: &[u8]) -> bool {
+    let Some((task, number)) = text.split_at_checked(32) else { return false };
+    let Some((b'-', number)) = number.split_first() else { return false };
+    task.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+        && !number.is_empty()
+        && number.iter().all(u8::is_ascii_digit)
 }
 
 /// `podUID`, or `...-podU_I_D.slice` with whatever follows.
@@ -184,6 +198,9 @@ mod tests {
         /../../docker/<A> | <A> docker
         /system.slice/docker-abc.scope |
         /ecs/task/<A> | <A>
+        /ecs/09a70ae9ccc491e651e5c773579b3490/09a70ae9ccc491e651e5c773579b3490-4075324421 | 09a70ae9ccc491e651e5c773579b3490-4075324421
+        /ecs/09a70ae9ccc491e651e5c773579b3490/09a70ae9ccc491e651e5c773579b3490- |
+        /machine.slice/systemd-nspawn@deb\x2d12.service/payload/init.scope | deb-12 systemd-nspawn
     ";
 
     #[test]
