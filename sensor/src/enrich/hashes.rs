@@ -19,6 +19,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use foldhash::fast::RandomState;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, Statx, StatxFlags};
 use sensor_common::wire::FileRecord;
 use sensor_ecs::Text;
@@ -112,7 +113,7 @@ struct Worker {
 pub(crate) struct Hashes {
     bytes_max: u64,
     /// Nothing for one that is being hashed, or that cannot be.
-    known: HashMap<Version, Option<Text>>,
+    known: HashMap<Version, Option<Text>, RandomState>,
     worker: Option<Worker>,
     allowance: Allowance,
 }
@@ -142,7 +143,7 @@ impl Hashes {
     pub(crate) fn new(bytes_max: u64) -> Self {
         Self {
             bytes_max,
-            known: HashMap::new(),
+            known: HashMap::default(),
             worker: None,
             allowance: Allowance { left: WAIT_SAVED_MAX, since: Instant::now() },
         }

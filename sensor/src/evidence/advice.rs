@@ -20,6 +20,10 @@ pub(super) fn next_steps(question: &Question, package: Option<&Package>, runs_co
                 );
             }
             steps.push(match package {
+                Some(Package { name: Some(name), shipped: Shipped::Different, manager: "rpm" }) => format!(
+                    "The package {name} ships this file with other content. To restore it, remove it, then: \
+                     dnf reinstall {name}"
+                ),
                 Some(Package { name: Some(name), shipped: Shipped::Different, .. }) => format!(
                     "The package {name} ships this file with other content. To restore it: \
                      apt-get -o Dpkg::Options::=--force-confask,confnew,confmiss install --reinstall {name}"
@@ -28,8 +32,8 @@ pub(super) fn next_steps(question: &Question, package: Option<&Package>, runs_co
                     "The content is what the package {name} ships. Find out why something else than the package \
                      manager wrote it."
                 ),
-                Some(Package { name: Some(name), .. }) => {
-                    format!("Compare the file with what the package {name} ships: dpkg --verify {name}")
+                Some(Package { name: Some(name), manager, .. }) => {
+                    format!("Compare the file with what the package {name} ships: {manager} --verify {name}")
                 }
                 _ => format!("No package is known to bring {path}: remove it unless you know who put it there."),
             });

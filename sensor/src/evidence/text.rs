@@ -77,6 +77,7 @@ fn package(to: &mut Lines, evidence: &Evidence) {
     let Some(package) = evidence.package.found() else { return };
     let name = package.name.as_deref().map(|name| shown(name.as_bytes()));
     let said = match (name, package.shipped) {
+        (None, Shipped::Unknown) => "none of those that could be read has this file".to_owned(),
         (None, _) => "none has this file".to_owned(),
         (Some(name), Shipped::Same) => format!("{name}: the content is what it ships"),
         (Some(name), Shipped::Different) => format!("{name}: the content is NOT what it ships"),

@@ -16,11 +16,13 @@ use crate::setup::{self, root};
 use crate::vm::{Extra, Spec};
 use root::Root;
 
+/// The script that installs and removes packages of every kind.
+const PACKAGES: &str = "system.sh";
 const LIMIT: Duration = Duration::from_secs(1_800);
 /// What both scripts are made of.
 const COMMON: &str = "guest.sh";
 /// Scripts beside this file, and what each runs on.
-const SCRIPTS: [(&str, Root); 2] = [("system.sh", Root::Bare), ("programs.sh", Root::Programs)];
+const SCRIPTS: [(&str, Root); 2] = [(PACKAGES, Root::Bare), ("programs.sh", Root::Programs)];
 
 pub(super) fn run(
     kernels: &[KernelId],
@@ -29,13 +31,15 @@ pub(super) fn run(
     totals: &mut Totals,
 ) -> Result<()> {
     let sources = paths::root()?.join("xtask/src/test");
-    let mut files = package::build(&[Format::Deb, Format::Tar], with_binaries)?;
+    let is_wanted =
+        |script: &str| filters.is_empty() || filters.iter().any(|filter| script.contains(&**filter));
+    let formats = [Format::Deb, Format::Tar];
+    let formats = if is_wanted(PACKAGES) { &formats[..] } else { &formats[..1] };
+    let mut files = package::build(formats, with_binaries)?;
     // A real peer for the senders.
     files.push(setup::ensure_osmem()?);
     files.push(sources.join(COMMON));
     let newest = [KernelId::newest()];
-    let is_wanted =
-        |script: &str| filters.is_empty() || filters.iter().any(|filter| script.contains(&**filter));
     for (script, root) in SCRIPTS.into_iter().filter(|(script, _)| is_wanted(script)) {
         let disk = root::ensure(root)?;
         let files = files.iter().cloned().chain([sources.join(script)]);

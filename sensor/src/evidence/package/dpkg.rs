@@ -4,16 +4,21 @@ use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
-use super::{Owner, Owners, Sum, read_system_file};
+use super::{Owner, Sum, read_system_file};
 use crate::open;
 
+pub(super) const NAME: &str = "dpkg";
 const INFO: &str = "/var/lib/dpkg/info";
 const STATUS: &[u8] = b"/var/lib/dpkg/status";
 /// In all, of one search.
 const SEARCH_BYTES_MAX: u64 = 256 << 20;
 
-/// Which packages own what is directly in `directory`.
-pub(super) fn owners(root: &OwnedFd, directory: &[u8], deadline: Instant) -> Result<Option<Owners>, String> {
+/// Which packages own what is directly in `directory`; nothing without a database.
+pub(super) fn owners(
+    root: &OwnedFd,
+    directory: &[u8],
+    deadline: Instant,
+) -> Result<Option<BTreeMap<Vec<u8>, Owner>>, String> {
     let Ok(info) = open::directory(root, INFO.as_bytes()) else { return Ok(None) };
     let names = rustix::fs::Dir::read_from(&info).map_err(|errno| errno.to_string())?;
     let wanted = spellings(directory);
@@ -32,7 +37,7 @@ pub(super) fn owners(root: &OwnedFd, directory: &[u8], deadline: Instant) -> Res
             collect(&list, wanted, directory, package, &mut owners);
         }
     }
-    Ok(Some(Owners { manager: "dpkg", owners }))
+    Ok(Some(owners))
 }
 
 /// Notes every line of a list that is directly below a directory.
@@ -49,7 +54,7 @@ fn collect(
         if let Some(name) = name.filter(|name| starts_line && !name.is_empty() && !name.contains(&b'/')) {
             let path = [directory, b"/", name].concat();
             let package = String::from_utf8_lossy(package).into_owned();
-            owners.insert(path, Owner { package, sum: None });
+            owners.insert(path, Owner { manager: NAME, package, sum: None });
         }
     }
 }

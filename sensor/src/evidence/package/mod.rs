@@ -27,6 +27,7 @@ const SUMMED_BYTES_MAX: usize = 64 << 20;
 /// What is known about a path's package.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Package {
+    /// Whose package it is; where it is nobody's, who was asked.
     pub(super) manager: &'static str,
     /// Absent when no package has the path.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -42,19 +43,24 @@ pub(super) enum Shipped {
     Different,
     /// No package has the path.
     Never,
-    /// The package has the path, but no sum of its content, or the content was not read.
+    /// The package has the path, but no sum of its content, or the content was not read; or no package of those that
+    /// could be read has it.
     Unknown,
 }
 
 /// Owners of the paths in one directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Owners {
-    manager: &'static str,
+    /// Who was asked.
+    asked: &'static str,
     owners: BTreeMap<Vec<u8>, Owner>,
+    /// There is another database, which could not be read.
+    is_partial: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Owner {
+    manager: &'static str,
     package: String,
     /// Of the content that it brought, where the database has it beside the path.
     sum: Option<Sum>,
@@ -74,26 +80,39 @@ impl Owners {
     }
 }
 
-/// Which packages own what is directly in `directory`. `hunting` is the program that reads rpm's database.
+/// Which packages own what is directly in `directory`: a host can have databases of both managers. `hunting` is the program
+/// that reads rpm's.
 pub(super) fn owners(
     root: &OwnedFd,
     directory: &[u8],
     hunting: Option<&Path>,
     deadline: Instant,
 ) -> Result<Owners, String> {
-    match dpkg::owners(root, directory, deadline)? {
-        Some(owners) => Ok(owners),
-        None => rpm::owners(root, directory, hunting, deadline),
+    let by_dpkg = dpkg::owners(root, directory, deadline)?;
+    let of = |asked, owners, is_partial| Owners { asked, owners, is_partial };
+    match (by_dpkg, rpm::owners(root, directory, hunting, deadline)) {
+        (None, Ok(None)) => Err("there is no database of dpkg or rpm".to_owned()),
+        (None, Ok(Some(by_rpm))) => Ok(of(rpm::NAME, by_rpm, false)),
+        (None, Err(why)) => Err(why),
+        (Some(by_dpkg), Ok(None)) => Ok(of(dpkg::NAME, by_dpkg, false)),
+        (Some(by_dpkg), Ok(Some(mut both))) => {
+            both.extend(by_dpkg);
+            Ok(of("dpkg, rpm", both, false))
+        }
+        (Some(by_dpkg), Err(why)) => {
+            tracing::debug!("{why}");
+            Ok(of(dpkg::NAME, by_dpkg, true))
+        }
     }
 }
 
 /// What the database says about a file; `opened` is its content, if it could be had.
 pub(super) fn of(root: &OwnedFd, path: &[u8], owners: &Owners, opened: Option<&mut Opened>) -> Package {
-    let manager = owners.manager;
-    let Some(Owner { package, sum }) = owners.owners.get(path) else {
-        return Package { manager, name: None, shipped: Shipped::Never };
+    let Some(Owner { manager, package, sum }) = owners.owners.get(path) else {
+        let shipped = if owners.is_partial { Shipped::Unknown } else { Shipped::Never };
+        return Package { manager: owners.asked, name: None, shipped };
     };
-    let recorded = sum.clone().or_else(|| dpkg::sum(root, package, path).filter(|_| manager == "dpkg"));
+    let recorded = sum.clone().or_else(|| dpkg::sum(root, package, path).filter(|_| *manager == dpkg::NAME));
     let actual = recorded.as_ref().and_then(|sum| digest(opened?, &sum.algorithm));
     let shipped = match (recorded, actual) {
         (Some(recorded), Some(actual)) if recorded.digest == actual => Shipped::Same,

@@ -11,23 +11,24 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Owner, Owners, Sum};
+use super::{Owner, Sum};
 use crate::open;
 
+pub(super) const NAME: &str = "rpm";
 const DATABASES: [&[u8]; 2] = [b"/var/lib/rpm/rpmdb.sqlite", b"/usr/lib/sysimage/rpm/rpmdb.sqlite"];
 /// Of an answer.
 const ANSWER_BYTES_MAX: u64 = 16 << 20;
 const POLL: Duration = Duration::from_millis(2);
 
-/// Which packages own what is directly in `directory`.
+/// Which packages own what is directly in `directory`; nothing without a database.
 pub(super) fn owners(
     root: &OwnedFd,
     directory: &[u8],
     hunting: Option<&Path>,
     deadline: Instant,
-) -> Result<Owners, String> {
+) -> Result<Option<BTreeMap<Vec<u8>, Owner>>, String> {
     let held = DATABASES.iter().find_map(|path| open::hold(root, path).ok());
-    let held = held.ok_or("there is no database of dpkg or rpm")?;
+    let Some(held) = held else { return Ok(None) };
     let program = hunting.ok_or("sensor-hunt, which reads the rpm database, is not installed")?;
     let database = open::held_regular(&held).map_err(|refusal| format!("the rpm database: {refusal}"))?;
     let child = Command::new(program)
@@ -40,8 +41,7 @@ pub(super) fn owners(
         .spawn()
         .map_err(|cause| format!("{} cannot be started: {cause}", program.display()))?;
     let text = answer(child, deadline)?;
-    let owners = text.lines().filter_map(|line| owner(directory, line)).collect::<BTreeMap<_, _>>();
-    Ok(Owners { manager: "rpm", owners })
+    Ok(Some(text.lines().filter_map(|line| owner(directory, line)).collect()))
 }
 
 /// What the program prints, if it does so in time.
@@ -86,7 +86,7 @@ fn owner(directory: &[u8], line: &str) -> Option<(Vec<u8>, Owner)> {
     let package = parts.next()?.to_owned();
     let (algorithm, digest) = (parts.next()?.to_owned(), parts.next()?.to_owned());
     let sum = (!algorithm.is_empty()).then_some(Sum { algorithm, digest });
-    Some(([directory, b"/", &name].concat(), Owner { package, sum }))
+    Some(([directory, b"/", &name].concat(), Owner { manager: NAME, package, sum }))
 }
 
 fn bytes(hex: &str) -> Option<Vec<u8>> {

@@ -78,6 +78,26 @@ fn a_file_of_nobody_is_told() {
     assert_eq!(system.package("/etc/apt/apt.conf.d/99hook"), nobodys);
 }
 
+/// What dpkg does not know may be rpm's; where that cannot be asked, nobody knows.
+#[test]
+fn a_host_with_both_asks_both() {
+    let system = system();
+    fs::write(system.directory.path().join("etc/apt/apt.conf.d/99hook"), "hook\n").unwrap();
+    fs::create_dir_all(system.directory.path().join("var/lib/rpm")).unwrap();
+    fs::write(system.directory.path().join("var/lib/rpm/rpmdb.sqlite"), "").unwrap();
+    let of = |hunting: &str, name: &str| {
+        let path = format!("/etc/apt/apt.conf.d/{name}");
+        let owners = owners(&system.root, b"/etc/apt/apt.conf.d", Some(Path::new(hunting)), later()).unwrap();
+        of(&system.root, path.as_bytes(), &owners, None)
+    };
+    let nobodys = |manager, shipped| Package { manager, name: None, shipped };
+    // What it says is no line of the program that it stands for: a database without packages.
+    assert_eq!(of("/bin/echo", "99hook"), nobodys("dpkg, rpm", Shipped::Never));
+    assert_eq!(of("/bin/false", "99hook"), nobodys("dpkg", Shipped::Unknown));
+    assert_eq!(of("/bin/echo", "01demo"), owned(Shipped::Unknown));
+    assert_eq!(of("/bin/false", "01demo"), owned(Shipped::Unknown));
+}
+
 #[test]
 fn a_host_without_either_is_told() {
     let directory = tempfile::tempdir().unwrap();
