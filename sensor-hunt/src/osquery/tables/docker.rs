@@ -11,7 +11,7 @@ use crate::osquery::cell::{Cell, Row, row};
 use crate::osquery::context::{Context, Trouble};
 use crate::osquery::table::{Query, Rows, Table, all, bigint, integer, none, text};
 
-const SOCKET: &str = "/var/run/docker.sock";
+pub(super) const SOCKET: &str = "/var/run/docker.sock";
 const ANSWER_BYTES_MAX: u64 = 64 << 20;
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -33,8 +33,13 @@ pub(super) fn get(socket: &std::path::Path, path: &str) -> io::Result<Value> {
     serde_json::from_slice(answer.get(end + 4..).unwrap_or_default()).map_err(|cause| bad(&cause.to_string()))
 }
 
+/// What the engine answers, if it does.
+pub(super) fn ask(context: &Context, path: &str) -> Option<Value> {
+    context.host().is_live().then(|| get(std::path::Path::new(SOCKET), path).ok()).flatten()
+}
+
 /// The elements of a list that the engine gives, or nothing and a warning.
-fn list(context: &Context, table: &str, path: &str) -> Vec<Value> {
+pub(super) fn list(context: &Context, table: &str, path: &str) -> Vec<Value> {
     if !context.is_live(table) {
         return Vec::new();
     }
@@ -51,11 +56,11 @@ fn list(context: &Context, table: &str, path: &str) -> Vec<Value> {
     }
 }
 
-fn text_of(value: &Value, pointer: &str) -> Option<String> {
+pub(super) fn text_of(value: &Value, pointer: &str) -> Option<String> {
     value.pointer(pointer)?.as_str().map(str::to_owned)
 }
 
-fn number_of(value: &Value, pointer: &str) -> Option<i64> {
+pub(super) fn number_of(value: &Value, pointer: &str) -> Option<i64> {
     value.pointer(pointer)?.as_i64()
 }
 

@@ -4,6 +4,7 @@ mod accounts;
 mod attributes;
 mod cron;
 mod docker;
+mod docker_more;
 mod file;
 mod hash;
 mod kernel;
@@ -68,6 +69,19 @@ pub(super) static ALL: &[Table] = &[
     docker::DOCKER_CONTAINERS,
     docker::DOCKER_IMAGES,
     docker::DOCKER_CONTAINER_MOUNTS,
+    docker_more::CONTAINER_ENVS,
+    docker_more::CONTAINER_FS_CHANGES,
+    docker_more::CONTAINER_LABELS,
+    docker_more::CONTAINER_NETWORKS,
+    docker_more::CONTAINER_PORTS,
+    docker_more::IMAGE_HISTORY,
+    docker_more::IMAGE_LABELS,
+    docker_more::IMAGE_LAYERS,
+    docker_more::DOCKER_NETWORKS,
+    docker_more::NETWORK_LABELS,
+    docker_more::DOCKER_VERSION,
+    docker_more::DOCKER_VOLUMES,
+    docker_more::VOLUME_LABELS,
     system::OS_VERSION,
     system::SYSTEM_INFO,
     system::MOUNTS,
@@ -127,22 +141,9 @@ pub(super) const MISSING: &[&str] = &[
     "device_hash",
     "device_partitions",
     "disk_encryption",
-    "docker_container_envs",
-    "docker_container_fs_changes",
-    "docker_container_labels",
-    "docker_container_networks",
-    "docker_container_ports",
     "docker_container_processes",
     "docker_container_stats",
-    "docker_image_history",
-    "docker_image_labels",
-    "docker_image_layers",
     "docker_info",
-    "docker_network_labels",
-    "docker_networks",
-    "docker_version",
-    "docker_volume_labels",
-    "docker_volumes",
     "ec2_instance_metadata",
     "ec2_instance_tags",
     "elf_dynamic",
