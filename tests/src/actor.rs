@@ -49,6 +49,7 @@ pub fn run(args: &[OsString]) -> Result<ExitCode> {
         ("mkfifo", [path]) => rustix::fs::mknodat(CWD, path, FileType::Fifo, Mode::from(0o644), 0)?,
         ("tmpfile-link", [dir, path]) => tmpfile_link(dir, path)?,
         ("operations", [dir]) => operations::by_calls(dir)?,
+        ("ring-create", [path]) => operations::create_by_ring(path)?,
         ("ring-operations", [dir]) => operations::by_ring(dir)?,
         ("fexecve", [program, args @ ..]) => programs::fexecve(program, args)?,
         ("delete-exec", [program, args @ ..]) => programs::delete_exec(program, args)?,

@@ -2,6 +2,7 @@
 
 mod bench;
 mod cmd;
+mod compare;
 mod demo;
 mod deny;
 mod ebpf;
@@ -40,6 +41,8 @@ enum Task {
     Test(test::Args),
     /// Make packages: .deb, .rpm and an archive with a script
     Package(package::Args),
+    /// Compare with others: which ways to bring a file into a folder each tells of
+    Compare(compare::Args),
     /// Check licences, bans and sources of every dependency
     Deny,
     /// Measure, and compare with the goals in xtask/goals.toml
@@ -68,6 +71,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Demo(args) => demo::run(&args),
         Task::Test(args) => test::run(&args),
         Task::Package(args) => package::run(&args),
+        Task::Compare(args) => compare::run(&args),
         Task::Deny => deny::run(),
         Task::Bench(args) => bench::run(&args),
         Task::Tidy => tidy::run(),

@@ -75,6 +75,12 @@ pub(super) fn by_calls(dir: &OsStr) -> Result<()> {
     say("rmdir", fs::remove_dir(at("moved-dir")))
 }
 
+/// A file through io_uring.
+pub(super) fn create_by_ring(path: &OsStr) -> Result<()> {
+    let path = c_string(Path::new(path))?;
+    Ok(Ring::new().context("cannot set up a ring")?.submit(Request::Open(&path))?)
+}
+
 /// Through io_uring, by its worker threads.
 pub(super) fn by_ring(dir: &OsStr) -> Result<()> {
     let at = |name: &str| c_string(&Path::new(dir).join(name));

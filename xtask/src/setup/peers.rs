@@ -9,8 +9,8 @@ use anyhow::{Context, Result, bail};
 use super::apt;
 use crate::{cmd, paths};
 
-const PACKAGES: [&str; 2] = ["inotify-tools", "bpftrace"];
-const PROGRAMS: [&str; 2] = ["inotifywait", "bpftrace"];
+const PACKAGES: [&str; 3] = ["inotify-tools", "bpftrace", "auditd"];
+const PROGRAMS: [&str; 3] = ["inotifywait", "bpftrace", "auditctl"];
 
 /// The programs, each in one folder with those of its libraries that this host does not have.
 pub(crate) fn ensure() -> Result<Vec<PathBuf>> {
