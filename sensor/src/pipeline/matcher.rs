@@ -40,7 +40,7 @@ pub(super) struct Matcher<O> {
     absence: Absence,
     /// Absent when no rule looks at several events.
     pub(super) several: Option<Several>,
-    matched: Vec<(RuleIndex, View)>,
+    matched: Vec<(RuleIndex, View, Integration)>,
     found: Vec<Found>,
     last_time_ns: i64,
     /// Matches, and those that caps held back, in the order of the rules.
@@ -138,8 +138,10 @@ impl<O: Output> Matcher<O> {
             other.and_then(|(_, other)| other.as_ref()).unwrap_or(event)
         };
         for at in 0..self.matched.len() {
-            let Some((index, view)) = self.matched.get(at).copied() else { break };
+            let Some((index, view, integration)) = self.matched.get(at).copied() else { break };
             let seen = in_view(view);
+            // The document that the rule has read.
+            let seen = &Event { meta: EventMeta { integration, ..seen.meta }, ..*seen };
             let doubted = enriched.image_lost.then_some(Unproven(seen));
             if !self.exceptions.suppress(index, seen, doubted.as_ref())
                 && self.admit(index, event.meta.time_ns)
@@ -183,8 +185,8 @@ impl<O: Output> Matcher<O> {
         let under_way = several.as_ref().map_or(selection, Several::under_way);
         let hits: Hits<'_> = rules.look(record, known, under_way, memory);
         for index in hits.matched().iter().filter(|index| selection.contains(**index)) {
-            if !matched.iter().any(|(known, _)| known == index) {
-                matched.push((*index, view));
+            if !matched.iter().any(|(known, ..)| known == index) {
+                matched.push((*index, view, event.meta.integration));
             }
         }
         let Some(several) = several else { return };

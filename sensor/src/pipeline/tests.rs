@@ -28,6 +28,8 @@ const APT_DIR: &str = "/etc/apt/apt.conf.d";
 struct Kept {
     events: Vec<String>,
     alerts: Vec<String>,
+    /// Whose documents the alerts are about.
+    datasets: Vec<String>,
     held_back: Vec<u64>,
     gaps: Vec<u64>,
     /// Alerts of several events: what was kept of each.
@@ -66,6 +68,7 @@ impl Output for Kept {
         ];
         let said: Vec<_> = names.iter().map(|name| field(hit.event, name)).collect();
         self.alerts.push(format!("{:?} {}", hit.view, said.join(" ")));
+        self.datasets.push(field(hit.event, "event.dataset"));
     }
 
     fn keep(&self, event: &Event<'_>, view: View) -> (Box<[u8]>, Box<[u8]>) {

@@ -15,8 +15,8 @@ fn rule(id: &str, index: &str, query: &str) -> RuleSource {
     RuleSource { origin: Origin::User, path: format!("{id}.toml"), text }
 }
 
-/// Ids of the rules that match, each as often as it does, when a program of a host and one of a container each write.
-fn matched(cloud_defend: bool, rules: Vec<RuleSource>) -> Vec<String> {
+/// A program of a host and one of a container each write a file.
+fn run(cloud_defend: bool, rules: Vec<RuleSource>) -> Engine<Kept> {
     let rules = RuleSet::load(rules, &Ecs);
     assert!(rules.errors().is_empty());
     let root = tempfile::tempdir().unwrap();
@@ -35,6 +35,12 @@ fn matched(cloud_defend: bool, rules: Vec<RuleSource>) -> Vec<String> {
         engine.record(&synth::exec(&task, 10 * SECOND, &ExecSpec { cgroup, ..ExecSpec::default() }));
         engine.record(&synth::create(&task, 11 * SECOND, "/srv/a", "/"));
     }
+    engine
+}
+
+/// Ids of the rules that match, each as often as it does.
+fn matched(cloud_defend: bool, rules: Vec<RuleSource>) -> Vec<String> {
+    let mut engine = run(cloud_defend, rules);
     let rules = engine.vitals(None, &Board::default());
     let counted = rules.rules.0.iter().zip(&rules.matches);
     counted.map(|((id, _), count)| format!("{id} {count}")).collect()
@@ -67,4 +73,16 @@ fn rules_on_containers_see_nothing_unless_configured() {
         matched(false, rules()),
         ["endpoint 2", "files 0", "processes 0", "pair 0", "named 0", "both 2"]
     );
+}
+
+#[test]
+fn alerts_show_the_document_that_the_rule_read() {
+    let only = |id: &str| rules().into_iter().filter(|rule| rule.path == format!("{id}.toml")).collect();
+    for (id, datasets) in [
+        ("files", vec!["cloud_defend.file"]),
+        ("processes", vec!["cloud_defend.process"]),
+        ("both", vec!["endpoint.events.file"; 2]),
+    ] {
+        assert_eq!(run(true, only(id)).matcher.output.datasets, datasets, "{id}");
+    }
 }
