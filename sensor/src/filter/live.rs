@@ -63,6 +63,10 @@ impl RecordSource for Filtered {
         RecordSource::counted(&self.kernel)
     }
 
+    fn switched_off(&self) -> Vec<&'static str> {
+        self.kernel.switched_off()
+    }
+
     type Filter = Filter;
 
     fn refilter(&mut self, mut filter: Filter) -> io::Result<()> {

@@ -33,6 +33,8 @@ const UNDECODABLE: Described = ("undecodable", true, "Records that could not be 
 const GAPS: Described = ("gaps", true, "Gap records in the stream of events");
 const UNACCOUNTED: Described =
     ("unaccounted", true, "Records that are missing for no reason that was counted");
+const SWITCHED_OFF: Described =
+    ("switched_off", false, "How many of the kernel's switches keep attached programs from being run");
 const STATE_BYTES: Described = ("rule_state_bytes", false, "Bytes that rules on several events keep");
 const STATE_EVICTIONS: Described =
     ("rule_state_evictions", true, "Partial matches that were dropped for want of room");
@@ -207,6 +209,7 @@ impl Page {
         family(to, UNDECODABLE)?.alone(vitals.undecodable)?;
         family(to, GAPS)?.alone(vitals.gaps)?;
         family(to, UNACCOUNTED)?.alone(vitals.unaccounted)?;
+        family(to, SWITCHED_OFF)?.alone(vitals.switched_off.len() as u64)?;
         let mut of = family(to, HOOK_ATTACHED)?;
         for hook in &self.0.about.hooks {
             of.value([("hook", &hook.name), ("mode", &hook.mode)], u64::from(hook.is_used))?;

@@ -119,6 +119,9 @@ impl Status {
         if !self.about.missing.is_empty() {
             troubles.push(format!("not seen on this kernel: {}", self.about.missing));
         }
+        for what in &self.vitals.switched_off {
+            troubles.push(format!("blind: {what}"));
+        }
         match &self.vitals.lost {
             None => troubles.push("the kernel's counts of lost records cannot be read".to_owned()),
             Some(lost) => {

@@ -12,6 +12,7 @@ mod known_kernels;
 mod misses;
 mod offsets;
 mod programs;
+mod switches;
 
 use std::{
     fs, io,
@@ -36,6 +37,7 @@ pub(crate) use hooks::{Attach, HOOKS, Mode};
 pub(crate) use host::{Capability, HostFacts};
 pub(crate) use programs::HookStatus;
 use programs::Programs;
+use switches::Switches;
 
 /// Where the running kernel describes its types.
 pub(crate) const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
@@ -119,6 +121,7 @@ pub(crate) struct Kernel {
     hooks: Vec<HookStatus>,
     capabilities: Capabilities,
     absent: Vec<String>,
+    switches: Switches,
 }
 
 impl Kernel {
@@ -196,6 +199,7 @@ impl Kernel {
             None
         };
         Ok(Self {
+            switches: Switches::open(&hooks),
             ebpf,
             ring,
             counters,
@@ -209,6 +213,11 @@ impl Kernel {
             capabilities,
             absent: resolved.absent,
         })
+    }
+
+    /// What keeps attached programs from being run.
+    pub(crate) fn switched_off(&self) -> Vec<&'static str> {
+        self.switches.off()
     }
 
     /// Becomes readable when records wait.

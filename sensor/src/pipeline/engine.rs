@@ -52,6 +52,8 @@ pub(crate) struct Engine<O> {
     pub(super) matcher: Matcher<O>,
     phase: Phase,
     losses: Losses,
+    /// What keeps records from being made at all.
+    switched_off: Vec<&'static str>,
     following: Following,
     own_pid: u32,
     pub(super) since_ns: u64,
@@ -101,6 +103,7 @@ impl<O: Output> Engine<O> {
             matcher,
             phase: Phase::Scanning { held: Vec::new(), held_bytes: 0 },
             losses: Losses::since(since_ns),
+            switched_off: Vec::new(),
             following: Following::new(0),
             own_pid: std::process::id(),
             since_ns,
@@ -230,6 +233,7 @@ impl<O: Output> Engine<O> {
             undecodable: totals.undecodable,
             gaps: totals.gaps,
             unaccounted: counted.map_or(0, |counted| self.losses.unaccounted(counted)),
+            switched_off: self.switched_off.iter().map(|what| (*what).to_owned()).collect(),
             own: totals.own,
             processes: ProcessTable {
                 entries: self.enricher.processes() as u64,
@@ -266,6 +270,17 @@ impl<O: Output> Engine<O> {
         for bytes in held {
             self.process(&bytes);
         }
+    }
+
+    /// What keeps records from being made at all; said when it begins and when it ends.
+    pub(crate) fn set_switched_off(&mut self, now: Vec<&'static str>) {
+        for what in now.iter().filter(|what| !self.switched_off.contains(what)) {
+            tracing::error!("{what}: what hangs on it is not seen, and nobody counts it");
+        }
+        for what in self.switched_off.iter().filter(|what| !now.contains(what)) {
+            tracing::warn!("no longer so: {what}; what happened meanwhile was not seen");
+        }
+        self.switched_off = now;
     }
 
     /// What passes with time rather than with records; `behind` if records wait.

@@ -155,6 +155,7 @@ pub(crate) async fn run<S: RecordSource, O: Output>(
             Input::Tick => {
                 more_wait = drain(source, &mut engine, RECORDS_PER_TURN) == RECORDS_PER_TURN;
                 source.tick();
+                engine.set_switched_off(source.switched_off());
                 // While records wait, what was lost lies behind them: the holes that it left will tell where.
                 let counted = counted(source);
                 if !more_wait && let Some(counted) = &counted {

@@ -25,6 +25,11 @@ pub(crate) trait RecordSource {
     /// When it cannot be read.
     fn counted(&self) -> io::Result<Counted>;
 
+    /// What keeps records from being made at all.
+    fn switched_off(&self) -> Vec<&'static str> {
+        Vec::new()
+    }
+
     /// Which records are worth sending, as the source understands it.
     type Filter;
 
@@ -59,6 +64,10 @@ impl RecordSource for crate::kernel::Kernel {
 
     fn counted(&self) -> io::Result<Counted> {
         Self::counted(self)
+    }
+
+    fn switched_off(&self) -> Vec<&'static str> {
+        Self::switched_off(self)
     }
 
     type Filter = ();

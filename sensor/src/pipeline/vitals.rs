@@ -82,6 +82,8 @@ pub(crate) struct Vitals {
     pub(crate) gaps: u64,
     /// Records that are missing for no reason that was counted.
     pub(crate) unaccounted: u64,
+    /// What keeps attached programs from being run.
+    pub(crate) switched_off: Vec<String>,
     /// The sensor's own files.
     pub(crate) own: u64,
     pub(crate) processes: ProcessTable,

@@ -1,5 +1,6 @@
 //! The cases, one file per area.
 
+mod blinded;
 mod changes;
 mod cli;
 mod container;
@@ -54,6 +55,7 @@ pub fn all() -> Vec<Test> {
         changes::TESTS,
         stop::TESTS,
         service::TESTS,
+        blinded::TESTS,
         lifecycle::TESTS,
         loss::TESTS,
         follow::TESTS,
