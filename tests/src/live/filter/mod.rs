@@ -124,7 +124,9 @@ impl Alerts {
             let text = |field| doc.text(field).unwrap_or_default();
             let alert =
                 (text("rule.id"), text("file.path"), text("event.action"), text("file.Ext.original.path"));
-            if alert.1.ends_with(workload::PROBE) {
+            if alert.1.ends_with(workload::PROBE)
+                || workload::NEVER.iter().any(|name| alert.1.ends_with(name))
+            {
                 continue;
             }
             all.rules.insert(alert.0.clone());
