@@ -42,6 +42,29 @@ configure() {
     grep -qxF "$2 = $3" /etc/sensor/sensor.toml
 }
 
+# A rule on files of this name.
+probe_rule() {
+    cat <<RULE
+[metadata]
+creation_date = "2026/01/01"
+maturity = "production"
+updated_date = "2026/01/01"
+
+[rule]
+author = ["sensor"]
+description = "Files by which the test knows its own."
+index = ["logs-endpoint.events.file*"]
+language = "eql"
+license = "Apache-2.0"
+name = "Probe"
+risk_score = 1
+rule_id = "00000000-0000-4000-8000-000000000007"
+severity = "low"
+type = "eql"
+query = 'file where file.name == "$1"'
+RULE
+}
+
 run_tests() {
     passed=0
     failed=0

@@ -6,25 +6,7 @@ it_is_installed_and_records_everything() {
     ip link set lo up 2>/dev/null
     apt-get install --yes --no-install-recommends /root/sensor_*.deb || return 1
     mkdir -p /etc/sensor/rules
-    cat >/etc/sensor/rules/probe.toml <<'RULE'
-[metadata]
-creation_date = "2026/01/01"
-maturity = "production"
-updated_date = "2026/01/01"
-
-[rule]
-author = ["sensor"]
-description = "Files by which the test knows its own."
-index = ["logs-endpoint.events.file*"]
-language = "eql"
-license = "Apache-2.0"
-name = "Probe"
-risk_score = 1
-rule_id = "00000000-0000-4000-8000-000000000007"
-severity = "low"
-type = "eql"
-query = 'file where file.name == "probe"'
-RULE
+    probe_rule probe >/etc/sensor/rules/probe.toml
     sed 's/000007/000009/; s/"Probe"/"Container probe"/; s/logs-endpoint.events.file/logs-cloud_defend.file/' \
         /etc/sensor/rules/probe.toml >/etc/sensor/rules/container.toml
     configure rules paths '["rules"]' && configure telemetry scope '"all"' || return 1

@@ -33,25 +33,7 @@ evidence_is_right_in() {
 
 evidence_is_right_in_tmp_root_and_home() {
     mkdir -p /home/alice /etc/sensor/rules
-    cat >/etc/sensor/rules/probe.toml <<'RULE'
-[metadata]
-creation_date = "2026/01/01"
-maturity = "production"
-updated_date = "2026/01/01"
-
-[rule]
-author = ["sensor"]
-description = "Files by which the test knows its own."
-index = ["logs-endpoint.events.file*"]
-language = "eql"
-license = "Apache-2.0"
-name = "Probe"
-risk_score = 1
-rule_id = "00000000-0000-4000-8000-000000000007"
-severity = "low"
-type = "eql"
-query = 'file where file.name == "evidence-probe"'
-RULE
+    probe_rule evidence-probe >/etc/sensor/rules/probe.toml
     sed -i '/^\[rules\]/,/^paths/s/^paths = .*/paths = ["rules"]/' /etc/sensor/sensor.toml
     grep -x 'paths = \["rules"\]' /etc/sensor/sensor.toml || return 1
     sensor config check || return 1
