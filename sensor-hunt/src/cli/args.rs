@@ -22,7 +22,7 @@ pub(super) enum Command {
     ///
     /// Exit status: 0 if every query ran, 1 if nothing could be done, 3 if some queries could not be run, 4 if all ran
     /// but a bound kept an answer from having all rows.
-    Hunt(HuntArgs),
+    Hunt(Box<HuntArgs>),
     /// Look at the event store, add to it, take from it.
     Store {
         /// What to do with it.
@@ -79,6 +79,9 @@ pub(super) struct HuntArgs {
     /// SQL looks below this folder, an image for example, instead of at this host.
     #[arg(long, value_name = "DIR")]
     pub root: Option<PathBuf>,
+    /// Where the container engine listens that the docker_* tables ask.
+    #[arg(long, value_name = "SOCKET", default_value = "/var/run/docker.sock")]
+    pub docker_socket: PathBuf,
     /// Let % in SQL match names that begin with a dot, which osquery does not.
     #[arg(long)]
     pub hidden: bool,

@@ -73,6 +73,7 @@ fn sources(args: &HuntArgs, started: i64) -> Result<Sources, String> {
             root: args.root.clone(),
             hidden: args.hidden,
             birth_time: args.birth_time,
+            docker_socket: args.docker_socket.clone(),
             time_max: Duration::from_secs(args.time_max),
             rows_max: args.rows_max,
             ..osquery::Options::default()

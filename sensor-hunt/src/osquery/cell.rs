@@ -57,6 +57,12 @@ impl From<u32> for Cell {
     }
 }
 
+impl From<f64> for Cell {
+    fn from(number: f64) -> Self {
+        Self::Real(number)
+    }
+}
+
 impl From<bool> for Cell {
     fn from(yes: bool) -> Self {
         Self::Int(i64::from(yes))

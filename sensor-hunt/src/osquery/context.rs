@@ -12,6 +12,9 @@ use super::accounts::Accounts;
 use super::cell::Cell;
 use super::host::Host;
 
+/// Where Docker listens.
+const DOCKER_SOCKET: &str = "/var/run/docker.sock";
+
 /// How a statement is run.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -21,6 +24,8 @@ pub struct Options {
     pub hidden: bool,
     /// Give the real time of birth, which is 0 in osquery on Linux.
     pub birth_time: bool,
+    /// Where the container engine listens that the `docker_*` tables ask.
+    pub docker_socket: PathBuf,
     /// At most this long.
     pub time_max: Duration,
     /// At most this many files, processes and rows are looked at.
@@ -37,6 +42,7 @@ impl Default for Options {
             root: None,
             hidden: false,
             birth_time: false,
+            docker_socket: DOCKER_SOCKET.into(),
             time_max: Duration::from_secs(300),
             looks_max: 20_000_000,
             rows_max: 100_000,

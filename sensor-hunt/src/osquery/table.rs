@@ -12,6 +12,8 @@ pub enum Type {
     Integer,
     /// BIGINT
     BigInt,
+    /// DOUBLE
+    Double,
 }
 
 impl Type {
@@ -20,6 +22,7 @@ impl Type {
             Self::Text => "TEXT",
             Self::Integer => "INTEGER",
             Self::BigInt => "BIGINT",
+            Self::Double => "DOUBLE",
         }
     }
 }
@@ -45,6 +48,10 @@ pub(crate) const fn integer(name: &'static str) -> Column {
 
 pub(crate) const fn bigint(name: &'static str) -> Column {
     Column { name, kind: Type::BigInt, hidden: false }
+}
+
+pub(crate) const fn double(name: &'static str) -> Column {
+    Column { name, kind: Type::Double, hidden: false }
 }
 
 pub(crate) const fn hidden(column: Column) -> Column {
@@ -113,6 +120,15 @@ impl Table {
         rows: fn(&Context, &Query) -> Result<Rows, Trouble>,
     ) -> Self {
         Self { name, columns, key: &[], index: &[], required: &[], rows }
+    }
+
+    /// One whose first column is an id that may be asked for by its beginning.
+    pub(crate) const fn by_id(
+        name: &'static str,
+        columns: &'static [Column],
+        rows: fn(&Context, &Query) -> Result<Rows, Trouble>,
+    ) -> Self {
+        Self { name, columns, key: &[], index: &["id"], required: &[], rows }
     }
 
     pub(crate) fn column(&self, name: &str) -> Option<usize> {

@@ -37,6 +37,8 @@ pub(crate) struct Container {
     pub(crate) runtime: Option<Runtime>,
     /// The Kubernetes pod.
     pub(crate) pod_uid: Option<Vec<u8>>,
+    /// Whose service manager it runs below, if it is a user's: no root made it.
+    pub(crate) user: Option<u32>,
 }
 
 impl Container {
@@ -48,7 +50,7 @@ impl Container {
             let Some((id, runtime)) = identify(component, parent) else { continue };
             let pod_uid = pod_uid(component).or_else(|| outwards.find_map(pod_uid));
             let runtime = runtime.or_else(|| pod_uid.is_some().then_some(Runtime::Containerd));
-            return Some(Self { id, runtime, pod_uid });
+            return Some(Self { id, runtime, pod_uid, user: user_of(path) });
         }
         None
     }
@@ -98,6 +100,15 @@ fn runtime_of_parent(parent: Option<&[u8]>) -> Option<Runtime> {
         b"default" => Some(Runtime::Containerd),
         _ => None,
     }
+}
+
+/// `user@1000.service`.
+fn user_of(path: &[u8]) -> Option<u32> {
+    let number = |component: &[u8]| {
+        let digits = component.strip_prefix(b"user@")?.strip_suffix(b".service")?;
+        std::str::from_utf8(digits).ok()?.parse().ok()
+    };
+    path.split(|&byte| byte == b'/').find_map(number)
 }
 
 fn is_container_id(text: &[u8]) -> bool {

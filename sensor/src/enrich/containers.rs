@@ -8,13 +8,10 @@ use sensor_ecs::{Container, Pod, Scalar};
 
 use super::container;
 use super::lookup::Lookup;
-use super::runtimes::{self, Details};
+use super::runtimes::{self, Details, Which};
 
 /// cgroups that are remembered.
 const CGROUPS_MAX: usize = 4096;
-
-/// A container's id and what made it.
-type Which = (String, Option<&'static str>);
 
 /// What is known of cgroups, by the kernel's id.
 #[derive(Debug)]
@@ -27,8 +24,7 @@ pub(crate) struct Containers {
 impl Containers {
     /// With the files of runtimes below this root.
     pub(crate) fn new(root: PathBuf) -> Self {
-        let read = |root: &std::path::Path, (id, runtime): &Which| runtimes::read(root, id, *runtime);
-        Self { by_cgroup: HashMap::new(), details: Lookup::new(root, read) }
+        Self { by_cgroup: HashMap::new(), details: Lookup::new(root, runtimes::read) }
     }
 
     /// The container of a cgroup whose path is at hand.
@@ -59,7 +55,8 @@ impl Containers {
         let found = container::Container::from_cgroup(path)?;
         let runtime = found.runtime.map(container::Runtime::name);
         let id = String::from_utf8(found.id.clone()).ok();
-        let details = id.and_then(|id| self.details.read(&(id, runtime))).unwrap_or_default();
+        let which = id.map(|id| Which { id, runtime, user: found.user });
+        let details = which.and_then(|which| self.details.read(&which)).unwrap_or_default();
         let list = |text: Option<String>| {
             text.into_iter().map(|text| Scalar::Keyword(text.into_bytes().into())).collect()
         };

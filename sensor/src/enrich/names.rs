@@ -1,7 +1,9 @@
 //! Names of users and groups, read from the host's files and never through NSS: a lookup must not wait for a
 //! directory server, nor ask one what the host's own files do not know.
 
+use std::ffi::OsStr;
 use std::io::ErrorKind;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -37,6 +39,19 @@ impl ById {
         let at = self.0.binary_search_by_key(&id, |(id, _)| *id).ok()?;
         self.0.get(at).map(|(_, name)| &**name)
     }
+}
+
+/// Where the host's `etc/passwd` says that a user is at home.
+pub(super) fn home(root: &Path, user: u32) -> Option<PathBuf> {
+    let mut text = std::fs::read(root.join("etc/passwd")).ok()?;
+    text.truncate(FILE_BYTES_MAX);
+    let of_user = |line: &[u8]| {
+        let mut columns = line.split(|&byte| byte == b':').skip(2);
+        let id: u32 = std::str::from_utf8(columns.next()?).ok()?.parse().ok()?;
+        let home = columns.nth(2)?;
+        (id == user && home.starts_with(b"/")).then(|| PathBuf::from(OsStr::from_bytes(home)))
+    };
+    text.split(|&byte| byte == b'\n').find_map(of_user)
 }
 
 /// One of passwd and group.

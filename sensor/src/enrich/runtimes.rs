@@ -4,19 +4,29 @@
 //! |---|---|---|
 //! | Docker | `containers/ID/config.v2.json` of its data root | name, image, the pod by labels |
 //! | containerd | `config.json` of the bundle, below `/run` | what CRI put into the annotations |
-//! | Podman, CRI-O | `overlay-containers/containers.json` of the storage | name, image |
+//! | nerdctl | the same, of any namespace | the name, by an annotation |
+//! | Podman, CRI-O | `DRIVER-containers/containers.json` of the storage | name, image |
+//! | Podman, with `--rm` | `volatile-containers.json` beside it | the same |
 //! | CRI-O | `config.json` of the bundle, in the same storage | image and pod by annotations |
 //!
-//! Missed: containers of a user's own Podman, whose files lie in that user's home, and those that nerdctl made.
+//! What a user runs without root lies in that user's home, and says what that user wants it to say. It is read as what
+//! an attacker wrote: no link is followed, and no file system asked that can make its reader wait.
+//!
+//! Missed: images of nerdctl's containers, which containerd keeps in its database; containerd without root, whose files
+//! lie in a mount namespace of its own; a user's storage that is configured to be elsewhere.
 
 use std::fs::{self, File};
 use std::io::Read as _;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::container::Runtime;
+use super::names;
+use crate::open;
 
 /// Bytes that are read of one file; some 2,000 containers of Podman's.
 const FILE_BYTES_MAX: u64 = 4 << 20;
@@ -37,24 +47,82 @@ pub(super) struct Details {
     pub(super) pod_namespace: Option<String>,
 }
 
+/// Whose files tell of a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Which {
+    pub(super) id: String,
+    /// What made it.
+    pub(super) runtime: Option<&'static str>,
+    /// The user without whose root it was made.
+    pub(super) user: Option<u32>,
+}
+
 /// Reads what there is, below the root of the host.
-pub(super) fn read(root: &Path, id: &str, runtime: Option<&'static str>) -> Option<Details> {
+pub(super) fn read(root: &Path, which: &Which) -> Option<Details> {
+    let Which { id, runtime, user } = which;
     let made_by = |which: Runtime| runtime.is_none_or(|runtime| runtime == which.name());
     let mut found = Details::default();
     if made_by(Runtime::Docker) {
-        docker(root, id, &mut found);
+        docker(&docker_data(root), id, &mut found);
     }
     if made_by(Runtime::Containerd) {
         containerd(root, id, &mut found);
     }
     if made_by(Runtime::Podman) || made_by(Runtime::CriO) {
-        storage(root, id, &mut found);
+        STORAGES.iter().for_each(|storage| storage_of(&Place::Host(root.join(storage)), id, &mut found));
     }
-    if runtime == Some(Runtime::Lxc.name()) || runtime == Some(Runtime::SystemdNspawn.name()) {
-        found.name = Some(id.to_owned());
+    if found == Details::default()
+        && let Some(home) = user.and_then(|user| Home::of(root, user))
+    {
+        if made_by(Runtime::Docker) {
+            docker(&Place::Home(&home, ".local/share/docker".into()), id, &mut found);
+        }
+        if made_by(Runtime::Podman) {
+            storage_of(&Place::Home(&home, ".local/share/containers/storage".into()), id, &mut found);
+        }
+    }
+    if *runtime == Some(Runtime::Lxc.name()) || *runtime == Some(Runtime::SystemdNspawn.name()) {
+        found.name = Some(id.clone());
     }
     found.image_tag = found.image_name.as_deref().and_then(tag_of).map(str::to_owned);
     (found != Details::default()).then_some(found)
+}
+
+/// A user's home, held.
+struct Home {
+    root: OwnedFd,
+    /// Below the root of the host.
+    path: PathBuf,
+}
+
+impl Home {
+    fn of(root: &Path, user: u32) -> Option<Self> {
+        let path = names::home(root, user)?;
+        let path = path.strip_prefix("/").ok()?.to_owned();
+        (!path.as_os_str().is_empty()).then_some(())?;
+        Some(Self { root: open::root(root).ok()?, path })
+    }
+}
+
+/// A folder of a runtime's.
+enum Place<'h> {
+    /// Of the host's root.
+    Host(PathBuf),
+    /// In a user's home.
+    Home(&'h Home, PathBuf),
+}
+
+impl Place<'_> {
+    fn json<T: for<'de> Deserialize<'de>>(&self, file: &str) -> Option<T> {
+        match self {
+            Self::Host(folder) => json(&folder.join(file)),
+            Self::Home(home, folder) => {
+                let path = home.path.join(folder).join(file);
+                let held = open::hold(&home.root, path.as_os_str().as_bytes()).ok()?;
+                parsed(open::held_regular(&held).ok()?.file)
+            }
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -78,12 +146,15 @@ struct DockerDaemon {
     data_root: Option<PathBuf>,
 }
 
-fn docker(root: &Path, id: &str, found: &mut Details) {
+fn docker_data(root: &Path) -> Place<'static> {
     let configured = json::<DockerDaemon>(&root.join("etc/docker/daemon.json")).and_then(|it| it.data_root);
     let data = configured.unwrap_or_else(|| PathBuf::from("/var/lib/docker"));
-    let data = root.join(data.strip_prefix("/").unwrap_or(&data));
-    let file = data.join("containers").join(id).join("config.v2.json");
-    let Some(container) = json::<DockerContainer>(&file) else { return };
+    Place::Host(root.join(data.strip_prefix("/").unwrap_or(&data)))
+}
+
+fn docker(data: &Place<'_>, id: &str, found: &mut Details) {
+    let file = format!("containers/{id}/config.v2.json");
+    let Some(container) = data.json::<DockerContainer>(&file) else { return };
     found.name = container.name.and_then(|name| short(name.trim_start_matches('/')));
     found.image_hash = container.image.and_then(|hash| short(&hash));
     let Some(config) = container.config else { return };
@@ -104,6 +175,9 @@ fn containerd(root: &Path, id: &str, found: &mut Details) {
         for namespace in namespaces.filter_map(Result::ok).take(NAMESPACES_MAX) {
             let bundle = namespace.path().join(id).join("config.json");
             if let Some(annotations) = annotations(&bundle) {
+                if let Some(name) = annotations.get("nerdctl/name").and_then(Value::as_str) {
+                    found.name = short(name);
+                }
                 kubernetes(&annotations, found);
                 return;
             }
@@ -133,12 +207,17 @@ struct StoredMetadata {
 
 /// Where `containers/storage` keeps its own: what lasts, and what goes with the boot.
 const STORAGES: [&str; 2] = ["var/lib/containers/storage", "run/containers/storage"];
+/// How it stores layers, which its folders are named after.
+const DRIVERS: [&str; 4] = ["overlay", "vfs", "btrfs", "zfs"];
+/// Those that stay, and those that go with the program they were made for.
+const LISTS: [&str; 2] = ["containers.json", "volatile-containers.json"];
 
-fn storage(root: &Path, id: &str, found: &mut Details) {
-    for storage in STORAGES {
-        let containers = root.join(storage).join("overlay-containers");
-        let listed = json::<Vec<StoredContainer>>(&containers.join("containers.json")).unwrap_or_default();
-        if let Some(stored) = listed.into_iter().find(|stored| stored.id == id) {
+fn storage_of(storage: &Place<'_>, id: &str, found: &mut Details) {
+    for driver in DRIVERS {
+        let containers = format!("{driver}-containers");
+        let list = |name: &str| storage.json::<Vec<StoredContainer>>(&format!("{containers}/{name}"));
+        let mut listed = LISTS.iter().filter_map(|name| list(name)).flatten();
+        if let Some(stored) = listed.find(|stored| stored.id == id) {
             let metadata =
                 stored.metadata.and_then(|text| serde_json::from_str::<StoredMetadata>(&text).ok());
             let (image, name) =
@@ -148,8 +227,8 @@ fn storage(root: &Path, id: &str, found: &mut Details) {
             found.image_name = image.and_then(|image| short(&image));
             found.image_hash = stored.image.and_then(|hash| short(&format!("sha256:{hash}")));
         }
-        if let Some(annotations) = annotations(&containers.join(id).join("userdata/config.json")) {
-            kubernetes(&annotations, found);
+        if let Some(bundle) = storage.json::<Bundle>(&format!("{containers}/{id}/userdata/config.json")) {
+            kubernetes(&bundle.annotations.unwrap_or_default(), found);
         }
     }
 }
@@ -181,7 +260,10 @@ fn annotations(file: &Path) -> Option<Map<String, Value>> {
 fn json<T: for<'de> Deserialize<'de>>(file: &Path) -> Option<T> {
     // Whoever may write there may have put a pipe.
     let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::CLOEXEC;
-    let opened = File::from(rustix::fs::open(file, flags, rustix::fs::Mode::empty()).ok()?);
+    parsed(File::from(rustix::fs::open(file, flags, rustix::fs::Mode::empty()).ok()?))
+}
+
+fn parsed<T: for<'de> Deserialize<'de>>(opened: File) -> Option<T> {
     if !opened.metadata().ok()?.is_file() {
         return None;
     }
@@ -220,6 +302,10 @@ mod tests {
 
     fn some(text: &str) -> Option<String> {
         Some(text.to_owned())
+    }
+
+    fn read(root: &Path, id: &str, runtime: Option<&'static str>) -> Option<Details> {
+        super::read(root, &Which { id: id.to_owned(), runtime, user: None })
     }
 
     #[test]
@@ -280,6 +366,59 @@ mod tests {
         let found = read(root.path(), ID, Some("cri-o")).unwrap();
         assert_eq!((found.name, found.image_name), (some("api"), some("quay.io/a/api:2")));
         assert_eq!(found.pod_name, some("api-7"));
+    }
+
+    #[test]
+    fn nerdctl_tells_the_name() {
+        let text =
+            r#"{"annotations":{"nerdctl/name":"web","nerdctl/namespace":"default","nerdctl/hostname":"56"}}"#;
+        let root = written(&[("run/containerd/io.containerd.runtime.v2.task/default/ID/config.json", text)]);
+        let found = read(root.path(), ID, Some("containerd")).unwrap();
+        assert_eq!(found, Details { name: some("web"), ..Details::default() });
+    }
+
+    #[test]
+    fn containers_that_podman_removes_at_their_end_are_told_too() {
+        let text =
+            r#"[{"id":"ID","names":["once"],"image":"ef","metadata":"{\"image-name\":\"alpine:3\"}"}]"#;
+        let file = "var/lib/containers/storage/overlay-containers/volatile-containers.json";
+        let stays = ("var/lib/containers/storage/overlay-containers/containers.json", r#"[{"id":"00"}]"#);
+        let found = read(written(&[stays, (file, text)]).path(), ID, Some("podman")).unwrap();
+        assert_eq!((found.name, found.image_name), (some("once"), some("alpine:3")));
+    }
+
+    #[test]
+    fn what_a_user_runs_is_told_by_that_users_own_files() {
+        let passwd = (
+            "etc/passwd",
+            "root:x:0:0::/root:/bin/sh\nalice:x:1000:1000::/home/alice:/bin/sh\nn:x:7:7::/:/n\n",
+        );
+        let podman = r#"[{"id":"ID","names":["mine"],"image":"ef","metadata":"{\"image-name\":\"a:1\"}"}]"#;
+        let docker = r#"{"Name":"/mine","Config":{"Image":"a:1"}}"#;
+        let share = "home/alice/.local/share";
+        for (file, text, runtime) in [
+            (format!("{share}/containers/storage/overlay-containers/containers.json"), podman, "podman"),
+            (format!("{share}/containers/storage/vfs-containers/volatile-containers.json"), podman, "podman"),
+            (format!("{share}/docker/containers/ID/config.v2.json"), docker, "docker"),
+        ] {
+            let root = written(&[passwd, (&file, text)]);
+            let told =
+                |user| super::read(root.path(), &Which { id: ID.to_owned(), runtime: Some(runtime), user });
+            let found = told(Some(1000)).unwrap();
+            assert_eq!((found.name, found.image_tag), (some("mine"), some("1")), "{file}");
+            for other in [None, Some(0), Some(7), Some(1001)] {
+                assert_eq!(told(other), None, "{file} {other:?}");
+            }
+            // Neither a link nor a pipe is read.
+            let path = root.path().join(file.replace("ID", ID));
+            let away = root.path().join("away");
+            fs::rename(&path, &away).unwrap();
+            std::os::unix::fs::symlink(&away, &path).unwrap();
+            assert_eq!(told(Some(1000)), None, "{file}");
+            fs::remove_file(&path).unwrap();
+            rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+            assert_eq!(told(Some(1000)), None, "{file}");
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! `docker_containers`, `docker_images`, `docker_container_mounts`, from the engine's socket. No socket, no rows, and a
 //! warning that says so.
+//!
+//! A container's id may be asked for by its beginning, and is then shown as it was asked for, as in osquery.
 
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
@@ -9,9 +11,8 @@ use serde_json::Value;
 
 use crate::osquery::cell::{Cell, Row, row};
 use crate::osquery::context::{Context, Trouble};
-use crate::osquery::table::{Query, Rows, Table, all, bigint, integer, none, text};
+use crate::osquery::table::{Query, Rows, Table, all, bigint, integer, text};
 
-pub(super) const SOCKET: &str = "/var/run/docker.sock";
 const ANSWER_BYTES_MAX: u64 = 64 << 20;
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -35,7 +36,7 @@ pub(super) fn get(socket: &std::path::Path, path: &str) -> io::Result<Value> {
 
 /// What the engine answers, if it does.
 pub(super) fn ask(context: &Context, path: &str) -> Option<Value> {
-    context.host().is_live().then(|| get(std::path::Path::new(SOCKET), path).ok()).flatten()
+    context.host().is_live().then(|| get(&context.options().docker_socket, path).ok()).flatten()
 }
 
 /// The elements of a list that the engine gives, or nothing and a warning.
@@ -43,17 +44,46 @@ pub(super) fn list(context: &Context, table: &str, path: &str) -> Vec<Value> {
     if !context.is_live(table) {
         return Vec::new();
     }
-    match get(std::path::Path::new(SOCKET), path) {
+    let socket = &context.options().docker_socket;
+    match get(socket, path) {
         Ok(Value::Array(values)) => values,
         Ok(_) => {
-            context.warn(format!("{table}: {SOCKET} answered with something else than a list"));
+            context.warn(format!("{table}: {} answered with something else than a list", socket.display()));
             Vec::new()
         }
         Err(cause) => {
-            context.warn(format!("{table}: no answer from {SOCKET} ({cause}), so the table is empty"));
+            let socket = socket.display();
+            context.warn(format!("{table}: no answer from {socket} ({cause}), so the table is empty"));
             Vec::new()
         }
     }
+}
+
+/// An id without the name of its digest. Ids are hexadecimal; nothing else is put into a request.
+pub(super) fn id_of(value: &Value) -> Option<String> {
+    let id = text_of(value, "/Id")?;
+    let id = without_digest(&id);
+    is_id(id).then(|| id.to_owned())
+}
+
+pub(super) fn without_digest(id: &str) -> &str {
+    id.strip_prefix("sha256:").unwrap_or(id)
+}
+
+pub(super) fn is_id(id: &str) -> bool {
+    !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// The ids, or their beginnings, that a query asks for in its first column.
+pub(super) fn asked(query: &Query) -> Vec<String> {
+    let texts = query.equal(0).filter_map(Cell::text).filter_map(|id| std::str::from_utf8(id).ok());
+    texts.filter(|id| is_id(id)).map(str::to_owned).collect()
+}
+
+/// A container's id as a query has asked for it.
+pub(super) fn shown(asked: &[String], id: Option<String>) -> Option<String> {
+    let beginning = asked.iter().find(|asked| id.as_ref().is_some_and(|id| id.starts_with(asked.as_str())));
+    beginning.cloned().or(id)
 }
 
 pub(super) fn text_of(value: &Value, pointer: &str) -> Option<String> {
@@ -69,12 +99,7 @@ fn joined(value: &Value, pointer: &str) -> Option<String> {
     Some(parts.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", "))
 }
 
-/// Ids are hexadecimal; nothing else is put into a request.
-fn id_of(value: &Value) -> Option<String> {
-    text_of(value, "/Id").filter(|id| id.bytes().all(|byte| byte.is_ascii_hexdigit()))
-}
-
-pub(super) const DOCKER_CONTAINERS: Table = Table::plain(
+pub(super) const DOCKER_CONTAINERS: Table = Table::by_id(
     "docker_containers",
     &[
         text("id"),
@@ -105,19 +130,18 @@ pub(super) const DOCKER_CONTAINERS: Table = Table::plain(
     docker_containers,
 );
 
-fn docker_containers(context: &Context, _: &Query) -> Result<Rows, Trouble> {
-    let mut rows = Vec::new();
+fn docker_containers(context: &Context, query: &Query) -> Result<Rows, Trouble> {
+    let (mut rows, asked) = (Vec::new(), asked(query));
     for container in list(context, "docker_containers", "/containers/json?all=1") {
         context.look()?;
-        let more = id_of(&container)
-            .and_then(|id| get(std::path::Path::new(SOCKET), &format!("/containers/{id}/json")).ok())
-            .unwrap_or_default();
-        rows.push(container_row(context, &container, &more));
+        let id = id_of(&container);
+        let more = id.as_ref().and_then(|id| ask(context, &format!("/containers/{id}/json")));
+        rows.push(container_row(context, shown(&asked, id), &container, &more.unwrap_or_default()));
     }
     all(rows)
 }
 
-pub(super) fn container_row(context: &Context, container: &Value, more: &Value) -> Row {
+fn container_row(context: &Context, id: Option<String>, container: &Value, more: &Value) -> Row {
     let pid = number_of(more, "/State/Pid");
     let namespace = |name: &str| {
         let pid = pid.filter(|pid| *pid > 0)?;
@@ -126,10 +150,10 @@ pub(super) fn container_row(context: &Context, container: &Value, more: &Value) 
         Some(Cell::from(inode))
     };
     row![
-        text_of(container, "/Id"),
+        id,
         text_of(container, "/Names/0"),
         text_of(container, "/Image"),
-        text_of(container, "/ImageID"),
+        text_of(container, "/ImageID").map(|id| without_digest(&id).to_owned()),
         text_of(container, "/Command"),
         number_of(container, "/Created"),
         text_of(container, "/State"),
@@ -164,8 +188,8 @@ fn docker_images(context: &Context, _: &Query) -> Result<Rows, Trouble> {
     all(images.iter().map(image_row).collect())
 }
 
-pub(super) fn image_row(image: &Value) -> Row {
-    let id = text_of(image, "/Id").map(|id| id.strip_prefix("sha256:").unwrap_or(&id).to_owned());
+fn image_row(image: &Value) -> Row {
+    let id = text_of(image, "/Id").map(|id| without_digest(&id).to_owned());
     let tags = image
         .pointer("/RepoTags")
         .and_then(Value::as_array)
@@ -173,7 +197,7 @@ pub(super) fn image_row(image: &Value) -> Row {
     row![id, number_of(image, "/Created"), number_of(image, "/Size"), tags]
 }
 
-pub(super) const DOCKER_CONTAINER_MOUNTS: Table = Table::plain(
+pub(super) const DOCKER_CONTAINER_MOUNTS: Table = Table::by_id(
     "docker_container_mounts",
     &[
         text("id"),
@@ -189,19 +213,18 @@ pub(super) const DOCKER_CONTAINER_MOUNTS: Table = Table::plain(
     docker_container_mounts,
 );
 
-fn docker_container_mounts(context: &Context, _: &Query) -> Result<Rows, Trouble> {
+fn docker_container_mounts(context: &Context, query: &Query) -> Result<Rows, Trouble> {
     let containers = list(context, "docker_container_mounts", "/containers/json?all=1");
-    if containers.is_empty() {
-        return none();
-    }
-    all(containers.iter().flat_map(mount_rows).collect())
+    let asked = asked(query);
+    all(containers.iter().flat_map(|container| mount_rows(&asked, container)).collect())
 }
 
-pub(super) fn mount_rows(container: &Value) -> Vec<Row> {
+fn mount_rows(asked: &[String], container: &Value) -> Vec<Row> {
     let mounts = container.pointer("/Mounts").and_then(Value::as_array);
+    let id = shown(asked, id_of(container));
     let of = |mount: &Value| {
         row![
-            text_of(container, "/Id"),
+            id.clone(),
             text_of(mount, "/Type"),
             text_of(mount, "/Name"),
             text_of(mount, "/Source"),

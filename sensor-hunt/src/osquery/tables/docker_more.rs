@@ -1,9 +1,10 @@
-//! The other `docker_*` tables: what stands beside containers, images, networks and volumes, and the engine itself.
+//! The other `docker_*` tables: what stands beside containers, images, networks and volumes.
 
 use serde_json::Value;
 
-use super::docker::{SOCKET, ask, list, number_of, text_of};
-use crate::osquery::cell::{Cell, Row, row};
+use super::docker::{ask, asked, id_of, list, number_of, shown, text_of, without_digest};
+use super::docker_engine::engine;
+use crate::osquery::cell::{Row, row};
 use crate::osquery::context::{Context, Trouble};
 use crate::osquery::table::{Query, Rows, Table, all, bigint, integer, text};
 
@@ -26,13 +27,6 @@ fn each(
     all(rows)
 }
 
-/// Without the name of the digest, as osquery gives it.
-fn id_of(value: &Value) -> Option<String> {
-    let id = text_of(value, "/Id")?;
-    let id = id.strip_prefix("sha256:").unwrap_or(&id);
-    id.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| id.to_owned())
-}
-
 fn labels(id: Option<String>, value: &Value, rows: &mut Vec<Row>) {
     for (key, label) in value.pointer("/Labels").and_then(Value::as_object).into_iter().flatten() {
         rows.push(row![id.clone(), key.as_str(), label.as_str()]);
@@ -43,16 +37,27 @@ fn more(context: &Context, kind: &str, id: &str, what: &str) -> Option<Value> {
     ask(context, &format!("/{kind}/{id}/{what}"))
 }
 
+/// Rows of each container, with its id as the query has asked for it.
+fn each_container(
+    context: &Context,
+    table: &str,
+    query: &Query,
+    mut rows_of: impl FnMut(Option<String>, &Value, &mut Vec<Row>),
+) -> Result<Rows, Trouble> {
+    let asked = asked(query);
+    each(context, table, CONTAINERS, |it, rows| rows_of(shown(&asked, id_of(it)), it, rows))
+}
+
 pub(super) const CONTAINER_LABELS: Table =
-    Table::plain("docker_container_labels", &[text("id"), text("key"), text("value")], |context, _| {
-        each(context, "docker_container_labels", CONTAINERS, |it, rows| labels(id_of(it), it, rows))
+    Table::by_id("docker_container_labels", &[text("id"), text("key"), text("value")], |context, query| {
+        each_container(context, "docker_container_labels", query, labels)
     });
 
 pub(super) const CONTAINER_ENVS: Table =
-    Table::plain("docker_container_envs", &[text("id"), text("key"), text("value")], |context, _| {
-        each(context, "docker_container_envs", CONTAINERS, |it, rows| {
-            let Some(id) = id_of(it) else { return };
-            let found = more(context, "containers", &id, "json").unwrap_or_default();
+    Table::by_id("docker_container_envs", &[text("id"), text("key"), text("value")], |context, query| {
+        each_container(context, "docker_container_envs", query, |id, it, rows| {
+            let Some(whole) = id_of(it) else { return };
+            let found = more(context, "containers", &whole, "json").unwrap_or_default();
             let all = found.pointer("/Config/Env").and_then(Value::as_array);
             for one in all.into_iter().flatten().filter_map(Value::as_str) {
                 let (key, value) = one.split_once('=').unwrap_or((one, ""));
@@ -61,21 +66,21 @@ pub(super) const CONTAINER_ENVS: Table =
         })
     });
 
-pub(super) const CONTAINER_PORTS: Table = Table::plain(
+pub(super) const CONTAINER_PORTS: Table = Table::by_id(
     "docker_container_ports",
     &[text("id"), text("type"), integer("port"), text("host_ip"), integer("host_port")],
-    |context, _| {
-        each(context, "docker_container_ports", CONTAINERS, |it, rows| {
+    |context, query| {
+        each_container(context, "docker_container_ports", query, |id, it, rows| {
             for port in it.pointer("/Ports").and_then(Value::as_array).into_iter().flatten() {
                 let number = |name| number_of(port, name);
                 let (kind, host) = (text_of(port, "/Type"), text_of(port, "/IP"));
-                rows.push(row![id_of(it), kind, number("/PrivatePort"), host, number("/PublicPort")]);
+                rows.push(row![id.clone(), kind, number("/PrivatePort"), host, number("/PublicPort")]);
             }
         })
     },
 );
 
-pub(super) const CONTAINER_NETWORKS: Table = Table::plain(
+pub(super) const CONTAINER_NETWORKS: Table = Table::by_id(
     "docker_container_networks",
     &[
         text("id"),
@@ -90,12 +95,12 @@ pub(super) const CONTAINER_NETWORKS: Table = Table::plain(
         integer("ipv6_prefix_len"),
         text("mac_address"),
     ],
-    |context, _| {
-        each(context, "docker_container_networks", CONTAINERS, |it, rows| {
+    |context, query| {
+        each_container(context, "docker_container_networks", query, |id, it, rows| {
             let networks = it.pointer("/NetworkSettings/Networks").and_then(Value::as_object);
             for (name, network) in networks.into_iter().flatten() {
                 rows.push(row![
-                    id_of(it),
+                    id.clone(),
                     name.as_str(),
                     text_of(network, "/NetworkID"),
                     text_of(network, "/EndpointID"),
@@ -122,14 +127,13 @@ pub(super) const CONTAINER_FS_CHANGES: Table = Table {
 };
 
 fn container_fs_changes(context: &Context, query: &Query) -> Result<Rows, Trouble> {
-    let asked: Vec<String> =
-        query.equal(0).filter_map(Cell::text).map(|id| String::from_utf8_lossy(id).into_owned()).collect();
-    each(context, "docker_container_fs_changes", CONTAINERS, |it, rows| {
-        let Some(id) = id_of(it) else { return };
-        if !asked.is_empty() && !asked.contains(&id) {
+    let wanted = asked(query);
+    each_container(context, "docker_container_fs_changes", query, |id, it, rows| {
+        let Some((id, whole)) = id.zip(id_of(it)) else { return };
+        if !wanted.is_empty() && !wanted.contains(&id) {
             return;
         }
-        let found = more(context, "containers", &id, "changes").unwrap_or_default();
+        let found = more(context, "containers", &whole, "changes").unwrap_or_default();
         for change in found.as_array().into_iter().flatten() {
             let kind = match number_of(change, "/Kind") {
                 Some(0) => Some("C"),
@@ -156,7 +160,7 @@ pub(super) const IMAGE_LAYERS: Table = Table::plain(
             let found = more(context, "images", &id, "json").unwrap_or_default();
             let layers = found.pointer("/RootFS/Layers").and_then(Value::as_array);
             for (order, layer) in (1_i64..).zip(layers.into_iter().flatten().filter_map(Value::as_str)) {
-                rows.push(row![id.clone(), layer.strip_prefix("sha256:").unwrap_or(layer), order]);
+                rows.push(row![id.clone(), without_digest(layer), order]);
             }
         })
     },
@@ -230,18 +234,6 @@ fn volumes(
     all(rows)
 }
 
-/// What the engine says of itself, or nothing and a warning.
-fn engine(context: &Context, table: &str, path: &str) -> Option<Value> {
-    if !context.is_live(table) {
-        return None;
-    }
-    let found = ask(context, path);
-    if found.is_none() {
-        context.warn(format!("{table}: no answer from {SOCKET}, so the table is empty"));
-    }
-    found
-}
-
 pub(super) const DOCKER_VOLUMES: Table = Table::plain(
     "docker_volumes",
     &[text("name"), text("driver"), text("mount_point"), text("type")],
@@ -257,36 +249,3 @@ pub(super) const VOLUME_LABELS: Table =
     Table::plain("docker_volume_labels", &[text("name"), text("key"), text("value")], |context, _| {
         volumes(context, "docker_volume_labels", |it, rows| labels(text_of(it, "/Name"), it, rows))
     });
-
-pub(super) const DOCKER_VERSION: Table = Table::plain(
-    "docker_version",
-    &[
-        text("version"),
-        text("api_version"),
-        text("min_api_version"),
-        text("git_commit"),
-        text("go_version"),
-        text("os"),
-        text("arch"),
-        text("kernel_version"),
-        text("build_time"),
-    ],
-    |context, _| {
-        let found = engine(context, "docker_version", "/version");
-        let names = [
-            "/Version",
-            "/ApiVersion",
-            "/MinAPIVersion",
-            "/GitCommit",
-            "/GoVersion",
-            "/Os",
-            "/Arch",
-            "/KernelVersion",
-            "/BuildTime",
-        ];
-        all(found
-            .iter()
-            .map(|found| names.iter().map(|name| Cell::from(text_of(found, name))).collect())
-            .collect())
-    },
-);

@@ -4,6 +4,7 @@ mod accounts;
 mod attributes;
 mod cron;
 mod docker;
+mod docker_engine;
 mod docker_more;
 mod file;
 mod hash;
@@ -79,7 +80,10 @@ pub(super) static ALL: &[Table] = &[
     docker_more::IMAGE_LAYERS,
     docker_more::DOCKER_NETWORKS,
     docker_more::NETWORK_LABELS,
-    docker_more::DOCKER_VERSION,
+    docker_engine::DOCKER_INFO,
+    docker_engine::DOCKER_VERSION,
+    docker_engine::CONTAINER_PROCESSES,
+    docker_engine::CONTAINER_STATS,
     docker_more::DOCKER_VOLUMES,
     docker_more::VOLUME_LABELS,
     system::OS_VERSION,
@@ -141,9 +145,6 @@ pub(super) const MISSING: &[&str] = &[
     "device_hash",
     "device_partitions",
     "disk_encryption",
-    "docker_container_processes",
-    "docker_container_stats",
-    "docker_info",
     "ec2_instance_metadata",
     "ec2_instance_tags",
     "elf_dynamic",

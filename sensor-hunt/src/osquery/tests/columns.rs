@@ -12,6 +12,7 @@ fn word(column: &Column, required: bool) -> String {
         Type::Text => 't',
         Type::Integer => 'i',
         Type::BigInt => 'b',
+        Type::Double => 'd',
     };
     format!("{}:{kind}{}", column.name, if required { "!" } else { "" })
 }

@@ -2,6 +2,7 @@
 
 mod columns;
 mod corpus;
+mod docker;
 mod file;
 mod live;
 mod refused;
