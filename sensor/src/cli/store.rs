@@ -50,7 +50,14 @@ pub(super) fn open(
             "sensor: events are stored, but nobody seals their log or removes old ones: {cause:#}"
         ));
     });
-    let keeping = Keeping { root, program: program.ok(), days: settings.days.get(), bytes: settings.bytes };
+    let within = Some(&config.agent.state_directory).filter(|own| root.parent() == Some(own));
+    let keeping = Keeping {
+        within: within.cloned(),
+        root,
+        program: program.ok(),
+        days: settings.days.get(),
+        bytes: settings.bytes,
+    };
     let id = String::from_utf8_lossy(&agent.id).into_owned();
     let store = Storing::open(keeping, &id, scope, Box::new(|text| note(format_args!("sensor: {text}"))));
     Ok(Some(store.context("the event store cannot be written")?))

@@ -15,6 +15,8 @@ const FAILED_PAUSE: Duration = Duration::from_secs(300);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Keeping {
     pub(crate) root: PathBuf,
+    /// A directory of the sensor's own around it, where it can be made anew when it was removed.
+    pub(crate) within: Option<PathBuf>,
     /// The program that seals; without it the log grows up to its bound.
     pub(crate) program: Option<PathBuf>,
     /// Days that events stay.

@@ -6,6 +6,7 @@
 
 mod hunts;
 mod keeper;
+mod place;
 #[cfg(test)]
 mod tests;
 
@@ -17,7 +18,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use sensor_ecs::{Ecs, Event};
 use sensor_store::coverage::{Gap, Scope, Session};
-use sensor_store::{Encoder, Log, LogOptions, StoreError};
+use sensor_store::{Encoder, StoreError};
 use serde::{Deserialize, Serialize};
 
 use crate::confine::{self, Role};
@@ -25,6 +26,7 @@ use crate::sink::Report;
 pub(crate) use hunts::{Hunter, Hunting};
 use keeper::Keeper;
 pub(crate) use keeper::Keeping;
+use place::Place;
 
 /// Encoded events that wait to be committed, in bytes: some seconds of a busy host.
 const PENDING_BYTES_MAX: usize = 8 << 20;
@@ -107,16 +109,15 @@ impl Storing {
         report: Report,
     ) -> Result<Self, StoreError> {
         let root = keeping.root.clone();
-        let mut log = Log::open(&root, LogOptions::default())?;
         let first_ns = now_ns();
         let session = Session { first_ns, last_ns: first_ns, agent: agent.to_owned(), scope };
-        log.start_session(session.clone())?;
+        let place = Place::open(&root, session.clone())?;
         let shared = Arc::new(Shared { state: Mutex::default(), wake: Condvar::new(), done: Condvar::new() });
-        let writer =
-            Writer { shared: Arc::clone(&shared), log, keeper: Keeper::new(keeping), report, failing: false };
+        let keeper = Keeper::new(keeping);
+        let writer = Writer { shared: Arc::clone(&shared), place, keeper, report, failing: None };
         let thread = std::thread::Builder::new().name("store".to_owned()).spawn(move || {
-            let keeping = writer.keeper.keeping();
-            confine::thread(&Role::Store { root: keeping.root.clone(), program: keeping.program.clone() });
+            let Keeping { root, within, program, .. } = writer.keeper.keeping().clone();
+            confine::thread(&Role::Store { root: within.unwrap_or(root), program });
             writer.run();
         });
         let thread = thread.map_err(|cause| not_started(&root, &cause))?;
@@ -190,10 +191,11 @@ fn not_started(root: &Path, cause: &io::Error) -> StoreError {
 /// The thread's side.
 struct Writer {
     shared: Arc<Shared>,
-    log: Log,
+    place: Place,
     keeper: Keeper,
     report: Report,
-    failing: bool,
+    /// Of the last attempt, as it was said.
+    failing: Option<String>,
 }
 
 impl Writer {
@@ -222,7 +224,7 @@ impl Writer {
             };
             // What cannot be written is tried again.
             while let Some(session) = sessions.first()
-                && self.log.start_session(session.clone()).is_ok()
+                && self.place.start_session(session).is_ok()
             {
                 sessions.remove(0);
             }
@@ -245,7 +247,7 @@ impl Writer {
                 let cause = "the kernel's ring, the sensor or the disk could not keep up".to_owned();
                 let gap = Gap { time_ns: now_ns(), events: missing - noted, cause };
                 // What cannot be written is tried again with the next; the totals tell in any case.
-                if self.log.gap(gap).is_ok() {
+                if self.place.log(gap.time_ns).and_then(|log| log.gap(gap)).is_ok() {
                     noted = missing;
                 }
             }
@@ -253,8 +255,7 @@ impl Writer {
                 break;
             }
         }
-        let closed = self.log.close(now_ns());
-        if let Err(cause) = closed {
+        if let Err(cause) = self.place.close(now_ns()) {
             (self.report)(&format!("the event store was not closed in order: {cause}"));
         }
         lock(&self.shared).ended = true;
@@ -263,17 +264,27 @@ impl Writer {
 
     /// Commits a batch and sees to what is to be sealed. Returns whether it failed.
     fn store(&mut self, batch: &[u8], count: u64) -> bool {
-        let done = self.log.commit(batch, count, now_ns());
-        match (&done, self.failing) {
-            (Err(cause), false) => (self.report)(&format!("events cannot be stored: {cause}; trying again")),
-            (Ok(()), true) => (self.report)("events can be stored again"),
-            _ => {}
+        let now_ns = now_ns();
+        if self.place.let_go_if_gone() {
+            let root = self.keeper.keeping().root.display();
+            (self.report)(&format!(
+                "the event store {root} was removed: what it held is gone; it is begun anew"
+            ));
         }
-        self.failing = done.is_err();
-        if self.failing {
+        let done = self.place.log(now_ns).and_then(|log| log.commit(batch, count, now_ns));
+        if let Err(cause) = done {
+            let cause = cause.to_string();
+            if self.failing.as_ref() != Some(&cause) {
+                (self.report)(&format!("events cannot be stored: {cause}; trying again"));
+                self.failing = Some(cause);
+            }
             return true;
         }
-        let waiting = self.log.turn(now_ns()).map_err(|cause| cause.to_string());
+        if self.failing.take().is_some() {
+            (self.report)("events can be stored again");
+        }
+        let waiting =
+            self.place.log(now_ns).and_then(|log| log.turn(now_ns)).map_err(|cause| cause.to_string());
         if let Err(text) = waiting.and_then(|waiting| self.keeper.tick(waiting)) {
             (self.report)(&text);
         }

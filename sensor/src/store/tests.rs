@@ -4,10 +4,54 @@ use std::path::PathBuf;
 
 use super::*;
 
+fn keeping(root: PathBuf) -> Keeping {
+    Keeping { root, within: None, program: None, days: 31, bytes: 1 << 30 }
+}
+
+#[test]
+fn a_store_that_is_removed_is_begun_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("store");
+    let (reports, report) = std::sync::mpsc::channel();
+    let said = move |text: &str| drop(reports.send(text.to_owned()));
+    let storing = Storing::open(keeping(root.clone()), "agent", Scope::default(), Box::new(said)).unwrap();
+    let removals: [(&str, &dyn Fn()); 3] = [
+        ("all of it", &|| std::fs::remove_dir_all(&root).unwrap()),
+        ("what it holds", &|| {
+            std::fs::rename(&root, folder.path().join("elsewhere")).unwrap();
+            std::fs::create_dir(&root).unwrap();
+        }),
+        ("its log", &|| std::fs::remove_dir_all(root.join("wal")).unwrap()),
+    ];
+    for (what, remove) in removals {
+        remove();
+        let said = report.recv().unwrap();
+        assert!(said.contains("was removed: what it held is gone"), "{what}: {said}");
+        // The last thing that a new one is given. Where only the log is gone, the former sessions are still told.
+        let sessions = if what == "its log" { 2 } else { 1 };
+        let text = || std::fs::read_to_string(root.join("coverage.ndjson")).unwrap_or_default();
+        while text().matches("{\"session\"").count() < sessions {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+    // In its place is something else: said once, and tried again.
+    std::fs::remove_dir_all(&root).unwrap();
+    std::fs::write(&root, "").unwrap();
+    assert!(report.recv().unwrap().contains("was removed"));
+    assert!(report.recv().unwrap().contains("cannot be stored"));
+    std::fs::remove_file(&root).unwrap();
+    assert_eq!(report.recv().unwrap(), "events can be stored again");
+    storing.gap(3);
+    storing.close();
+    let coverage = std::fs::read_to_string(root.join("coverage.ndjson")).unwrap();
+    assert!(coverage.contains("\"session\"") && coverage.contains("\"events\":3"), "{coverage}");
+    assert!(report.recv().is_err());
+}
+
 #[test]
 fn a_store_that_another_process_writes_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let keeping = Keeping { root: folder.path().join("store"), program: None, days: 31, bytes: 1 << 30 };
+    let keeping = keeping(folder.path().join("store"));
     let report = || -> Report { Box::new(|_| {}) };
     let first = Storing::open(keeping.clone(), "agent", Scope::default(), report()).unwrap();
     let second = Storing::open(keeping.clone(), "agent", Scope::default(), report());
@@ -29,8 +73,8 @@ fn a_store_that_another_process_writes_is_refused() {
 fn a_change_of_what_is_recorded_is_a_session_of_its_own() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("store");
-    let keeping = Keeping { root: root.clone(), program: None, days: 31, bytes: 1 << 30 };
-    let mut storing = Storing::open(keeping, "agent", Scope::default(), Box::new(|_| {})).unwrap();
+    let mut storing =
+        Storing::open(keeping(root.clone()), "agent", Scope::default(), Box::new(|_| {})).unwrap();
     for left_out in [Some("much"), Some("much"), None] {
         storing.leaves_out(left_out);
     }
