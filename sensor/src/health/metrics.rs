@@ -33,8 +33,11 @@ const UNDECODABLE: Described = ("undecodable", true, "Records that could not be 
 const GAPS: Described = ("gaps", true, "Gap records in the stream of events");
 const UNACCOUNTED: Described =
     ("unaccounted", true, "Records that are missing for no reason that was counted");
-const SWITCHED_OFF: Described =
-    ("switched_off", false, "How many of the kernel's switches keep attached programs from being run");
+const SWITCHED_OFF: Described = (
+    "switched_off",
+    false,
+    "How many things keep attached programs from being run or from sending what they see",
+);
 const STATE_BYTES: Described = ("rule_state_bytes", false, "Bytes that rules on several events keep");
 const STATE_EVICTIONS: Described =
     ("rule_state_evictions", true, "Partial matches that were dropped for want of room");

@@ -52,6 +52,9 @@ const INTENTS_PER_CPU: u32 = 512;
 const UNCOUNTED: &str = "before Linux 6.7 the kernel does not count the runs that it leaves out of programs at \
                          breakpoints: such losses go unreported";
 
+const FILTER_CHANGED: &str = "the filter in the kernel is not what the sensor wrote, another process has changed it \
+                              (`sensor reload` writes it anew)";
+
 /// The reader is woken when this part of the ring is full, whatever the records are.
 const WAKE_AT_PART: u32 = 8;
 
@@ -112,6 +115,8 @@ pub(crate) struct Kernel {
     ring: RingBuf<MapData>,
     counters: PerCpuArray<MapData, [u64; 4]>,
     filter: Array<MapData, [u8; size_of::<FilterTables>()]>,
+    /// What the filter's map was last given.
+    written: Option<Box<FilterTables>>,
     followed: HashMap<MapData, u32, u64>,
     is_following: Array<MapData, u64>,
     /// Runs that were left out, of programs that are unloaded by now.
@@ -204,6 +209,7 @@ impl Kernel {
             ring,
             counters,
             filter,
+            written: None,
             followed,
             is_following,
             missed: [0; RecordKind::ALL.len()],
@@ -215,9 +221,17 @@ impl Kernel {
         })
     }
 
-    /// What keeps attached programs from being run.
+    /// What keeps attached programs from being run, or from sending what they see.
     pub(crate) fn switched_off(&self) -> Vec<&'static str> {
-        self.switches.off()
+        let mut off = self.switches.off();
+        off.extend(self.is_filter_another().then_some(FILTER_CHANGED));
+        off
+    }
+
+    /// Whether somebody else has written to the filter's map: root may, and the programs believe it.
+    fn is_filter_another(&self) -> bool {
+        let Some(written) = &self.written else { return false };
+        self.filter.get(&0, 0).is_ok_and(|now| now != written.as_bytes())
     }
 
     /// Becomes readable when records wait.
@@ -244,16 +258,20 @@ impl Kernel {
     pub(crate) fn set_filter(&mut self, tables: &FilterTables) -> io::Result<()> {
         let mut now = Box::new(FilterTables::NOTHING);
         let bytes = self.filter.get(&0, 0).map_err(io::Error::other)?;
+        if self.written.as_ref().is_some_and(|written| written.as_bytes() != bytes) {
+            tracing::error!("{FILTER_CHANGED}: now");
+        }
         now.as_mut_bytes().copy_from_slice(&bytes);
         let mut both = Box::new(now.before(tables));
         // Whoever finds something out while the tables are written must not take it for true when they are.
         both.version = now.version.wrapping_add(1);
         let mut next = Box::new(tables.clone());
         next.version = both.version.wrapping_add(1);
-        for step in [&both, &next] {
+        for step in [both, next] {
             let bytes: &[u8; size_of::<FilterTables>()] =
                 step.as_bytes().try_into().map_err(io::Error::other)?;
             self.filter.set(0, bytes, 0).map_err(io::Error::other)?;
+            self.written = Some(step);
         }
         Ok(())
     }

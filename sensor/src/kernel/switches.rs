@@ -1,9 +1,11 @@
-//! What keeps attached programs from being run, all of them at once: root can turn off what they hang on.
+//! What keeps attached programs from being run, all of them at once: root can turn off what they hang on. And what
+//! keeps the sensor from knowing whose doing it was.
 //!
 //! Missed: debugfs that is mounted only later, or elsewhere.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
+use std::path::Path;
 
 use super::hooks::Mode;
 use super::programs::HookStatus;
@@ -22,6 +24,9 @@ const SWITCHES: [(&str, &[Mode], &str); 2] = [
     ),
 ];
 
+const PROC: &str = "/proc";
+const COVERED: &str = "/proc is covered by another file system, processes cannot be looked at";
+
 /// The switches that matter to the hooks in use; held open, since a confined thread could not open them.
 pub(super) struct Switches(Vec<(File, &'static str)>);
 
@@ -35,8 +40,13 @@ impl Switches {
 
     /// What is turned off now.
     pub(super) fn off(&self) -> Vec<&'static str> {
-        self.0.iter().filter(|(file, _)| is_off(file)).map(|(_, what)| *what).collect()
+        let off = self.0.iter().filter(|(file, _)| is_off(file)).map(|(_, what)| *what);
+        off.chain(is_covered(Path::new(PROC)).then_some(COVERED)).collect()
     }
+}
+
+fn is_covered(proc: &Path) -> bool {
+    rustix::fs::statfs(proc).is_ok_and(|found| found.f_type != rustix::fs::PROC_SUPER_MAGIC)
 }
 
 fn is_off(file: &File) -> bool {
@@ -49,6 +59,12 @@ mod tests {
     use std::io::Write as _;
 
     use super::*;
+
+    #[test]
+    fn another_file_system_is_no_proc() {
+        assert!(!is_covered(Path::new(PROC)));
+        assert!(is_covered(tempfile::tempdir().unwrap().path()));
+    }
 
     #[test]
     fn a_switch_is_off_at_zero() {

@@ -36,7 +36,8 @@ impl Drop for Off {
     }
 }
 
-fn wait_for(log: &Path, what: &str) -> Result<()> {
+/// Waits until a sensor's log says so.
+pub(super) fn wait_for(log: &Path, what: &str) -> Result<()> {
     let start = Instant::now();
     loop {
         let said = fs::read_to_string(log)?;

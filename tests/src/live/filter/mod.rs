@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
+use super::blinded::wait_for;
 use super::tests;
 use crate::ctx::Ctx;
 use crate::doc::Doc;
@@ -60,7 +61,8 @@ fn compare(ctx: &Ctx, more: &[String], with_sabotage: bool) -> Result<Outcome> {
     };
     let unfiltered = Sensor::start_in(&ctx.dir("unfiltered")?, &arguments("all"))?;
     // The last, so that its tables are the newest.
-    let filtered = Sensor::start_in(&ctx.dir("filtered")?, &arguments("rules"))?;
+    let dir = ctx.dir("filtered")?;
+    let filtered = Sensor::start_in(&dir, &arguments("rules"))?;
     workload.run("")?;
     workload::elsewhere(ctx, &[&unfiltered, &filtered])?;
     if with_sabotage {
@@ -74,6 +76,7 @@ fn compare(ctx: &Ctx, more: &[String], with_sabotage: bool) -> Result<Outcome> {
             }
         }
         ensure!(lasted, "the filter was written anew {SABOTAGES} times");
+        wait_for(&dir.join("stderr.log"), "the filter in the kernel is not what the sensor wrote")?;
     }
     let filtered = filtered.stop()?;
     let unfiltered = unfiltered.stop()?;
