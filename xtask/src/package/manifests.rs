@@ -82,6 +82,8 @@ fn all_grant_the_same_capabilities() {
 fn what_is_written_is_mounted_from_the_node_and_the_rest_is_read_only() {
     let configuration = of_kind("ConfigMap")["data"]["sensor.toml"].as_str().unwrap().to_owned();
     let configuration: toml::Table = configuration.parse().unwrap();
+    let of_image: toml::Table = read("packaging/container.toml").parse().unwrap();
+    assert_eq!(configuration, of_image, "the image and the manifest configure different things");
     let defaults: toml::Table = read("sensor/src/config/default.toml").parse().unwrap();
     known("", &configuration, &defaults);
     let mounts = mounts();
@@ -99,8 +101,20 @@ fn what_is_written_is_mounted_from_the_node_and_the_rest_is_read_only() {
     }
     let root = text(&configuration, ["host", "root"]);
     assert!(mounts.contains(&(root.clone(), Some("/".to_owned()))), "{root} is not the node's root");
-    assert!(read("packaging/Containerfile").contains(&format!("root = \"{root}\"")));
+    for (at, on_node) in &mounts {
+        if let Some(on_node) = on_node {
+            let mount = format!("--volume={on_node}:{at}");
+            assert!(read("packaging/Containerfile").contains(&mount), "the image is run without {mount}");
+        }
+    }
     let pod = pod();
+    let environment = pod["containers"][0]["env"].as_vec().unwrap();
+    for variable in environment {
+        let said = format!("{}={}", variable["name"].as_str().unwrap(), variable["value"].as_str().unwrap());
+        let of_image = read("packaging/Containerfile");
+        let line = of_image.lines().find(|line| line.starts_with("ENV ")).unwrap();
+        assert!(line.split(' ').any(|word| word == said), "{said}");
+    }
     let host = pod["containers"][0]["volumeMounts"]
         .as_vec()
         .unwrap()

@@ -35,7 +35,7 @@ pub(crate) struct Args {
     check_reproducible: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub(crate) enum Format {
     /// Debian and its kin
     Deb,

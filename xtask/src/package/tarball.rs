@@ -1,4 +1,4 @@
-//! The archive for everybody else: the staged tree, and a script that installs it.
+//! The archive for everybody else: the staged tree, a script that installs it, and a recipe that makes an image of it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,11 @@ pub(super) fn build(release: &Release, tree: &Path) -> Result<PathBuf> {
     fs::create_dir_all(&folder)?;
     let copied = folder.join("root");
     cmd::run(Command::new("cp").args(["-a", "--reflink=auto"]).arg(tree).arg(&copied))?;
-    file(&paths::root()?.join("packaging/tar/install.sh"), &folder.join("install.sh"), 0o755)?;
+    let packaging = paths::root()?.join("packaging");
+    file(&packaging.join("tar/install.sh"), &folder.join("install.sh"), 0o755)?;
+    for name in ["Containerfile", "container.toml"] {
+        file(&packaging.join(name), &folder.join(name), 0o644)?;
+    }
     let made = release.out.join(format!("{name}.tar.xz"));
     let mut tar = Command::new("tar");
     tar.args(["--sort=name", "--owner=0", "--group=0", "--numeric-owner", "--xz"]);

@@ -36,6 +36,13 @@ alerted() {
     rm "$HOOKS/$1"
 }
 
+main_pid() {
+    systemctl show --property MainPID --value sensor
+}
+agent() {
+    sensor status | sed -n 's/.*agent //p' | head -n 1
+}
+
 # A key of the configuration, in its section.
 configure() {
     sed -i "/^\[$1\]/,/^\[/s|^$2 = .*|$2 = $3|" /etc/sensor/sensor.toml

@@ -16,13 +16,15 @@ use crate::setup::{self, root};
 use crate::vm::{Extra, Spec};
 use root::Root;
 
-/// The script that installs and removes packages of every kind.
-const PACKAGES: &str = "system.sh";
 const LIMIT: Duration = Duration::from_secs(1_800);
-/// What both scripts are made of.
+/// What all scripts are made of.
 const COMMON: &str = "guest.sh";
-/// Scripts beside this file, and what each runs on.
-const SCRIPTS: [(&str, Root); 2] = [(PACKAGES, Root::Bare), ("programs.sh", Root::Programs)];
+/// Scripts beside this file, what each runs on, and the packages that it wants.
+const SCRIPTS: [(&str, Root, &[Format]); 3] = [
+    ("system.sh", Root::Bare, &[Format::Deb, Format::Tar]),
+    ("programs.sh", Root::Programs, &[Format::Deb]),
+    ("deploy.sh", Root::Programs, &[Format::Rpm, Format::Tar]),
+];
 
 pub(super) fn run(
     kernels: &[KernelId],
@@ -33,16 +35,19 @@ pub(super) fn run(
     let sources = paths::root()?.join("xtask/src/test");
     let is_wanted =
         |script: &str| filters.is_empty() || filters.iter().any(|filter| script.contains(&**filter));
-    let formats = [Format::Deb, Format::Tar];
-    let formats = if is_wanted(PACKAGES) { &formats[..] } else { &formats[..1] };
-    let mut files = package::build(formats, with_binaries)?;
+    let scripts: Vec<_> = SCRIPTS.into_iter().filter(|(script, ..)| is_wanted(script)).collect();
+    let mut formats: Vec<Format> = scripts.iter().flat_map(|(.., formats)| formats.iter().copied()).collect();
+    formats.sort_unstable();
+    formats.dedup();
+    let packages: Vec<(Format, PathBuf)> =
+        formats.iter().copied().zip(package::build(&formats, with_binaries)?).collect();
     // A real peer for the senders.
-    files.push(setup::ensure_osmem()?);
-    files.push(sources.join(COMMON));
+    let common = [setup::ensure_osmem()?, sources.join(COMMON)];
     let newest = [KernelId::newest()];
-    for (script, root) in SCRIPTS.into_iter().filter(|(script, _)| is_wanted(script)) {
+    for (script, root, formats) in scripts {
         let disk = root::ensure(root)?;
-        let files = files.iter().cloned().chain([sources.join(script)]);
+        let packages = packages.iter().filter(|(format, _)| formats.contains(format)).map(|(_, path)| path);
+        let files = packages.chain(&common).cloned().chain([sources.join(script)]);
         let extras: Vec<Extra> = files.map(in_root).collect::<Result<_>>()?;
         let label = script.trim_end_matches(".sh");
         for kernel in if kernels.is_empty() { &newest[..] } else { kernels } {

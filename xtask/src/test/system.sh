@@ -85,10 +85,6 @@ every_thread_is_confined() {
     ! nsenter --target "$pid" --mount touch /usr/written
 }
 
-main_pid() {
-    systemctl show --property MainPID --value sensor
-}
-
 files_and_sockets_are_not_for_everybody() {
     find /var/lib/sensor /var/log/sensor /run/sensor /etc/sensor/sensor.toml -ls
     [ -z "$(find /var/lib/sensor /var/log/sensor /etc/sensor/sensor.toml -type f -perm /0137)" ] || return 1
@@ -116,9 +112,6 @@ told() {
     wait_for "grep -q '/etc/apt/apt.conf.d/$1' $ALERTS" || return 1
     line=$(grep "/etc/apt/apt.conf.d/$1" $ALERTS | head -n 1)
     rm "/etc/apt/apt.conf.d/$1"
-}
-agent() {
-    sensor status | sed -n 's/.*agent //p' | head -n 1
 }
 ids_of() {
     echo "$line" | grep -o '"entity_id":"[^"]*"' | sort -u
