@@ -156,7 +156,7 @@ pub struct ConfigCheckArgs {
 }
 
 /// `sensor run`.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub struct RunArgs {
     /// Where the rest is said.
     #[command(flatten)]

@@ -5,6 +5,7 @@ mod ask;
 mod config;
 mod coverage;
 pub mod doctor;
+mod edits;
 mod events;
 mod export;
 mod hunting;

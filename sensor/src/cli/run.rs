@@ -13,6 +13,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
 use super::RunArgs;
+use super::edits::Edits;
 use super::outputs::{self, Opened};
 use super::reload::Reloader;
 use super::rules::{ForRun, load_for_run};
@@ -51,12 +52,14 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     };
     let loaded = configured(&args)?;
     environment::allow(&loaded.config.telemetry.environment);
+    // Before they are read: what changes afterwards is a change.
+    let edits = loaded.config.agent.reload_on_change.then(|| Edits::new(&args, &loaded.config));
     let rules = load_for_run(&loaded)?;
     let _lock = service::lock(&loaded.config.agent.state_directory)?;
     if loaded.config.agent.confine {
         confine::begin();
     }
-    runtime.block_on(record(&args, &loaded, rules, stop))
+    runtime.block_on(record(&args, &loaded, rules, edits, stop))
 }
 
 /// What the file says, but for what the command line says otherwise.
@@ -79,7 +82,13 @@ pub(super) fn configured(args: &RunArgs) -> anyhow::Result<Loaded> {
     Ok(loaded)
 }
 
-async fn record(args: &RunArgs, loaded: &Loaded, rules: ForRun, mut stop: Stop) -> anyhow::Result<ExitCode> {
+async fn record(
+    args: &RunArgs,
+    loaded: &Loaded,
+    rules: ForRun,
+    edits: Option<Edits>,
+    mut stop: Stop,
+) -> anyhow::Result<ExitCode> {
     let config = &loaded.config;
     let ForRun { rules, exceptions, broken, .. } = rules;
     let telemetry = &config.telemetry;
@@ -167,6 +176,9 @@ async fn record(args: &RunArgs, loaded: &Loaded, rules: ForRun, mut stop: Stop) 
     };
     // It may have to start a program, which who watches may not.
     reloader.start(reloads_wanted).context("a thread cannot be started")?;
+    if let Some(edits) = edits {
+        edits.start(reload.clone()).context("a thread cannot be started")?;
+    }
     // Everything is open and attached; the scan of /proc and every thread that is started from now on inherit it.
     confine::thread(&Role::Watch);
     say_confinement();

@@ -128,6 +128,8 @@ pub struct AgentSettings {
     pub state_directory: PathBuf,
     /// Whether the sensor gives up rights once its programs are attached.
     pub confine: bool,
+    /// Whether rules and configuration are read anew when their files change.
+    pub reload_on_change: bool,
     /// `data_stream.namespace`
     #[serde(deserialize_with = "namespace")]
     pub namespace: String,
@@ -210,7 +212,12 @@ impl Default for Telemetry {
 
 impl Default for AgentSettings {
     fn default() -> Self {
-        Self { state_directory: "/var/lib/sensor".into(), confine: true, namespace: "default".to_owned() }
+        Self {
+            state_directory: "/var/lib/sensor".into(),
+            confine: true,
+            reload_on_change: false,
+            namespace: "default".to_owned(),
+        }
     }
 }
 

@@ -43,6 +43,8 @@ pub(crate) enum Role {
     Look,
     /// Reads rules and configuration, writes what rules remember, and starts the program that reads the store.
     Reload { state_directory: PathBuf, program: Option<PathBuf> },
+    /// Notices that files of rules and configuration change.
+    Edits,
 }
 
 impl Role {
@@ -56,6 +58,7 @@ impl Role {
             Self::Store { .. } => "store",
             Self::Look => "look",
             Self::Reload { .. } => "reload",
+            Self::Edits => "edits",
         }
     }
 
@@ -64,7 +67,7 @@ impl Role {
             Self::Watch | Self::Look => READING,
             Self::Write(_) | Self::Tell | Self::Send(_) | Self::Store { .. } => WRITING,
             Self::Answer => CapabilitySet::empty(),
-            Self::Reload { .. } => CapabilitySet::DAC_READ_SEARCH,
+            Self::Reload { .. } | Self::Edits => CapabilitySet::DAC_READ_SEARCH,
         }
     }
 }

@@ -51,6 +51,7 @@ pub(super) fn allowed(role: &Role) -> Option<Allowed<'_>> {
             Allowed { writes: std::slice::from_ref(root), program: program.as_deref(), ..nothing }
         }
         // The next configuration may name rules anywhere.
+        Role::Edits => Allowed { reads: &["/"], ..nothing },
         Role::Reload { state_directory, program } => Allowed {
             writes: std::slice::from_ref(state_directory),
             reads: &["/"],

@@ -164,6 +164,25 @@ fn who_reloads_reads_anything_and_writes_what_rules_remember() {
 }
 
 #[test]
+fn who_notices_edits_reads_anything_and_changes_nothing() {
+    if !has_landlock() {
+        return;
+    }
+    let other = tempfile::tempdir().unwrap();
+    let rule = other.path().join("rule.toml");
+    fs::write(&rule, "x").unwrap();
+    inside(&Role::Edits, || {
+        use rustix::fs::inotify::{CreateFlags, WatchFlags, add_watch, init};
+        assert_eq!(fs::read(&rule).unwrap(), b"x");
+        assert_eq!(fs::read_dir(other.path()).unwrap().count(), 1);
+        add_watch(init(CreateFlags::CLOEXEC).unwrap(), other.path(), WatchFlags::CREATE).unwrap();
+        assert_eq!(errno(fs::write(&rule, "y")), Some(libc::EACCES));
+        assert_eq!(errno(run(&program())), Some(libc::EPERM));
+        assert_eq!(errno(UnixDatagram::unbound()), Some(libc::EPERM));
+    });
+}
+
+#[test]
 fn who_looks_starts_a_program_and_sees_other_processes() {
     let (state, ()) = inside(&Role::Look, || {
         assert!(run(&program()).unwrap());

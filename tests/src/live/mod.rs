@@ -4,6 +4,7 @@ mod blinded;
 mod changes;
 mod cli;
 mod container;
+mod edits;
 mod evasion;
 mod evidence;
 mod exec;
@@ -56,6 +57,7 @@ pub fn all() -> Vec<Test> {
         stop::TESTS,
         service::TESTS,
         blinded::TESTS,
+        edits::TESTS,
         lifecycle::TESTS,
         loss::TESTS,
         follow::TESTS,

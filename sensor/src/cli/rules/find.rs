@@ -89,6 +89,17 @@ impl Found {
     }
 }
 
+/// The rule files at this path, whether or not they can be read, and the directories in which they were found.
+pub(crate) fn rule_files(path: &Path) -> (Vec<PathBuf>, Vec<PathBuf>) {
+    if !path.is_dir() {
+        return (vec![path.to_owned()], Vec::new());
+    }
+    let mut tree = Tree::default();
+    // What cannot be listed has no files; reading it says so.
+    let _ = tree.walk(path);
+    (tree.files, tree.directories)
+}
+
 fn unreadable(path: &Path, cause: &str) -> Located {
     let name = path.display().to_string();
     SourceFile::new(&name, "").locate(&Diagnostic::error(Span::default(), "cannot be read").because(cause))
@@ -112,6 +123,7 @@ struct Tree {
     files: Vec<PathBuf>,
     /// Directories that could not be listed.
     unlisted: Vec<(PathBuf, io::Error)>,
+    directories: Vec<PathBuf>,
     /// Device and inode of directories already entered.
     entered: BTreeSet<(u64, u64)>,
 }
@@ -122,6 +134,7 @@ impl Tree {
         if !self.entered.insert((metadata.dev(), metadata.ino())) {
             return Ok(());
         }
+        self.directories.push(directory.to_owned());
         for entry in fs::read_dir(directory)? {
             let path = entry?.path();
             if path.is_dir() {

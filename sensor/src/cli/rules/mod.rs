@@ -12,6 +12,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 pub(super) use explain::explain;
+pub(crate) use find::rule_files;
 pub(super) use list::list;
 use load::unfilled;
 pub use load::{Choice, Rules};
