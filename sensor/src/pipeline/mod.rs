@@ -107,6 +107,7 @@ pub(crate) async fn run<S: RecordSource, O: Output>(
     let mut next_look = Instant::now();
     let mut more_wait = false;
     let mut swap = None;
+    let mut is_loss_unknown = false;
     tokio::pin!(stop);
 
     loop {
@@ -144,7 +145,9 @@ pub(crate) async fn run<S: RecordSource, O: Output>(
                 more_wait = true;
                 if let Some(ready) = ready.take() {
                     // Who asks as soon as it is said hears the same.
-                    lines.board.publish(engine.vitals(counted(source).as_ref(), lines.board));
+                    lines
+                        .board
+                        .publish(engine.vitals(counted(source, &mut is_loss_unknown).as_ref(), lines.board));
                     ready(&engine);
                 }
             }
@@ -157,7 +160,7 @@ pub(crate) async fn run<S: RecordSource, O: Output>(
                 source.tick();
                 engine.set_switched_off(source.switched_off());
                 // While records wait, what was lost lies behind them: the holes that it left will tell where.
-                let counted = counted(source);
+                let counted = counted(source, &mut is_loss_unknown);
                 if !more_wait && let Some(counted) = &counted {
                     engine.compare(counted);
                 }
@@ -181,11 +184,17 @@ pub(crate) async fn run<S: RecordSource, O: Output>(
     }
     while drain(source, &mut engine, RECORDS_PER_TURN) > 0 {}
     source.tick();
-    Ok(engine.finish(counted(source)))
+    Ok(engine.finish(counted(source, &mut is_loss_unknown)))
 }
 
-fn counted(source: &impl RecordSource) -> Option<Counted> {
-    source.counted().inspect_err(|error| tracing::warn!("losses cannot be read: {error}")).ok()
+/// What was lost; said once if it cannot be read.
+fn counted(source: &impl RecordSource, is_unknown: &mut bool) -> Option<Counted> {
+    let counted = source.counted();
+    if let (Err(error), false) = (&counted, *is_unknown) {
+        tracing::warn!("losses cannot be read: {error}");
+    }
+    *is_unknown = counted.is_err();
+    counted.ok()
 }
 
 /// Waits for the list of mounts to change; for ever if it cannot be watched.

@@ -99,7 +99,7 @@ fn draw_losses(frame: &mut Frame<'_>, status: &Status, area: Rect) {
         row("lost", lost.map_or("unknown".to_owned(), |lost| lost.to_string()), lost != Some(0)),
         row(
             "dropped",
-            format!("{dropped} by outputs, {} by the store", stored.dropped),
+            format!("{dropped} by outputs, {} by store", stored.dropped),
             dropped + stored.dropped > 0,
         ),
         row("waiting", format!("{waiting} for other machines"), false),
@@ -124,6 +124,14 @@ fn tail(name: &str, width: usize) -> String {
     format!("...{end}")
 }
 
+fn head(name: &str, width: usize) -> String {
+    if name.chars().count() <= width {
+        return name.to_owned();
+    }
+    let begin: String = name.chars().take(width.saturating_sub(3)).collect();
+    format!("{begin}...")
+}
+
 fn colour(alert: &Alert) -> Color {
     match alert.summary.severity {
         90.. => Color::Magenta,
@@ -133,20 +141,31 @@ fn colour(alert: &Alert) -> Color {
     }
 }
 
+/// Before the alert that `enter` opens.
+const CHOSEN: &str = "> ";
+const WHEN_AND_SEVERITY: usize = 18;
+/// Of a rule's name, this much is always shown.
+const RULE_NAME_MIN: usize = 20;
+
 fn draw_alerts(frame: &mut Frame<'_>, app: &App, area: Rect) {
+    let width = usize::from(area.width.saturating_sub(2)).saturating_sub(CHOSEN.len() + WHEN_AND_SEVERITY);
     let rows = app.alerts.iter().map(|alert| {
         let summary = &alert.summary;
         let time = summary.time.get(11..19).unwrap_or_default();
+        // What was done says more than the end of a long name.
+        let room = width.saturating_sub(summary.what.chars().count() + 2).max(RULE_NAME_MIN);
         ListItem::new(Line::from(vec![
             Span::raw(format!("{time} ")).dim(),
             Span::raw(format!("{:<8} ", summary.severity_name())).fg(colour(alert)),
-            Span::raw(format!("{}: ", summary.rule_name)).bold(),
+            Span::raw(format!("{}: ", head(&summary.rule_name, room))).bold(),
             Span::raw(summary.what.clone()),
         ]))
     });
     let title = format!(" alerts since this began: {} ", app.alerts.len());
     let list = List::new(rows)
         .block(Block::bordered().title(title))
+        // The mark is all that is left where there are no colours.
+        .highlight_symbol(CHOSEN)
         .highlight_style(Style::new().add_modifier(Modifier::REVERSED));
     let mut state = ListState::default().with_selected((!app.alerts.is_empty()).then_some(app.selected));
     frame.render_stateful_widget(list, area, &mut state);
@@ -278,6 +297,17 @@ mod tests {
         ] {
             assert!(shown.contains(text), "{text} is not in\n{shown}");
         }
+    }
+
+    #[test]
+    fn a_long_name_of_a_rule_leaves_room_for_what_was_done() {
+        let mut app = App::default();
+        let named =
+            ALERT.replace("APT file", "APT Package Manager Configuration File Creation by Somebody Unusual");
+        app.hear(Ok((status(1, 1), vec![named.into()])));
+        let row = "> 03:04:05 MEDIUM   APT Package Manag...: creation /etc/apt/\\x1b[2J by /usr/bi";
+        assert!(screen(&app, 80, 24).contains(row), "{}", screen(&app, 80, 24));
+        assert!(screen(&app, 200, 24).contains("Creation by Somebody Unusual: creation"));
     }
 
     #[test]
