@@ -86,6 +86,8 @@ pub(crate) struct ChannelStatus {
     pub(crate) name: String,
     /// Lines that were written, or put into the spool.
     pub(crate) lines: Totals,
+    /// Why none can be now; they wait.
+    pub(crate) trouble: Option<String>,
     /// Where it leads off this machine: what waits in the spool.
     pub(crate) spool: Option<Waiting>,
     /// And what became of the rest.
@@ -98,6 +100,7 @@ impl ChannelGauge {
         ChannelStatus {
             name: self.name.to_owned(),
             lines: self.sink.totals(),
+            trouble: self.sink.trouble(),
             spool: self.remote.as_ref().map(|remote| remote.waiting()),
             remote: self.remote.as_ref().map(|remote| remote.sent()),
         }

@@ -5,10 +5,12 @@ use std::path::Path;
 
 use sensor_ecs::{Host, Scalar, Text};
 
-/// Reads what there is; what is missing stays absent. `root` is `/` except in tests.
+/// Reads what there is; what is missing stays absent. `root` is `/` except in a container that watches its host.
 pub(crate) fn read(root: &Path) -> Host {
     let uname = rustix::system::uname();
-    let hostname = uname.nodename().to_bytes();
+    // A container has a name of its own, and what the host's init is called cannot be read from there.
+    let named = if root == Path::new("/") { None } else { first_line(root, "etc/hostname") };
+    let hostname = named.as_deref().unwrap_or(uname.nodename().to_bytes());
     let release = OsRelease::parse(
         &std::fs::read(root.join("etc/os-release"))
             .or_else(|_| std::fs::read(root.join("usr/lib/os-release")))
@@ -102,11 +104,17 @@ fn unquote(value: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Every address of this network namespace, from the kernel's own tables.
+/// A table of the network namespace of init, or where that cannot be read, of ours.
+fn network(root: &Path, table: &str) -> String {
+    let read = |folder: &str| std::fs::read_to_string(root.join(folder).join(table));
+    read("proc/1/net").or_else(|_| read("proc/net")).unwrap_or_default()
+}
+
+/// Every address of the host, from the kernel's own tables.
 fn addresses(root: &Path) -> Vec<Scalar> {
     let mut found: Vec<String> = Vec::new();
     // Local addresses are the /32 hosts of the local table, each followed by its kind.
-    let trie = std::fs::read_to_string(root.join("proc/net/fib_trie")).unwrap_or_default();
+    let trie = network(root, "fib_trie");
     let mut candidate: Option<&str> = None;
     for line in trie.lines().map(str::trim) {
         if let Some(address) = line.strip_prefix("|-- ") {
@@ -118,7 +126,7 @@ fn addresses(root: &Path) -> Vec<Scalar> {
             found.push(address.to_owned());
         }
     }
-    let v6 = std::fs::read_to_string(root.join("proc/net/if_inet6")).unwrap_or_default();
+    let v6 = network(root, "if_inet6");
     for line in v6.lines() {
         if let Some(bits) = line.split_whitespace().next().and_then(|hex| u128::from_str_radix(hex, 16).ok())
         {
@@ -156,6 +164,7 @@ mod tests {
     fn facts_come_from_the_host_files() {
         let root = tempfile::tempdir().unwrap();
         write(root.path(), "etc/os-release", "NAME=\"Debian GNU/Linux\"\nVERSION_ID='12'\nID=debian\n");
+        write(root.path(), "etc/hostname", "Node-7\n");
         write(root.path(), "etc/machine-id", "48c1b3f1ac5da4e0057fc9f60f4d1d5d\n");
         write(root.path(), "sys/class/net/eth0/address", "02:b6:64:f1:a5:f0\n");
         write(root.path(), "sys/class/net/lo/address", "00:00:00:00:00:00\n");
@@ -164,14 +173,16 @@ mod tests {
             "proc/net/fib_trie",
             "Local:\n  |-- 10.0.2.0\n     /24 link UNICAST\n  |-- 10.0.2.15\n     /32 host LOCAL\n",
         );
-        write(root.path(), "proc/net/if_inet6", "fe800000000000000000000000000001 02 40 20 80 eth0\n");
+        write(root.path(), "proc/1/net/if_inet6", "fe800000000000000000000000000001 02 40 20 80 eth0\n");
         let host = read(root.path());
         assert_eq!(host.id.as_deref(), Some(b"48c1b3f1ac5da4e0057fc9f60f4d1d5d".as_slice()));
         assert_eq!(host.os_full.as_deref(), Some(b"Debian GNU/Linux 12".as_slice()));
         assert_eq!(host.os_id.as_deref(), Some(b"debian".as_slice()));
         assert_eq!(host.mac, [Scalar::keyword("02-B6-64-F1-A5-F0")]);
         assert_eq!(host.ip, [Scalar::keyword("10.0.2.15"), Scalar::keyword("fe80::1")]);
-        assert!(!host.hostname.is_empty() && !host.architecture.is_empty());
+        assert_eq!((&*host.hostname, &*host.name), (b"Node-7".as_slice(), b"node-7".as_slice()));
+        assert!(!host.architecture.is_empty());
+        assert!(!read(Path::new("/")).hostname.is_empty());
     }
 
     #[test]

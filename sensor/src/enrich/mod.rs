@@ -176,7 +176,10 @@ impl Enricher {
         self.table.expire(boot_ns);
         if boot_ns.saturating_sub(self.swept_ns) >= SWEEP_NS {
             self.swept_ns = boot_ns;
-            if let Ok(alive) = pids(&self.proc_root) {
+            // A covered /proc shows nobody; that is not that nobody lives.
+            if let Ok(alive) = pids(&self.proc_root)
+                && !alive.is_empty()
+            {
                 self.table.sweep(&alive, boot_ns, SWEEP_NS);
             }
         }

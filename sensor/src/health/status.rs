@@ -58,6 +58,8 @@ pub(crate) struct Status {
     pub(crate) vitals: Vitals,
     pub(crate) channels: Vec<ChannelStatus>,
     pub(crate) store: Option<StoreTotals>,
+    /// Why nothing can be stored now.
+    pub(crate) store_trouble: Option<String>,
     pub(crate) reloads: Reloads,
     pub(crate) confinement: Confinement,
 }
@@ -99,6 +101,7 @@ impl Sources {
             vitals,
             channels: self.channels.iter().map(ChannelGauge::read).collect(),
             store: self.store.as_ref().map(StoreGauge::totals),
+            store_trouble: self.store.as_ref().and_then(StoreGauge::trouble),
             reloads,
             confinement: confine::done(),
         };
@@ -135,6 +138,9 @@ impl Status {
         }
         for channel in &self.channels {
             let name = &channel.name;
+            if let Some(trouble) = &channel.trouble {
+                troubles.push(format!("{name} cannot be written to: {trouble}"));
+            }
             if let Some(trouble) = channel.remote.as_ref().and_then(|remote| remote.trouble.as_ref()) {
                 troubles.push(format!("{name}: {trouble}"));
             }
@@ -149,6 +155,9 @@ impl Status {
         }
         for failure in &self.confinement.failures {
             troubles.push(format!("not confined as it should be: {failure}"));
+        }
+        if let Some(trouble) = &self.store_trouble {
+            troubles.push(format!("store: events cannot be stored: {trouble}"));
         }
         if let Some(store) = self.store.filter(|store| store.dropped > 0) {
             troubles.push(format!("store: {} events could not be stored", store.dropped));

@@ -114,6 +114,11 @@ impl Gauge {
     pub(crate) fn totals(&self) -> Totals {
         self.0.totals()
     }
+
+    /// Why nothing can be written now, if nothing can.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        self.0.trouble()
+    }
 }
 
 /// What is said about a sink's state, for a person.

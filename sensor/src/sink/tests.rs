@@ -133,8 +133,10 @@ fn a_full_disk_is_reported_once_counted_and_recovered_from() {
     let kept = (0..20).filter(|_| sink.line(|out| out.extend_from_slice(b"0123456789"))).count();
     assert_eq!(kept, 5, "64 bytes hold five lines of eleven");
     assert_eq!(sink.totals(), Totals { dropped_full: 15, ..Totals::default() });
+    assert!(sink.gauge().trouble().unwrap().contains("No space left"));
     *lock(&output.failure) = None;
     wait_for(|| sink.totals().written == 6);
+    assert_eq!(sink.gauge().trouble(), None);
     assert!(sink.line(|out| out.extend_from_slice(b"after")));
     assert_eq!(sink.close(), Totals { written: 7, dropped_full: 15, dropped_failed: 0 });
     let expected = format!("first\n{}after\n", "0123456789\n".repeat(5));

@@ -33,6 +33,8 @@ struct State {
     /// Records that the writer has taken and not yet written.
     taken: u64,
     totals: Totals,
+    /// Why nothing can be written now.
+    trouble: Option<String>,
     waiting: bool,
     ending: bool,
     ended: bool,
@@ -65,6 +67,10 @@ impl Shared {
 
     pub(super) fn totals(&self) -> Totals {
         lock(&self.state).totals
+    }
+
+    pub(super) fn trouble(&self) -> Option<String> {
+        lock(&self.state).trouble.clone()
     }
 
     /// Tells the writer to end. Returns whether it did.
@@ -212,6 +218,7 @@ fn write_batch(
                 state.totals.written += left - still;
                 state.taken -= left - still;
                 left = still;
+                state.trouble = None;
                 condition.worked(state.totals);
                 shared.progress.notify_all();
             }
@@ -222,6 +229,7 @@ fn write_batch(
                 // What the reader has not read is lost with it, and another reader needs to begin at a line's start.
                 condition.failed(&cause);
                 let mut state = lock(&shared.state);
+                state.trouble = Some(cause.to_string());
                 state.totals.dropped_failed += std::mem::take(&mut state.taken);
                 shared.progress.notify_all();
                 return false;
@@ -241,6 +249,7 @@ fn failed(shared: &Shared, condition: &mut Condition<'_>, cause: &io::Error) {
     condition.failed(cause);
     let deadline = Instant::now() + RETRY_TIME;
     let mut state = lock(&shared.state);
+    state.trouble = Some(cause.to_string());
     while !state.abandoned && !until(deadline).is_zero() {
         (state, _) = wait(&shared.wake, state, until(deadline));
     }

@@ -53,6 +53,8 @@ struct State {
     /// Events that the thread has taken and not yet committed.
     taken: u64,
     totals: StoreTotals,
+    /// Why nothing can be stored now.
+    trouble: Option<String>,
     /// Events that never came this far.
     lost: u64,
     /// From when on something else is recorded, and what.
@@ -84,6 +86,11 @@ impl StoreGauge {
     pub(crate) fn totals(&self) -> StoreTotals {
         lock(&self.0).totals
     }
+
+    /// Why nothing can be stored now, if nothing can.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        lock(&self.0).trouble.clone()
+    }
 }
 
 fn lock(shared: &Shared) -> MutexGuard<'_, State> {
@@ -114,7 +121,7 @@ impl Storing {
         let place = Place::open(&root, session.clone())?;
         let shared = Arc::new(Shared { state: Mutex::default(), wake: Condvar::new(), done: Condvar::new() });
         let keeper = Keeper::new(keeping);
-        let writer = Writer { shared: Arc::clone(&shared), place, keeper, report, failing: None };
+        let writer = Writer { shared: Arc::clone(&shared), place, keeper, report };
         let thread = std::thread::Builder::new().name("store".to_owned()).spawn(move || {
             let Keeping { root, within, program, .. } = writer.keeper.keeping().clone();
             confine::thread(&Role::Store { root: within.unwrap_or(root), program });
@@ -194,8 +201,6 @@ struct Writer {
     place: Place,
     keeper: Keeper,
     report: Report,
-    /// Of the last attempt, as it was said.
-    failing: Option<String>,
 }
 
 impl Writer {
@@ -273,14 +278,15 @@ impl Writer {
         }
         let done = self.place.log(now_ns).and_then(|log| log.commit(batch, count, now_ns));
         if let Err(cause) = done {
-            let cause = cause.to_string();
-            if self.failing.as_ref() != Some(&cause) {
+            let cause = Some(cause.to_string());
+            if std::mem::replace(&mut lock(&self.shared).trouble, cause.clone()) != cause {
+                let cause = cause.unwrap_or_default();
                 (self.report)(&format!("events cannot be stored: {cause}; trying again"));
-                self.failing = Some(cause);
             }
             return true;
         }
-        if self.failing.take().is_some() {
+        let trouble = lock(&self.shared).trouble.take();
+        if trouble.is_some() {
             (self.report)("events can be stored again");
         }
         let waiting =

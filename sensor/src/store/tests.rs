@@ -39,8 +39,10 @@ fn a_store_that_is_removed_is_begun_anew() {
     std::fs::write(&root, "").unwrap();
     assert!(report.recv().unwrap().contains("was removed"));
     assert!(report.recv().unwrap().contains("cannot be stored"));
+    assert!(storing.gauge().trouble().is_some());
     std::fs::remove_file(&root).unwrap();
     assert_eq!(report.recv().unwrap(), "events can be stored again");
+    assert_eq!(storing.gauge().trouble(), None);
     storing.gap(3);
     storing.close();
     let coverage = std::fs::read_to_string(root.join("coverage.ndjson")).unwrap();
