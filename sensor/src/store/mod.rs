@@ -278,9 +278,9 @@ impl Writer {
         }
         let done = self.place.log(now_ns).and_then(|log| log.commit(batch, count, now_ns));
         if let Err(cause) = done {
-            let cause = Some(cause.to_string());
-            if std::mem::replace(&mut lock(&self.shared).trouble, cause.clone()) != cause {
-                let cause = cause.unwrap_or_default();
+            let cause = cause.to_string();
+            let before = lock(&self.shared).trouble.replace(cause.clone());
+            if before.as_ref() != Some(&cause) {
                 (self.report)(&format!("events cannot be stored: {cause}; trying again"));
             }
             return true;

@@ -67,6 +67,10 @@ fn all_grant_the_same_capabilities() {
     assert_eq!(strings(&security["capabilities"]["add"]), of_unit);
     assert_eq!(strings(&security["capabilities"]["drop"]), ["ALL".to_owned()].into());
     assert_eq!(security["privileged"].as_bool(), Some(false));
+    for (profile, option) in [("seccompProfile", "seccomp"), ("appArmorProfile", "apparmor")] {
+        assert_eq!(security[profile]["type"].as_str(), Some("Unconfined"));
+        assert!(read("packaging/Containerfile").contains(&format!("--security-opt={option}=unconfined")));
+    }
     assert_eq!(security["readOnlyRootFilesystem"].as_bool(), Some(true));
     assert_eq!(pod()["hostPID"].as_bool(), Some(true));
     // What loading asks for is among them.
