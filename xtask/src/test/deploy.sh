@@ -33,6 +33,20 @@ an_upgrade_of_the_rpm_keeps_what_is_an_administrators() {
     systemctl enable --now sensor
 }
 
+edits_take_effect_by_themselves_under_the_unit() {
+    mkdir -p /etc/sensor/rules && probe_rule edited >/etc/sensor/rules/probe.toml || return 1
+    configure agent reload_on_change true && systemctl restart sensor || return 1
+    configure rules paths '["rules"]' || return 1
+    wait_for "rm -f /root/edited; : >/root/edited; sleep 1; grep -q '\"path\":\"/root/edited\"' $ALERTS" || return 1
+    journalctl --unit sensor --output cat | grep '/etc/sensor/sensor.toml has changed' || return 1
+    probe_rule again >/etc/sensor/rules/probe.toml
+    wait_for "rm -f /root/again; : >/root/again; sleep 1; grep -q '\"path\":\"/root/again\"' $ALERTS" || return 1
+    echo 'query = broken' >/etc/sensor/rules/probe.toml
+    wait_for "journalctl --unit sensor --output cat | grep 'reload: nothing was changed'" || return 1
+    sensor status | grep '^reload' && sensor status | grep 'edits: no_new_privs, seccomp' || return 1
+    rm -r /etc/sensor/rules
+}
+
 erasing_the_rpm_keeps_what_was_recorded() {
     rpm_here --erase sensor || return 1
     ! systemctl is-active sensor && ! systemctl status sensor || return 1
@@ -95,5 +109,5 @@ an_attack_on_the_host_is_alerted_by_the_container() {
 mkdir -p /out
 named >/out/named
 run_tests the_rpm_installs_and_starts an_upgrade_of_the_rpm_keeps_what_is_an_administrators \
-    erasing_the_rpm_keeps_what_was_recorded an_image_is_built_without_network \
+    edits_take_effect_by_themselves_under_the_unit erasing_the_rpm_keeps_what_was_recorded an_image_is_built_without_network \
     the_image_finds_every_hook_with_the_documented_rights an_attack_on_the_host_is_alerted_by_the_container

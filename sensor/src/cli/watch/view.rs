@@ -97,11 +97,7 @@ fn draw_losses(frame: &mut Frame<'_>, status: &Status, area: Rect) {
     };
     let lines = vec![
         row("lost", lost.map_or("unknown".to_owned(), |lost| lost.to_string()), lost != Some(0)),
-        row(
-            "dropped",
-            format!("{dropped} by outputs, {} by store", stored.dropped),
-            dropped + stored.dropped > 0,
-        ),
+        row("dropped", format!("outputs {dropped}, store {}", stored.dropped), dropped + stored.dropped > 0),
         row("waiting", format!("{waiting} for other machines"), false),
         row("alerts", format!("{}, {suppressed} suppressed", vitals.alerts), false),
     ];
