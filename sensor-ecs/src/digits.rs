@@ -11,31 +11,31 @@ impl Digits {
     /// `u64::MAX` in decimal.
     const TEXT_BYTES_MAX: usize = 20;
 
-    /// The base is a constant so that nothing is divided.
-    fn in_base<const BASE: u64>(mut number: u64, width_min: usize) -> Self {
-        let mut text = [b'0'; Self::TEXT_BYTES_MAX];
-        let mut start = Self::TEXT_BYTES_MAX;
-        for (at, place) in text.iter_mut().enumerate().rev() {
-            if number == 0 && Self::TEXT_BYTES_MAX - start >= width_min {
-                break;
-            }
-            *place = b'0' + (number % BASE) as u8;
-            number /= BASE;
-            start = at;
-        }
-        Self { text, start: start as u8 }
-    }
-
     /// Decimal, as ids and inode numbers are written.
     #[must_use]
-    pub fn decimal(number: u64) -> Self {
-        Self::in_base::<10>(number, 1)
+    pub fn decimal(mut number: u64) -> Self {
+        let mut text = [b'0'; Self::TEXT_BYTES_MAX];
+        let mut start = Self::TEXT_BYTES_MAX;
+        for (at, pair) in text.as_chunks_mut::<2>().0.iter_mut().enumerate().rev() {
+            let (tens, ones) = ((number % 100 / 10) as u8, (number % 10) as u8);
+            *pair = [b'0' + tens, b'0' + ones];
+            number /= 100;
+            if number == 0 {
+                start = 2 * at + usize::from(tens == 0);
+                break;
+            }
+        }
+        Self { text, start: start as u8 }
     }
 
     /// The permission bits of an `i_mode` in octal, four digits: `0644`, `4755`.
     #[must_use]
     pub fn mode(mode: u32) -> Self {
-        Self::in_base::<8>(u64::from(mode & 0o7777), 4)
+        let mut text = [b'0'; Self::TEXT_BYTES_MAX];
+        if let Some(last) = text.last_chunk_mut() {
+            *last = [9, 6, 3, 0].map(|shift| b'0' + (mode >> shift & 7) as u8);
+        }
+        Self { text, start: Self::TEXT_BYTES_MAX as u8 - 4 }
     }
 
     /// The text.
@@ -57,7 +57,8 @@ mod tests {
 
     #[test]
     fn decimal_is_what_display_prints() {
-        for number in [0, 1, 9, 10, 65534, u64::from(u32::MAX), u64::MAX] {
+        let powers = (0..20).map(|power| 10_u64.pow(power)).flat_map(|power| [power - 1, power, power + 1]);
+        for number in powers.chain([65534, u64::from(u32::MAX), u64::MAX - 1, u64::MAX]) {
             assert_eq!(Digits::decimal(number).as_bytes(), number.to_string().as_bytes());
         }
     }

@@ -1,12 +1,12 @@
 //! One event, as a view over parts that live elsewhere: a file event costs no allocation.
 
 use crate::digits::Digits;
-use crate::fields::Documents;
+use crate::fields::{Documents, row};
 use crate::file::PathView;
 use crate::host::{Agent, Host};
 use crate::id::EventId;
 use crate::process::{Credentials, Image, Process};
-use crate::value::Scalar;
+use crate::value::{FieldId, Scalar};
 
 /// What happened: `event.action`, and with it category, type and data set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -69,6 +69,12 @@ impl Action {
     #[must_use]
     pub const fn is_file(self) -> bool {
         matches!(self, Self::Creation | Self::Rename | Self::Deletion)
+    }
+
+    /// Whether any document of such an event has the field.
+    #[must_use]
+    pub fn has(self, id: FieldId) -> bool {
+        row(id).is_some_and(|row| row.documents.meets(self.documents()))
     }
 
     pub(crate) const fn documents(self) -> Documents {

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::digits::Digits;
+
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 fn sextets([first, second, third]: [u8; 3]) -> [u8; 4] {
@@ -10,12 +12,15 @@ fn sextets([first, second, third]: [u8; 3]) -> [u8; 4] {
 }
 
 fn base64(bytes: &[u8]) -> Vec<u8> {
+    let (groups, rest) = bytes.as_chunks();
     let mut out = Vec::with_capacity(bytes.len().div_ceil(3) * 4);
-    for group in bytes.chunks(3) {
-        let byte = |at: usize| group.get(at).copied().unwrap_or(0);
-        let text = sextets([byte(0), byte(1), byte(2)]);
-        out.extend(text.iter().take(group.len() + 1));
-        out.extend(std::iter::repeat_n(b'=', 3 - group.len()));
+    for group in groups {
+        out.extend_from_slice(&sextets(*group));
+    }
+    if !rest.is_empty() {
+        let byte = |at: usize| rest.get(at).copied().unwrap_or(0);
+        let [first, second, third, _] = sextets([byte(0), byte(1), 0]);
+        out.extend_from_slice(&[first, second, if rest.len() == 2 { third } else { b'=' }, b'=']);
     }
     out
 }
@@ -42,6 +47,21 @@ impl EventId {
         Self(id)
     }
 
+    /// The id of the event with this sequence number when this is that of the one before: nearly always, only the end
+    /// is another.
+    #[must_use]
+    pub fn next(self, nonce: [u8; 10], sequence: u64) -> Self {
+        let [.., high, middle, low] = sequence.to_be_bytes();
+        if [high, middle, low] == [0; 3] {
+            return Self::new(nonce, sequence);
+        }
+        let mut id = self.0;
+        if let Some(last) = id.last_chunk_mut() {
+            *last = sextets([high, middle, low]);
+        }
+        Self(id)
+    }
+
     /// The text.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
@@ -61,8 +81,13 @@ impl std::fmt::Debug for EventId {
 /// boots apart (a hash of the kernel's boot id), since pid and ticks recur after a reboot.
 #[must_use]
 pub fn entity_id(agent_id: &[u8], pid: u32, start_ticks: u64, boot: u32) -> Arc<[u8]> {
-    let mut plain = agent_id.to_vec();
-    plain.extend(format!("-{pid}-{start_ticks}.{boot}").bytes());
+    // Three separators, and numbers of at most 20 digits.
+    let mut plain = Vec::with_capacity(agent_id.len() + 63);
+    plain.extend_from_slice(agent_id);
+    for (before, number) in [(b'-', u64::from(pid)), (b'-', start_ticks), (b'.', u64::from(boot))] {
+        plain.push(before);
+        plain.extend_from_slice(Digits::decimal(number).as_bytes());
+    }
     base64(&plain).into()
 }
 
@@ -92,6 +117,13 @@ mod tests {
         assert_ne!(first, EventId::new([7; 10], 2));
         assert_ne!(first, EventId::new([8; 10], 1));
         assert_eq!(first, EventId::new([7; 10], 1));
+        for start in [1, 0xff_fffe, 0x1234_ffff_fffe, u64::MAX - 3] {
+            let mut id = EventId::new([7; 10], start);
+            for sequence in start + 1..=start + 3 {
+                id = id.next([7; 10], sequence);
+                assert_eq!(id, EventId::new([7; 10], sequence));
+            }
+        }
     }
 
     #[test]

@@ -146,7 +146,7 @@ fn has_devices_of_its_own(held: impl AsFd) -> Result<bool, Refusal> {
 }
 
 /// Refuses file systems whose server decides when, and whether, a read returns.
-fn trusted(held: impl AsFd) -> Result<(), Refusal> {
+pub(crate) fn trusted(held: impl AsFd) -> Result<(), Refusal> {
     let name = match magic(held)? {
         0x6573_5546 => "FUSE",
         0x6969 => "NFS",

@@ -218,6 +218,17 @@ impl Matcher {
         memory.program(known.kind, record)
     }
 
+    /// Whose filters may hold of an event of which only what all events of its kind have in common is known.
+    pub(crate) fn possible(&self, record: &impl Record, out: &mut impl FnMut(RuleIndex)) {
+        for segment in self.segments.iter().chain(&self.followers) {
+            segment.constant.pass(record, segment.all).each(|position| {
+                if let Some(owner) = segment.owners.get(position) {
+                    out(owner.rule);
+                }
+            });
+        }
+    }
+
     /// Rules on single events, without any memory.
     pub(crate) fn single(&self, record: &impl Record, out: &mut impl FnMut(RuleIndex)) {
         let mut last = None;

@@ -252,6 +252,15 @@ impl RuleSet {
         &self.warnings
     }
 
+    /// Whether any of these rules may be concerned by an event of a kind. `record` shows what all events of the kind have
+    /// in common: the fields that live for ever. Others are not looked at.
+    #[must_use]
+    pub fn may_concern(&self, record: &impl Record, selection: &Selection) -> bool {
+        let mut concerned = false;
+        self.matcher.possible(record, &mut |rule| concerned |= selection.contains(rule));
+        concerned
+    }
+
     /// The rules for which `wanted` holds: those enabled, or those that read some data stream.
     #[must_use]
     pub fn select(&self, wanted: impl Fn(&LoadedRule) -> bool) -> Selection {

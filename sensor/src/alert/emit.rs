@@ -191,7 +191,7 @@ impl Output for Emitter {
             let meta = EventMeta { integration: Integration::CloudDefend, ..event.meta };
             self.send(&Event { meta, ..*event });
         }
-        if let Some(store) = &self.store {
+        if let Some(store) = &mut self.store {
             store.event(event);
         }
     }

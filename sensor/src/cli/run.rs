@@ -23,7 +23,7 @@ use crate::alert::Emitter;
 use crate::config::{self, Config, HealthSettings, Loaded};
 use crate::confine::{self, Role};
 use crate::enrich::environment;
-use crate::enrich::{Enricher, Sources, TABLE_BYTES_MAX, agent, boot_ns_now};
+use crate::enrich::{Enricher, Sources, TABLE_BYTES_MAX, agent, boot_ns_now, host};
 use crate::evidence::Places;
 use crate::filter::{Filter, Filtered, Mounts};
 use crate::health::{self, About, HookState, Reload, Reloads, Server};
@@ -96,10 +96,13 @@ async fn record(
     let filter =
         Filter::new(telemetry.scope, &rules, |rule, action| streams.is_read_in_containers(rule, action));
     note(format_args!("sensor: {}", filter.summary()));
+    let agent = agent::load(&config.agent.state_directory, &config.agent.namespace)
+        .context("no agent id can be made")?;
+    let agent = Arc::new(agent);
     let mut kernel = Kernel::load(&KernelOptions {
         ring_bytes: telemetry.ring_bytes,
         diagnostics: args.kernel_diagnostics,
-        urgent_kinds: pipeline::urgent_kinds(&rules),
+        urgent_kinds: pipeline::urgent_kinds(&rules, &streams, &host::read(&config.host.root), &agent),
         attach: args.attach,
     })?;
     let since_ns = boot_ns_now();
@@ -118,9 +121,6 @@ async fn record(
     let hooks = kernel.hooks().iter().filter(|status| status.is_used && status.mode.is_some()).count();
     let missing = kernel.capabilities().missing_names();
 
-    let agent = agent::load(&config.agent.state_directory, &config.agent.namespace)
-        .context("no agent id can be made")?;
-    let agent = Arc::new(agent);
     let sources = Sources {
         root: config.host.root.clone(),
         hashed_bytes_max: config.hashing.executable_bytes,

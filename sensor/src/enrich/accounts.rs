@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use foldhash::fast::RandomState;
 use sensor_ecs::{Account, Container, Credentials, Digits, Scalar, Text, capabilities};
 
 use super::inside::{self, Inside, Root};
@@ -49,7 +50,7 @@ pub(crate) struct Accounts {
     containers: HashMap<Text, (Inside, Instant)>,
     lookup: Lookup<u32, Root>,
     /// By ids and capabilities; those that differ in their groups alone are told apart one by one.
-    known: HashMap<(By, Ids, Option<CapabilitySets>), Vec<Shared>>,
+    known: HashMap<(By, Ids, Option<CapabilitySets>), Vec<Shared>, RandomState>,
     kept: usize,
 }
 
@@ -67,7 +68,7 @@ impl Accounts {
             names: Names::read(root),
             containers: HashMap::new(),
             lookup: Lookup::new(proc_root, |proc_root, pid| inside::read(proc_root, *pid)),
-            known: HashMap::new(),
+            known: HashMap::default(),
             kept: 0,
         }
     }

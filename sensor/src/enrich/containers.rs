@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use sensor_ecs::{Container, Pod, Scalar};
 
 use super::container;
@@ -13,10 +14,17 @@ use super::runtimes::{self, Details, Which};
 /// cgroups that are remembered.
 const CGROUPS_MAX: usize = 4096;
 
+/// A control group that was met.
+#[derive(Debug)]
+struct Cgroup {
+    path: Box<[u8]>,
+    container: Option<Arc<Container>>,
+}
+
 /// What is known of cgroups, by the kernel's id.
 #[derive(Debug)]
 pub(crate) struct Containers {
-    by_cgroup: HashMap<u64, Option<Arc<Container>>>,
+    by_cgroup: HashMap<u64, Cgroup, RandomState>,
     /// Asked once for each container; runtimes write before they start what they describe.
     details: Lookup<Which, Details>,
 }
@@ -24,31 +32,33 @@ pub(crate) struct Containers {
 impl Containers {
     /// With the files of runtimes below this root.
     pub(crate) fn new(root: PathBuf) -> Self {
-        Self { by_cgroup: HashMap::new(), details: Lookup::new(root, runtimes::read) }
+        Self { by_cgroup: HashMap::default(), details: Lookup::new(root, runtimes::read) }
     }
 
     /// The container of a cgroup whose path is at hand.
     pub(crate) fn learn(&mut self, cgroup_id: u64, path: &[u8]) -> Option<Arc<Container>> {
-        if let Some(known) = self.by_cgroup.get(&cgroup_id) {
-            let found = container::Container::from_cgroup(path);
-            // Ids are not reused while the host runs, but a cgroup can be renamed on some kernels.
-            if known.as_ref().map(|known| &*known.id) == found.as_ref().map(|found| found.id.as_slice()) {
-                return known.clone();
-            }
+        let known = self.by_cgroup.get(&cgroup_id);
+        if let Some(known) = known.filter(|known| *known.path == *path) {
+            return known.container.clone();
         }
-        let made = self.describe(path).map(Arc::new);
+        // Ids are not reused while the host runs, but a cgroup can be renamed on some kernels.
+        let found = container::Container::from_cgroup(path);
+        let same = known.map(|known| known.container.clone()).filter(|known| {
+            known.as_ref().map(|known| &*known.id) == found.as_ref().map(|found| found.id.as_slice())
+        });
+        let made = same.unwrap_or_else(|| self.describe(path).map(Arc::new));
         if cgroup_id != 0 {
             if self.by_cgroup.len() >= CGROUPS_MAX {
                 self.by_cgroup.clear();
             }
-            self.by_cgroup.insert(cgroup_id, made.clone());
+            self.by_cgroup.insert(cgroup_id, Cgroup { path: path.into(), container: made.clone() });
         }
         made
     }
 
     /// The container of a cgroup that was seen before; `None` when it was not.
     pub(crate) fn known(&self, cgroup_id: u64) -> Option<Option<Arc<Container>>> {
-        self.by_cgroup.get(&cgroup_id).cloned()
+        self.by_cgroup.get(&cgroup_id).map(|known| known.container.clone())
     }
 
     fn describe(&mut self, path: &[u8]) -> Option<Container> {
@@ -88,6 +98,15 @@ mod tests {
         assert!(Arc::ptr_eq(&first, &containers.learn(7, path.as_bytes()).unwrap()));
         assert!(Arc::ptr_eq(&first, &containers.known(7).unwrap().unwrap()));
         assert_eq!(&*first.id, ID.as_bytes());
+        // Under another name it is what it was; under that of another container it is that one.
+        let inside = format!("/docker/{ID}/inside");
+        assert!(Arc::ptr_eq(&first, &containers.learn(7, inside.as_bytes()).unwrap()));
+        let other = ID.replace('5', "6");
+        let moved = containers.learn(7, format!("/docker/{other}").as_bytes()).unwrap();
+        assert_eq!(&*moved.id, other.as_bytes());
+        assert_eq!(&*containers.learn(7, path.as_bytes()).unwrap().id, ID.as_bytes());
+        let first = containers.learn(7, path.as_bytes()).unwrap();
+        assert!(Arc::ptr_eq(&first, &containers.known(7).unwrap().unwrap()));
         assert!(containers.learn(8, b"/init.scope").is_none());
         assert!(containers.known(8).unwrap().is_none());
         assert!(containers.known(9).is_none());

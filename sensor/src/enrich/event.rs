@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use sensor_common::wire::FileOp;
+use sensor_common::wire::{FileOp, FileRecord};
 use sensor_ecs::{
-    Action, Digits, Event, EventId, EventMeta, FileFields, FileType, Image, Integration, Names, Operation,
-    Outcome, PathView, ProcessView,
+    Action, Digits, Event, EventMeta, FileFields, FileType, Image, Integration, Names, Operation, Outcome,
+    PathView, ProcessView,
 };
 use sensor_eql::ProcessVersion;
 
@@ -58,7 +58,7 @@ pub(crate) struct Enriched<'a> {
 impl<'a> Enriched<'a> {
     /// The same event with the file's names by another way, where those differ.
     pub(crate) fn seen_by(&self, view: View) -> Option<Event<'a>> {
-        let file = self.event.file?;
+        let file = self.event.file.as_ref()?;
         let names = match view {
             View::Task => return Some(self.event),
             View::Host => file.host,
@@ -148,6 +148,38 @@ impl PathBuffers {
     fn names<'a>(&'a self, renamed: bool, of: impl Fn(&'a Views) -> &'a Vec<u8>) -> Names<'a> {
         let original = if renamed { of(&self.original).as_slice() } else { &[] };
         Names { path: known(of(&self.path).as_slice()), original: known(original) }
+    }
+}
+
+/// The mode and the owners of the file before, as text: they are mostly those of the next one.
+#[derive(Debug)]
+pub(super) struct FileNumbers {
+    mode: (u32, Digits),
+    uid: (u32, Digits),
+    gid: (u32, Digits),
+}
+
+impl Default for FileNumbers {
+    fn default() -> Self {
+        Self { mode: (0, Digits::mode(0)), uid: (0, Digits::decimal(0)), gid: (0, Digits::decimal(0)) }
+    }
+}
+
+impl FileNumbers {
+    /// Mode, user, group.
+    fn of(&mut self, record: &FileRecord) -> [Digits; 3] {
+        let decimal = |number: u32| Digits::decimal(u64::from(number));
+        let text = |known: &mut (u32, Digits), number: u32, write: fn(u32) -> Digits| {
+            if known.0 != number {
+                *known = (number, write(number));
+            }
+            known.1
+        };
+        [
+            text(&mut self.mode, record.mode, Digits::mode),
+            text(&mut self.uid, record.uid, decimal),
+            text(&mut self.gid, record.gid, decimal),
+        ]
     }
 }
 
@@ -258,6 +290,7 @@ impl Enricher {
             }
             _ => None,
         };
+        let [mode, uid, gid] = self.numbers.of(record);
         let relations = self.table.relations(key);
         let container = relations.and_then(|relations| relations.own.process.container.as_ref());
         let fields = FileFields {
@@ -272,9 +305,9 @@ impl Enricher {
             path_incomplete: is_incomplete(&file.path) || file.old_path.as_ref().is_some_and(is_incomplete),
             outside_root: file.path.is_outside_root(),
             inode: known(record.inode).map(Digits::decimal),
-            mode: inode_was_read.then(|| Digits::mode(record.mode)),
-            uid: inode_was_read.then(|| Digits::decimal(u64::from(record.uid))),
-            gid: inode_was_read.then(|| Digits::decimal(u64::from(record.gid))),
+            mode: inode_was_read.then_some(mode),
+            uid: inode_was_read.then_some(uid),
+            gid: inode_was_read.then_some(gid),
             owner: self.accounts.user(container, record.uid).filter(|_| inode_was_read),
             group: self.accounts.group(container, record.gid).filter(|_| inode_was_read),
             size: inode_was_read.then_some(record.size),
@@ -303,8 +336,9 @@ impl Enricher {
 
     fn meta(&mut self, action: Action, boot_ns: u64) -> EventMeta {
         self.sequence += 1;
+        self.event_id = self.event_id.next(self.nonce, self.sequence);
         EventMeta {
-            id: EventId::new(self.nonce, self.sequence),
+            id: self.event_id,
             sequence: self.sequence,
             time_ns: self.clock.wall_ns(boot_ns),
             action,

@@ -7,12 +7,13 @@
 //!
 //! A file that has just been created is empty, and has no hash; one that gets its name by a rename is written by then.
 //!
-//! Missed: what is larger than the limit, what lies on a file system whose answers can be held back, what was executed
-//! by a process that was gone before it could be asked for, scripts, files that were changed or moved on before they
-//! could be read.
+//! Missed: what is larger than the limit, what lies on a file system whose answers can be held back, what was executed,
+//! elsewhere than on the file system of the root directory, by a process that was gone before it could be asked for,
+//! scripts, files that were changed or moved on before they could be read.
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -20,7 +21,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, Statx, StatxFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, Statx, StatxFlags};
 use sensor_common::wire::FileRecord;
 use sensor_ecs::Text;
 
@@ -73,6 +74,17 @@ enum Place {
     File(Vec<(PathBuf, Vec<u8>)>),
 }
 
+/// An executable as a record tells of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ran<'r> {
+    pub(crate) pid: u32,
+    /// In the kernel's encoding.
+    pub(crate) dev: u32,
+    pub(crate) inode: u64,
+    /// As the process names it, if that is known.
+    pub(crate) path: Option<&'r [u8]>,
+}
+
 /// A file as a record tells of it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Told<'r> {
@@ -112,6 +124,8 @@ struct Worker {
 #[derive(Debug)]
 pub(crate) struct Hashes {
     bytes_max: u64,
+    /// The host's root directory, unless it is on a file system that can make its reader wait.
+    root: Option<(PathBuf, OwnedFd)>,
     /// Nothing for one that is being hashed, or that cannot be.
     known: HashMap<Version, Option<Text>, RandomState>,
     worker: Option<Worker>,
@@ -143,27 +157,59 @@ impl Hashes {
     pub(crate) fn new(bytes_max: u64) -> Self {
         Self {
             bytes_max,
+            root: None,
             known: HashMap::default(),
             worker: None,
             allowance: Allowance { left: WAIT_SAVED_MAX, since: Instant::now() },
         }
     }
 
-    /// The hash of what this process runs, if that is still the file with this inode.
-    pub(crate) fn of_executable(&mut self, proc_root: &Path, pid: u32, inode: u64) -> Option<Text> {
+    /// Looks for executables below this directory before asking `/proc`.
+    pub(crate) fn below(mut self, root: &Path) -> Self {
+        let held = open::root(root).ok().filter(|held| open::trusted(held).is_ok());
+        self.root = held.map(|held| (root.to_owned(), held));
+        self
+    }
+
+    /// The hash of what this process runs, if that is still the file of the record.
+    pub(crate) fn of_executable(&mut self, proc_root: &Path, ran: Ran<'_>) -> Option<Text> {
         if self.bytes_max == 0 {
             return None;
         }
         self.take_answers();
-        let link = proc_root.join(pid.to_string()).join("exe");
-        // What a server would have to be asked for is not worth waiting for.
-        let flags = AtFlags::STATX_DONT_SYNC;
-        let stat = rustix::fs::statx(CWD, &link, flags, StatxFlags::BASIC_STATS).ok()?;
-        let version = Version::of(&stat);
-        if version.inode != inode || version.size > self.bytes_max {
+        let by_path = ran.path.and_then(|path| Some((self.version_by_path(path, ran)?, path)));
+        let version = match by_path {
+            Some((version, _)) => version,
+            None => {
+                // What a server would have to be asked for is not worth waiting for.
+                let flags = AtFlags::STATX_DONT_SYNC;
+                let link = link_of(proc_root, ran.pid);
+                Version::of(&rustix::fs::statx(CWD, &link, flags, StatxFlags::BASIC_STATS).ok()?)
+            }
+        };
+        if version.inode != ran.inode || version.size > self.bytes_max {
             return None;
         }
-        self.of_version(version, || Place::Executable(link))
+        self.of_version(version, |hashes| match hashes.root.as_ref().zip(by_path) {
+            Some(((root, _), (_, path))) => Place::File(vec![(root.clone(), path.to_vec())]),
+            None => Place::Executable(link_of(proc_root, ran.pid)),
+        })
+    }
+
+    /// The version that has the executable's name, if it is the executable: most are on the file system of the root
+    /// directory, and are looked up in half the time that the kernel needs to make entries of `/proc`.
+    fn version_by_path(&self, path: &[u8], ran: Ran<'_>) -> Option<Version> {
+        let resolve = ResolveFlags::IN_ROOT
+            | ResolveFlags::NO_XDEV
+            | ResolveFlags::NO_SYMLINKS
+            | ResolveFlags::NO_MAGICLINKS;
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let (_, root) = self.root.as_ref()?;
+        let held = rustix::fs::openat2(root, path, flags, Mode::empty(), resolve).ok()?;
+        let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+        let version = Version::of(&rustix::fs::statx(&held, c"", flags, StatxFlags::BASIC_STATS).ok()?);
+        let is_it = version.inode == ran.inode && version.device == (ran.dev >> 20, ran.dev & 0xf_ffff);
+        is_it.then_some(version)
     }
 
     /// The hash of a file that was written before it got its name.
@@ -180,14 +226,14 @@ impl Hashes {
         if self.allowance.at(Instant::now()).is_zero() {
             return None;
         }
-        self.of_version(version, || {
+        self.of_version(version, |_| {
             let of_process = proc_root.join(told.record.header.task.tgid.to_string()).join("root");
             let on_host = told.host_path.unwrap_or(told.path);
             Place::File(vec![(of_process, told.path.to_vec()), (root.to_owned(), on_host.to_vec())])
         })
     }
 
-    fn of_version(&mut self, version: Version, place: impl FnOnce() -> Place) -> Option<Text> {
+    fn of_version(&mut self, version: Version, place: impl FnOnce(&Self) -> Place) -> Option<Text> {
         if let Some(known) = self.known.get(&version) {
             return known.clone();
         }
@@ -198,7 +244,7 @@ impl Hashes {
             self.worker = start(self.bytes_max);
         }
         // Whatever keeps it from being asked now need not do so at the next run.
-        self.worker.as_ref()?.asks.try_send((version, place())).ok()?;
+        self.worker.as_ref()?.asks.try_send((version, place(self))).ok()?;
         self.known.insert(version, None);
         self.wait_for(version)
     }
@@ -223,6 +269,12 @@ impl Hashes {
             self.known.insert(of, hash);
         }
     }
+}
+
+fn link_of(proc_root: &Path, pid: u32) -> PathBuf {
+    let mut link = proc_root.join(pid.to_string());
+    link.push("exe");
+    link
 }
 
 fn start(bytes_max: u64) -> Option<Worker> {
@@ -285,142 +337,4 @@ fn sha256(file: &mut File, bytes_max: u64) -> Option<Text> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs;
-    use std::os::unix::fs::{MetadataExt as _, symlink};
-
-    use super::*;
-
-    const MAX: u64 = 64 << 20;
-
-    /// A `/proc` whose only process runs this.
-    fn proc(program: &[u8]) -> (tempfile::TempDir, u64) {
-        let root = tempfile::tempdir().unwrap();
-        fs::create_dir(root.path().join("7")).unwrap();
-        let file = root.path().join("program");
-        fs::write(&file, program).unwrap();
-        symlink(&file, root.path().join("7/exe")).unwrap();
-        let inode = fs::metadata(&file).unwrap().ino();
-        (root, inode)
-    }
-
-    fn eventually(hashes: &mut Hashes, root: &Path, inode: u64) -> Option<String> {
-        let start = Instant::now();
-        while start.elapsed() < Duration::from_secs(30) {
-            if let Some(hash) = hashes.of_executable(root, 7, inode) {
-                return Some(String::from_utf8(hash.to_vec()).unwrap());
-            }
-            thread::sleep(Duration::from_millis(5));
-        }
-        None
-    }
-
-    #[test]
-    fn what_runs_is_hashed_in_each_of_its_versions() {
-        let (root, inode) = proc(b"abc");
-        let mut hashes = Hashes::new(MAX);
-        // The example of FIPS 180.
-        let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-        assert_eq!(eventually(&mut hashes, root.path(), inode).as_deref(), Some(abc));
-        assert_eq!(hashes.known.len(), 1);
-        fs::write(root.path().join("program"), b"abcd").unwrap();
-        assert_ne!(eventually(&mut hashes, root.path(), inode).as_deref(), Some(abc));
-        assert_eq!(hashes.known.len(), 2);
-    }
-
-    #[test]
-    fn another_file_than_the_one_that_was_executed_is_not() {
-        let (root, inode) = proc(b"abc");
-        let mut hashes = Hashes::new(MAX);
-        assert!(hashes.of_executable(root.path(), 7, inode + 1).is_none());
-        assert!(hashes.of_executable(root.path(), 8, inode).is_none());
-        assert!(hashes.known.is_empty());
-    }
-
-    /// What the kernel would tell of a file.
-    fn record(file: &Path) -> FileRecord {
-        let stat = fs::metadata(file).unwrap();
-        let ns = |seconds: i64, nanoseconds: i64| seconds * 1_000_000_000 + nanoseconds;
-        FileRecord {
-            inode: stat.ino(),
-            size: stat.size(),
-            dev: rustix::fs::major(stat.dev()) << 20 | rustix::fs::minor(stat.dev()),
-            mtime_ns: ns(stat.mtime(), stat.mtime_nsec()),
-            ctime_ns: ns(stat.ctime(), stat.ctime_nsec()),
-            ..FileRecord::default()
-        }
-    }
-
-    #[test]
-    fn a_renamed_file_is_hashed_if_it_is_still_the_one() {
-        let root = tempfile::tempdir().unwrap();
-        let path = root.path().join("file");
-        fs::write(&path, b"abc").unwrap();
-        let of = |hashes: &mut Hashes, record: &FileRecord, name: &str| {
-            let told = Told { record, path: name.as_bytes(), host_path: None };
-            let start = Instant::now();
-            loop {
-                let hash = hashes.of_file(&root.path().join("proc"), root.path(), told);
-                // While it is asked for there is no answer; then there is one, if only that there is none.
-                let is_decided = hashes.worker.is_none() || start.elapsed() > Duration::from_millis(300);
-                if hash.is_some() || is_decided {
-                    return hash.map(|hash| String::from_utf8(hash.to_vec()).unwrap());
-                }
-                thread::sleep(Duration::from_millis(5));
-            }
-        };
-        let mut hashes = Hashes::new(MAX);
-        let written = record(&path);
-        let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-        assert_eq!(of(&mut hashes, &written, "/file").as_deref(), Some(abc));
-        // Known without the file.
-        fs::write(&path, b"abcd").unwrap();
-        assert_eq!(of(&mut hashes, &written, "/file").as_deref(), Some(abc));
-        // Another one has the name now.
-        let changed = FileRecord { inode: written.inode, size: 3, ..record(&path) };
-        assert_eq!(of(&mut hashes, &changed, "/file"), None);
-        let other = FileRecord { inode: written.inode + 1, ..record(&path) };
-        assert_eq!(of(&mut hashes, &other, "/file"), None);
-        symlink("file", root.path().join("link")).unwrap();
-        assert_eq!(of(&mut hashes, &record(&path), "/link"), None);
-        assert_eq!(of(&mut Hashes::new(0), &record(&path), "/file"), None);
-    }
-
-    #[test]
-    fn nothing_is_hashed_above_the_limit() {
-        let (root, inode) = proc(b"abc");
-        assert!(Hashes::new(2).of_executable(root.path(), 7, inode).is_none());
-        let mut off = Hashes::new(0);
-        assert!(off.of_executable(root.path(), 7, inode).is_none());
-        assert!(off.worker.is_none());
-    }
-
-    #[test]
-    fn many_new_programs_cannot_make_the_sensor_wait() {
-        let start = Instant::now();
-        let mut allowance = Allowance { left: WAIT_SAVED_MAX, since: start };
-        let mut waited = Duration::ZERO;
-        // Each waits as long as it may, without end.
-        for turn in 0..10_000 {
-            let now = start + Duration::from_micros(turn * 100) + waited;
-            let allowed = allowance.at(now);
-            allowance.spend(allowed);
-            waited += allowed;
-        }
-        assert!(waited < Duration::from_millis(160), "{waited:?}");
-    }
-
-    #[test]
-    fn a_reader_that_hangs_holds_nothing_up() {
-        let mut hashes = Hashes::new(MAX);
-        let (asks, _asked) = sync_channel(1);
-        let (_answer, answers) = sync_channel(1);
-        hashes.worker = Some(Worker { asks, answers });
-        let start = Instant::now();
-        for _ in 0..50 {
-            let (root, inode) = proc(b"abc");
-            assert!(hashes.of_executable(root.path(), 7, inode).is_none());
-        }
-        assert!(start.elapsed() < Duration::from_secs(5));
-    }
-}
+mod tests;

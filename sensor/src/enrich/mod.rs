@@ -29,12 +29,12 @@ use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use sensor_ecs::{Agent, Host, Image, Text};
+use sensor_ecs::{Agent, EventId, Host, Image, Text};
 
 use accounts::Accounts;
 use clock::BootClock;
 use containers::Containers;
-use event::PathBuffers;
+use event::{FileNumbers, PathBuffers};
 use hashes::Hashes;
 use lookup::Lookup;
 use mounts::Mounts;
@@ -113,10 +113,13 @@ pub(crate) struct Enricher {
     table: Table,
     scripts: PendingScripts,
     paths: PathBuffers,
+    numbers: FileNumbers,
     /// The image before the exec in hand.
     previous: Option<Arc<Image>>,
     nonce: [u8; 10],
     sequence: u64,
+    /// Of the last event.
+    event_id: EventId,
     /// When the table was last compared with `/proc`, on the boot clock.
     swept_ns: u64,
     stats: EnrichStats,
@@ -130,6 +133,7 @@ impl Enricher {
     /// When the kernel has no random bytes for the ids of events.
     pub(crate) fn new(sources: &Sources, agent: Arc<Agent>, table_bytes_max: usize) -> std::io::Result<Self> {
         let host = host::read(&sources.root);
+        let nonce = agent::random()?;
         Ok(Self {
             boot_hash: host::boot_hash(&host),
             host,
@@ -140,16 +144,18 @@ impl Enricher {
             accounts: Accounts::read(&sources.root, sources.proc_root.clone()),
             containers: Containers::new(sources.root.clone()),
             root: sources.root.clone(),
-            hashes: Hashes::new(sources.hashed_bytes_max),
+            hashes: Hashes::new(sources.hashed_bytes_max).below(&sources.root),
             file_hashes: Hashes::new(sources.hashed_file_bytes_max),
             file_sha256: None,
             mounts: Mounts::read(&sources.proc_root),
             table: Table::new(table_bytes_max),
             scripts: PendingScripts::default(),
             paths: PathBuffers::default(),
+            numbers: FileNumbers::default(),
             previous: None,
-            nonce: agent::random()?,
+            nonce,
             sequence: 0,
+            event_id: EventId::new(nonce, 0),
             swept_ns: boot_ns_now(),
             stats: EnrichStats::default(),
         })

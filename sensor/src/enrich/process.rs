@@ -10,6 +10,7 @@ use sensor_ecs::{
 use crate::decode::{Exec, WirePath};
 
 use super::accounts::{CapabilitySets, Of};
+use super::hashes::Ran;
 use super::procfs::{self, ProcFacts, absolute};
 use super::table::{Entry, Ids, Key, Links, Proof};
 use super::{Enricher, environment, leaders};
@@ -355,7 +356,9 @@ impl Enricher {
         let mut image = self.image_of(exec, cwd.as_deref(), &mut degraded);
         // What runs for a script is its interpreter.
         if header.flags & record_flags::SCRIPT == 0 {
-            image.sha256 = self.hashes.of_executable(&self.proc_root, task.tgid, task.exe_inode);
+            let path = image.executable.as_ref().map(|executable| executable.path());
+            let ran = Ran { pid: task.tgid, dev: task.exe_dev, inode: task.exe_inode, path };
+            image.sha256 = self.hashes.of_executable(&self.proc_root, ran);
         }
         self.table.set_image(key, Arc::new(image));
         let sets =

@@ -119,29 +119,26 @@ impl<O: Output> Matcher<O> {
         self.matched.clear();
         self.look(enriched, event, View::Task);
         // A rule on /etc/apt/apt.conf.d/* must not be blinded by `chroot /etc`, a bind mount or another namespace.
-        let others = View::OTHERS.map(|view| enriched.seen_by(view));
-        for (view, other) in View::OTHERS.into_iter().zip(&others) {
-            if let Some(other) = other {
-                self.look(enriched, other, view);
+        for view in View::OTHERS {
+            if let Some(other) = enriched.seen_by(view) {
+                self.look(enriched, &other, view);
             }
         }
         if is_in_container(event) && self.asked_of_containers.about(event.meta.action).is_any() {
             self.look_as_container(enriched, event, View::Task);
-            for (view, other) in View::OTHERS.into_iter().zip(&others) {
-                if let Some(other) = other {
-                    self.look_as_container(enriched, other, view);
+            for view in View::OTHERS {
+                if let Some(other) = enriched.seen_by(view) {
+                    self.look_as_container(enriched, &other, view);
                 }
             }
         }
-        let in_view = |view| {
-            let other = View::OTHERS.into_iter().zip(&others).find(|(known, _)| *known == view);
-            other.and_then(|(_, other)| other.as_ref()).unwrap_or(event)
-        };
+        // Made again for the few that match: an event is a large thing to keep for the many that do not.
+        let in_view = |view| enriched.seen_by(view).unwrap_or(*event);
         for at in 0..self.matched.len() {
             let Some((index, view, integration)) = self.matched.get(at).copied() else { break };
             let seen = in_view(view);
             // The document that the rule has read.
-            let seen = &Event { meta: EventMeta { integration, ..seen.meta }, ..*seen };
+            let seen = &Event { meta: EventMeta { integration, ..seen.meta }, ..seen };
             let doubted = enriched.image_lost.then_some(Unproven(seen));
             if !self.exceptions.suppress(index, seen, doubted.as_ref())
                 && self.admit(index, event.meta.time_ns)
@@ -150,7 +147,14 @@ impl<O: Output> Matcher<O> {
                 self.output.alert(&Hit { rule, event: seen, view });
             }
         }
-        self.raise_found(|kept| (kept.sequence == event.meta.sequence).then(|| in_view(kept.view)));
+        if !self.found.is_empty() {
+            let others = View::OTHERS.map(in_view);
+            self.raise_found(|kept| {
+                let of_view = || View::OTHERS.iter().position(|view| *view == kept.view);
+                let is_this = kept.sequence == event.meta.sequence;
+                is_this.then(|| of_view().and_then(|at| others.get(at)).unwrap_or(event))
+            });
+        }
     }
 
     /// Takes a look at what the event is in the data streams of containers.

@@ -16,7 +16,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use sensor_ecs::{Ecs, Event};
+use sensor_ecs::{Action, Ecs, Event, EventMeta};
 use sensor_store::coverage::{Gap, Scope, Session};
 use sensor_store::{Encoder, StoreError};
 use serde::{Deserialize, Serialize};
@@ -36,6 +36,10 @@ const EARLY_BYTES: usize = 2 << 20;
 const COMMIT_TIME: Duration = Duration::from_secs(1);
 /// How long an ending sensor waits for the thread.
 const CLOSE_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// Tells the same action in the documents of two integrations apart.
+const ACTIONS_MAX: u8 = 16;
+const _: () = assert!(Action::ALL.len() <= ACTIONS_MAX as usize);
 
 /// What became of the events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -132,10 +136,12 @@ impl Storing {
     }
 
     /// Takes an event. Costs a lock that is held for the time of an append, and no allocation once the buffer has grown.
-    pub(crate) fn event(&self, event: &Event<'_>) {
+    pub(crate) fn event(&mut self, event: &Event<'_>) {
+        let EventMeta { action, integration, .. } = event.meta;
+        let kind = action as u8 + ACTIONS_MAX * integration as u8;
         let mut state = lock(&self.shared);
         let before = state.pending.len();
-        let taken = self.encoder.append(event, &mut state.pending);
+        let taken = self.encoder.append_of_kind(kind, |field| action.has(field), event, &mut state.pending);
         if taken.is_err() || state.pending.len() > PENDING_BYTES_MAX || state.ended {
             state.pending.truncate(before);
             state.totals.dropped += 1;
