@@ -143,7 +143,10 @@ fn run(hunt: Hunt, sources: &Sources) -> Done {
 
 fn csv(done: &Done) -> Result<(), String> {
     for outcome in &done.outcomes {
-        print(&machine::csv(outcome))?;
+        let table = machine::csv(outcome);
+        // A terminal would obey what names contain; a program gets them as they are.
+        let shown = || table.split("\r\n").map(harmless).collect::<Vec<_>>().join("\r\n");
+        print(&if io::stdout().is_terminal() { shown() } else { table })?;
         match outcome {
             Ok(answer) => {
                 let said = answer.notes.iter().chain(&answer.warnings).chain(&answer.incomplete);

@@ -191,7 +191,7 @@ pub(super) fn mv_slice<'a>(_: Env, args: Vec<Val<'a>>) -> Evaluated<'a> {
 pub(super) fn mv_zip<'a>(_: Env, args: Vec<Val<'a>>) -> Evaluated<'a> {
     let mut args = args.into_iter();
     let (left, right) = (next(&mut args).items(), next(&mut args).items());
-    let separator = next(&mut args);
+    let separator = args.next().unwrap_or_else(|| Val::text(","));
     let Some(separator) = separator.as_text() else { return Ok(Val::Null) };
     let pairs = (0..left.len().max(right.len())).map(|at| {
         let side = |all: &[Val<'a>]| all.get(at).and_then(Val::as_text).map(str::to_owned);

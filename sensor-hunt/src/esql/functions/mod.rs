@@ -113,8 +113,9 @@ use Arg::{Any, Number, Period, Same, Text, Whole};
 use Meets::{All, Each, Single};
 use Returns::{Common, First};
 
-static TABLE: [Function; 100] = [
+static TABLE: [Function; 102] = [
     function("abs", &[Number], First, Single, number::abs),
+    function("bit_length", &[Text], INTEGER, Single, text::bit_length),
     function("byte_length", &[Text], INTEGER, Single, text::byte_length),
     function("ceil", &[Number], First, Single, number::ceil),
     repeats(function("coalesce", &[Any, Same], Common, All, many::coalesce)),
@@ -176,6 +177,7 @@ static TABLE: [Function; 100] = [
     function("trim", &[Text], KEYWORD, Single, text::trim),
     function("url_decode", &[Text], KEYWORD, Single, text::url_decode),
     function("url_encode", &[Text], KEYWORD, Single, text::url_encode),
+    function("url_encode_component", &[Text], KEYWORD, Single, text::url_encode_component),
     function("acos", &[Number], DOUBLE, Single, number::acos),
     function("asin", &[Number], DOUBLE, Single, number::asin),
     function("atan", &[Number], DOUBLE, Single, number::atan),
@@ -219,7 +221,7 @@ static TABLE: [Function; 100] = [
     ),
     function("bucket_number_range", &[Number, Whole, Number, Number], DOUBLE, Single, number::bucket_range),
     function("bucket_number", &[Number, Number], DOUBLE, Single, number::bucket),
-    function("mv_zip", &[Text, Text, Text], KEYWORD, All, many::mv_zip),
+    optional(function("mv_zip", &[Text, Text, Text], KEYWORD, All, many::mv_zip), 1),
     function("signum", &[Number], DOUBLE, Single, number::signum),
 ];
 
@@ -253,7 +255,7 @@ pub(super) const SPECIAL: [&str; 25] = [
 ];
 
 /// Functions of ES|QL that are not run here.
-const UNSUPPORTED: [&str; 44] = [
+const UNSUPPORTED: [&str; 42] = [
     "qstr",
     "multi_match",
     "knn",
@@ -296,8 +298,6 @@ const UNSUPPORTED: [&str; 44] = [
     "copy_sign",
     "scalb",
     "text_embedding",
-    "url_encode_component",
-    "bit_length",
 ];
 
 /// Finds a function; an error says what is near or that it is not supported.

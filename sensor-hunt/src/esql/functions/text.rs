@@ -38,6 +38,10 @@ pub(super) fn byte_length<'a>(_: Env, args: Vec<Val<'a>>) -> Evaluated<'a> {
     Ok(count(one(args).len()))
 }
 
+pub(super) fn bit_length<'a>(_: Env, args: Vec<Val<'a>>) -> Evaluated<'a> {
+    Ok(count(one(args).len() * 8))
+}
+
 pub(super) fn length<'a>(_: Env, args: Vec<Val<'a>>) -> Evaluated<'a> {
     Ok(count(one(args).chars().count()))
 }
@@ -173,13 +177,21 @@ pub(super) fn url_decode<'a>(_: Env, args: Vec<Val<'a>>) -> Evaluated<'a> {
 }
 
 pub(super) fn url_encode<'a>(_: Env, args: Vec<Val<'a>>) -> Evaluated<'a> {
+    Ok(Val::text(percent_encoded(&one(args), "+")))
+}
+
+pub(super) fn url_encode_component<'a>(_: Env, args: Vec<Val<'a>>) -> Evaluated<'a> {
+    Ok(Val::text(percent_encoded(&one(args), "%20")))
+}
+
+fn percent_encoded(text: &str, space: &str) -> String {
     let mut out = String::new();
-    for byte in one(args).bytes() {
+    for byte in text.bytes() {
         match byte {
-            b' ' => out.push('+'),
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'*' => out.push(char::from(byte)),
+            b' ' => out.push_str(space),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(char::from(byte)),
             byte => out.push_str(&format!("%{byte:02X}")),
         }
     }
-    Ok(Val::text(out))
+    out
 }
