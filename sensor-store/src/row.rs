@@ -244,7 +244,8 @@ fn single(value: Value<'_>, ty: FieldType, out: &mut Vec<u8>) -> bool {
     false
 }
 
-#[cfg(all(test, feature = "files"))]
+#[cfg(feature = "files")]
+#[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
 
