@@ -43,7 +43,7 @@ const MARKER_NAME: &str = "zz-marker-";
 const READY_WITHIN: Duration = Duration::from_secs(300);
 /// What is still in the ring is written first: seconds where everything is emulated.
 const STOPPED_WITHIN: Duration = Duration::from_secs(120);
-const MARKED_WITHIN: Duration = Duration::from_secs(60);
+const MARKED_WITHIN: Duration = Duration::from_secs(180);
 const POLL: Duration = Duration::from_millis(10);
 
 /// Which rules a sensor has.

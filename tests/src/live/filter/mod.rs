@@ -127,9 +127,7 @@ impl Alerts {
             let text = |field| doc.text(field).unwrap_or_default();
             let alert =
                 (text("rule.id"), text("file.path"), text("event.action"), text("file.Ext.original.path"));
-            if alert.1.ends_with(workload::PROBE)
-                || workload::NEVER.iter().any(|name| alert.1.ends_with(name))
-            {
+            if [workload::PROBE, workload::NAMED_PROBE].iter().any(|probe| alert.1.ends_with(probe)) {
                 continue;
             }
             all.rules.insert(alert.0.clone());

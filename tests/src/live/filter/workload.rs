@@ -16,9 +16,8 @@ use crate::sensor::Sensor;
 /// Paths that rules look at.
 pub(super) struct Workload(BTreeSet<PathBuf>);
 
-/// Names that these files never had: the list of mounts is read when a mount is told of, and a directory above it may have
-/// another name by then. A sensor that is late names the file so; no filter need let it pass.
-pub(super) const NEVER: [&str; 2] = ["/deep04/mounted/before", "/deep04/mounted/again"];
+/// The same where no directory is watched, for a rule on names.
+pub(super) const NAMED_PROBE: &str = "mounted/of06.service";
 
 /// Files that are nothing to any rule.
 const UNWATCHED: usize = 50;
@@ -151,6 +150,18 @@ fn place(field: &str, pattern: &str) -> Option<PathBuf> {
     (!path.ends_with('/') && !path.contains("..") && !is_kernels).then(|| PathBuf::from(path))
 }
 
+/// Until each sensor has heard of a mount, it cannot know the other paths of its files: with a filter or without. Makes a
+/// file at `made` until there is an alert on it at `heard`.
+fn hear_of(sensors: &[&Sensor], heard: &Path, made: &Path) -> Result<()> {
+    for sensor in sensors {
+        sensor.wait_for_alert_on(&heard.display().to_string(), || {
+            File::create(made)?;
+            Ok(fs::remove_file(made)?)
+        })?;
+    }
+    Ok(())
+}
+
 /// The same directories, by other ways: below, out and in, mounted elsewhere, as a container has them.
 pub(super) fn elsewhere(ctx: &Ctx, sensors: &[&Sensor]) -> Result<()> {
     let watched = "/srv/watched";
@@ -165,6 +176,9 @@ pub(super) fn elsewhere(ctx: &Ctx, sensors: &[&Sensor]) -> Result<()> {
     // A mount below a directory that gets a watched name afterwards, and loses it again.
     let point = ctx.dir("plain/mounted")?;
     let _mounted = Mount::new("tmpfs", "", "moved", &point)?;
+    // A sensor that hears of the mount only when the directory above has another name calls the files by that.
+    let probe = ctx.scratch().join("plain").join(NAMED_PROBE);
+    hear_of(sensors, &probe, &probe)?;
     let plain = ctx.scratch().join("plain").display().to_string();
     ok(&mut shell(&format!(
         "echo >{plain}/mounted/before && mkdir -p /srv/a && mv {plain} /srv/a/deep04 && \
@@ -185,15 +199,7 @@ pub(super) fn elsewhere(ctx: &Ctx, sensors: &[&Sensor]) -> Result<()> {
         fs::create_dir_all(&inside)?;
         let _mount = Mount::new("tmpfs", "", "below", &inside)?;
         let _bind = Mount::bind(&inside, &below)?;
-        // Until the sensor has heard of the mount, it cannot know the file's other path: with a filter or without.
-        for sensor in sensors {
-            let heard = inside.join(PROBE);
-            sensor.wait_for_alert_on(&heard.display().to_string(), || {
-                let probe = below.join(PROBE);
-                File::create(&probe)?;
-                Ok(fs::remove_file(&probe)?)
-            })?;
-        }
+        hear_of(sensors, &inside.join(PROBE), &below.join(PROBE))?;
         ok(&mut shell(&format!("echo >{}/first && echo >{}/by-bind", inside.display(), below.display())))?;
     }
     ok(&mut shell("chroot /srv /usr/bin/true 2>/dev/null; true"))?;
