@@ -35,6 +35,8 @@ pub const WAKE_NS: u64 = 50_000_000;
 
 /// Slot classes of the ring: a reservation is constant and cannot shrink, so the smallest that fits is taken.
 pub const SLOT_SMALL_BYTES: usize = 512;
+/// Files with longer names.
+pub const SLOT_FAIR_BYTES: usize = 1024;
 /// Nearly every exec, and files with long paths.
 pub const SLOT_MEDIUM_BYTES: usize = 4 * 1024;
 /// Two paths at their limit.

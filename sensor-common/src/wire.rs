@@ -114,6 +114,8 @@ pub struct Span {
 /// The first `mount_bytes` lie inside the mount that the file was reached through, and `above` holds the components
 /// that lead from that mount's root to the root of the superblock: none, but for a bind mount of a directory. So
 /// `span[..mount_bytes]` and `above` together are the path within the file system, whatever was mounted where.
+///
+/// See [`path_flags::BESIDE`] for the one that is not whole.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct PathRef {
@@ -147,6 +149,9 @@ pub mod path_flags {
     pub const UNLINKED: u16 = 1 << 5;
     /// The walk saw the root of the file system, so the path within it is whole.
     pub const REACHED_FS_ROOT: u16 = 1 << 6;
+    /// Of an old path: the file stayed in its directory. The span is its old name alone, all else is that of the new
+    /// path.
+    pub const BESIDE: u16 = 1 << 7;
 }
 
 /// The acting process, on every record.

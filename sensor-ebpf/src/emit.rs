@@ -15,7 +15,8 @@ use crate::{
 /// Something that writes itself into a slot as a record.
 pub trait Fill {
     const KIND: RecordKind;
-    fn fill<C: Class>(&self, slot: &Slot<C>, seq: u64);
+    /// Returns whether everything found room.
+    fn fill<C: Class>(&mut self, slot: &Slot<C>, seq: u64) -> bool;
 
     /// Whether a rule may match it, so that the reader should see it at once.
     #[inline(always)]
@@ -70,17 +71,33 @@ pub fn count_no_return(kind: RecordKind) {
 
 /// Reserves a slot of class `C`, has it filled, and submits it.
 #[inline(always)]
-pub fn emit<F: Fill, C: Class>(record: &F, seq: u64) {
-    match RING.reserve_bytes(C::SIZE, 0) {
-        Some(mut bytes) => {
-            let base = bytes.as_mut_ptr();
-            record.fill(&Slot::<C>::new(base), seq);
-            // SAFETY: every record begins with a header, which was just filled.
-            let now_ns = unsafe { (*base.cast::<RecordHeader>()).boot_ns };
-            bytes.submit(wake::flags(now_ns, record.is_urgent()));
-        }
-        None => count_ring_full(F::KIND),
+pub fn emit<F: Fill, C: Class>(record: &mut F, seq: u64) {
+    emit_in::<F, C, false>(record, seq);
+}
+
+/// The same, but lets go of what did not find room: `true` when nothing more is to be done about the record. To try a
+/// slot costs less than to find out beforehand what nearly always fits.
+#[inline(always)]
+pub fn try_emit<F: Fill, C: Class>(record: &mut F, seq: u64) -> bool {
+    emit_in::<F, C, true>(record, seq)
+}
+
+#[inline(always)]
+fn emit_in<F: Fill, C: Class, const IS_TRIAL: bool>(record: &mut F, seq: u64) -> bool {
+    let Some(mut bytes) = RING.reserve_bytes(C::SIZE, 0) else {
+        count_ring_full(F::KIND);
+        return true;
+    };
+    let base = bytes.as_mut_ptr();
+    let fits = record.fill(&Slot::<C>::new(base), seq);
+    if IS_TRIAL && !fits {
+        bytes.discard(wake::NO_WAKEUP);
+        return false;
     }
+    // SAFETY: every record begins with a header, which was just filled.
+    let now_ns = unsafe { (*base.cast::<RecordHeader>()).boot_ns };
+    bytes.submit(wake::flags(now_ns, record.is_urgent()));
+    true
 }
 
 /// Writes the part that all records share, with the running task as who did it.

@@ -29,7 +29,7 @@ static mut FILTER: FilterTables = FilterTables::EVERYTHING;
 /// Names that are shorter lie within their dentry, whatever the configuration.
 const INLINE_BYTES_MIN: u32 = 32;
 /// Directories of the file's own file system that are tested; below more, everything passes.
-const DEPTH_MAX: u32 = 64;
+const DEPTH_MAX: u32 = 32;
 /// Names and mounts above that; beyond, everything passes.
 const ABOVE_MAX: u32 = 512;
 /// `s_magic`; user-space ABI.

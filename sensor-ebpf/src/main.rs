@@ -6,7 +6,7 @@
 #![no_std]
 #![no_main]
 #![feature(core_intrinsics)]
-#![expect(internal_features, reason = "atomic add: see atomic::add")]
+#![expect(internal_features, reason = "atomics: see atomic::add")]
 
 mod atomic;
 mod context;
@@ -15,6 +15,7 @@ mod emit;
 mod filter;
 mod follow;
 mod hooks;
+mod intents;
 mod kernel;
 mod maps;
 mod path;

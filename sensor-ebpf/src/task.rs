@@ -56,7 +56,7 @@ pub unsafe fn fill_facts<A: Access>(out: *mut TaskFacts, task: Ptr) {
         (*out).mnt_ns = A::load(mnt_ns, offset!(mnt_namespace_inum));
         (*out).pid_ns = pid_namespace_inum::<A>(task);
         (*out).cgroup_id = optional::<A, _>(cgroup_node::<A>(task), offset!(kernfs_node_id));
-        (*out).comm = load_comm(task);
+        (*out).comm = load_comm::<A>(task);
     }
 }
 
@@ -138,12 +138,12 @@ unsafe fn load_loginuid<A: Access>(task: Ptr) -> u32 {
 }
 
 #[inline(always)]
-unsafe fn load_comm(task: Ptr) -> [u8; 16] {
-    // SAFETY: sixteen bytes of an array member, read as two words.
+unsafe fn load_comm<A: Access>(task: Ptr) -> [u8; 16] {
+    // SAFETY: the caller's promise; sixteen bytes of an array member, read as two words.
     unsafe {
         core::mem::transmute([
-            probe::<u64>(task, offset!(task_comm)),
-            probe::<u64>(task, offset!(task_comm) + 8),
+            A::load::<u64>(task, offset!(task_comm)),
+            A::load::<u64>(task, offset!(task_comm) + 8),
         ])
     }
 }

@@ -24,7 +24,7 @@ static URGENT_KINDS: u32 = u32::MAX;
 static mut CALLED_NS: u64 = 0;
 
 /// `BPF_RB_NO_WAKEUP`, `BPF_RB_FORCE_WAKEUP`, `BPF_RB_AVAIL_DATA`
-const NO_WAKEUP: u64 = 1;
+pub const NO_WAKEUP: u64 = 1;
 const FORCE_WAKEUP: u64 = 2;
 const AVAILABLE: u64 = 0;
 

@@ -87,6 +87,9 @@ pub(crate) fn build_object_of(source: &Path, output: &Path) -> Result<PathBuf> {
         "-C".to_owned(),
         // Atomic fetch-and-add needs the third version of the instruction set: Linux 5.12.
         "target-cpu=v3".to_owned(),
+        "-C".to_owned(),
+        // Names lie anywhere, which the processors that the sensor runs on do not mind.
+        "link-arg=--cpu-features=+allows-misaligned-mem-access".to_owned(),
         // The same object wherever it is built: BTF names the files of the sources.
         format!("--remap-path-prefix={}=sensor", root.display()),
         format!("--remap-path-prefix={}=cargo", paths::cargo_home()?.display()),

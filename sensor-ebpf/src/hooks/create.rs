@@ -36,6 +36,8 @@
 //! Kernel threads skip the first group, and no one knows their mount: their record has the path within the file
 //! system. Other threads are not taken in without it: overlayfs makes files in its upper layer in their name.
 
+use core::marker::PhantomData;
+
 use sensor_common::{
     filter::{Ops, op_bit},
     wire::{FileOp, RecordKind},
@@ -45,9 +47,9 @@ use super::file::FileEvent;
 use crate::{
     context::{Access, Context as _, at_function},
     diag::diagnose,
-    emit, filter,
+    filter,
+    intents::{self, CreateIntent},
     kernel::{DCACHE_PAR_LOOKUP, Ptr, load, loaded, offset, probe, probe_ptr},
-    maps::{self, CREATE_INTENTS, CreateIntent},
     path::Start,
     task,
 };
@@ -60,9 +62,9 @@ const MKNOD: Ops = op_bit(FileOp::Open) | op_bit(FileOp::Mknod);
 #[inline(always)]
 fn intend<A: Access>(ops: Ops, dir: Ptr, dentry: Ptr, old: Ptr) {
     // SAFETY: arguments.
-    let (hint, wanted) = unsafe { (maps::hint::<A>(dentry), filter::wants::<A>(ops, dentry, old, dir)) };
+    let (hint, wanted) = unsafe { (intents::hint::<A>(dentry), filter::wants::<A>(ops, dentry, old, dir)) };
     if !wanted {
-        maps::forget_intents_on(hint);
+        intents::forget_on(hint);
         return;
     }
     let intent = CreateIntent {
@@ -75,21 +77,22 @@ fn intend<A: Access>(ops: Ops, dir: Ptr, dentry: Ptr, old: Ptr) {
         op: 0,
         other: 0,
     };
-    if maps::intend_create(task::thread_key(), &intent).is_err() {
-        emit::count_no_intent(RecordKind::FileCreate);
-    }
+    intents::intend(task::thread_key(), [hint; 2], |to| {
+        // SAFETY: the thread's own place.
+        unsafe { *to = intent };
+    });
 }
 
 /// Notes that permission was given. `other` is what else the record needs: the text of a symbolic link, the
 /// file that a hard link names.
 #[inline(always)]
 fn allow<A: Access>(dentry: Ptr, op: FileOp, other: Ptr) {
-    // SAFETY: a value of the map, used by this thread alone; loads through an argument and from the current task.
+    // SAFETY: a place of this thread's own; loads through an argument and from the current task.
     unsafe {
-        let hint = maps::hint::<A>(dentry);
+        let hint = intents::hint::<A>(dentry);
         let (parent, name_hash) = (A::load(dentry, offset!(dentry_parent)), hint);
-        if maps::is_intended(hint)
-            && let Some(intent) = CREATE_INTENTS.get_ptr_mut(task::thread_key())
+        if intents::is_intended(hint)
+            && let Some(intent) = intents::get::<CreateIntent>(task::thread_key())
             && (*intent).dentry == dentry as u64
         {
             (*intent).parent = parent;
@@ -113,9 +116,7 @@ fn allow<A: Access>(dentry: Ptr, op: FileOp, other: Ptr) {
             op: op as u64,
             other: other as u64,
         };
-        if maps::intend_create(task::thread_key(), &intent).is_err() {
-            emit::count_no_intent(RecordKind::FileCreate);
-        }
+        intents::intend(task::thread_key(), [hint; 2], |to| *to = intent);
     }
 }
 
@@ -188,11 +189,11 @@ at_function!("vfs_create", vfs_create, vfs_create_kprobe, |A, ctx| by_mknod::<A>
 #[inline(always)]
 fn by_mknod<A: Access>(dentry: Ptr) {
     // SAFETY: an argument.
-    if !maps::is_intended(unsafe { maps::hint::<A>(dentry) }) {
+    if !intents::is_intended(unsafe { intents::hint::<A>(dentry) }) {
         return;
     }
-    if let Some(intent) = CREATE_INTENTS.get_ptr_mut(task::thread_key()) {
-        // SAFETY: a value of the map, used by this thread alone.
+    if let Some(intent) = intents::get::<CreateIntent>(task::thread_key()) {
+        // SAFETY: a place of this thread's own.
         unsafe {
             if (*intent).dentry == dentry as u64 {
                 (*intent).op = FileOp::Mknod as u64;
@@ -204,7 +205,7 @@ fn by_mknod<A: Access>(dentry: Ptr) {
 /// Whether `dentry` is what the intent was about: the same, and not its memory with another name in it.
 ///
 /// # Safety
-/// `intent` must be a value of the map, `dentry` an argument of the program.
+/// `intent` must be in its place, `dentry` an argument of the program.
 #[inline(always)]
 pub unsafe fn is_intended<A: Access>(intent: *mut CreateIntent, dentry: Ptr) -> bool {
     // SAFETY: the caller's promise.
@@ -219,13 +220,13 @@ pub unsafe fn is_intended<A: Access>(intent: *mut CreateIntent, dentry: Ptr) -> 
 #[inline(always)]
 fn instantiated<A: Access>(dentry: Ptr, inode: Ptr) {
     // SAFETY: an argument.
-    if !maps::is_intended(unsafe { maps::hint::<A>(dentry) }) {
+    if !intents::is_intended(unsafe { intents::hint::<A>(dentry) }) {
         return;
     }
     let key = task::thread_key();
-    let Some(intent) = CREATE_INTENTS.get_ptr_mut(key) else { return };
+    let Some(intent) = intents::get::<CreateIntent>(key) else { return };
     // SAFETY: as above; what is needed is copied before the entry goes.
-    let (vfsmount, hint, op, other) = unsafe {
+    let (vfsmount, op, other) = unsafe {
         if (*intent).op == 0 || inode.is_null() || !is_intended::<A>(intent, dentry) {
             return;
         }
@@ -234,9 +235,9 @@ fn instantiated<A: Access>(dentry: Ptr, inode: Ptr) {
             (*intent).op = 0;
             return;
         }
-        ((*intent).vfsmount, (*intent).hint, (*intent).op, (*intent).other)
+        ((*intent).vfsmount, (*intent).op, (*intent).other)
     };
-    maps::forget_create(key, hint);
+    intents::forget::<CreateIntent>(key);
     // A mount of another file system cannot be where this name was looked up.
     if vfsmount != 0
         && probe::<u64>(vfsmount as Ptr, offset!(vfsmount_sb)) != probe::<u64>(dentry, offset!(dentry_sb))
@@ -244,15 +245,15 @@ fn instantiated<A: Access>(dentry: Ptr, inode: Ptr) {
         diagnose!("creation: the mount is not of the file's file system");
         return;
     }
-    // SAFETY: the current task is typed.
-    let start = unsafe { Start::new(dentry as u64, vfsmount, task::current()) };
-    let event = FileEvent::<{ RecordKind::FileCreate as u16 }> {
+    FileEvent::<A, { RecordKind::FileCreate as u16 }> {
         op: op as u16,
         inode,
-        start,
-        old: Start { dentry: other, ..start },
-        has_old: op == FileOp::Link as u64,
+        start: Start { dentry: dentry as u64, vfsmount },
+        old_dentry: if op == FileOp::Link as u64 { other } else { 0 },
+        old_name: 0,
+        old_name_len: 0,
         target: if op == FileOp::Symlink as u64 { other as Ptr } else { core::ptr::null() },
-    };
-    event.emit();
+        access: PhantomData,
+    }
+    .emit();
 }

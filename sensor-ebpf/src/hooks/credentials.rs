@@ -60,7 +60,7 @@ impl<A: Access, const KIND: u16> Changed<A, KIND> {
     #[inline(always)]
     fn emit(new: Ptr) {
         let seq = emit::next_seq(Self::KIND);
-        emit::emit::<Self, Small>(&Self { new, access: PhantomData }, seq);
+        emit::emit::<Self, Small>(&mut Self { new, access: PhantomData }, seq);
     }
 }
 
@@ -71,7 +71,7 @@ impl<A: Access, const KIND: u16> Fill for Changed<A, KIND> {
     };
 
     #[inline(always)]
-    fn fill<C: Class>(&self, slot: &Slot<C>, seq: u64) {
+    fn fill<C: Class>(&mut self, slot: &Slot<C>, seq: u64) -> bool {
         let record = slot.base.cast::<CredentialsRecord>();
         // SAFETY: the slot is larger than the record; loads through an argument.
         unsafe {
@@ -87,6 +87,7 @@ impl<A: Access, const KIND: u16> Fill for Changed<A, KIND> {
             (*record).cap_permitted = A::load(self.new, offset!(cred_cap_permitted));
             (*record).header.len = size_of::<CredentialsRecord>() as u32;
         }
+        true
     }
 }
 
@@ -107,7 +108,7 @@ pub fn setsid_exit_kprobe(ctx: RetProbeContext) -> u32 {
 fn opened(ret: i32) {
     if ret > 0 && filter::wants_kind(RecordKind::SessionChange) {
         let seq = emit::next_seq(RecordKind::SessionChange);
-        emit::emit::<Session, Small>(&Session, seq);
+        emit::emit::<Session, Small>(&mut Session, seq);
     }
 }
 
@@ -117,12 +118,13 @@ impl Fill for Session {
     const KIND: RecordKind = RecordKind::SessionChange;
 
     #[inline(always)]
-    fn fill<C: Class>(&self, slot: &Slot<C>, seq: u64) {
+    fn fill<C: Class>(&mut self, slot: &Slot<C>, seq: u64) -> bool {
         let record = slot.base.cast::<SessionRecord>();
         // SAFETY: the slot is larger than the record.
         unsafe {
             emit::fill_header(&raw mut (*record).header, Self::KIND, seq);
             (*record).header.len = size_of::<SessionRecord>() as u32;
         }
+        true
     }
 }

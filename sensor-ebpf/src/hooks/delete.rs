@@ -14,6 +14,8 @@
 //! Misses: NFS clients rename a file that is still open instead of removing it; writers in the kernel that skip the
 //! path hooks (nfsd) have no mount and are not reported; the file that a rename replaces is not told of on its own.
 
+use core::marker::PhantomData;
+
 use sensor_common::{
     filter::op_bit,
     wire::{FileOp, RecordKind},
@@ -23,9 +25,9 @@ use super::create::is_intended;
 use super::file::FileEvent;
 use crate::{
     context::{Access, Context as _, at_function},
-    emit, filter,
+    filter,
+    intents::{self, CreateIntent},
     kernel::{Ptr, offset, probe},
-    maps::{self, CREATE_INTENTS, CreateIntent},
     path::Start,
     task,
 };
@@ -35,9 +37,9 @@ use crate::{
 fn intend<A: Access>(dir: Ptr, dentry: Ptr, op: FileOp) {
     // SAFETY: loads through arguments.
     let intent = unsafe {
-        let hint = maps::hint::<A>(dentry);
+        let hint = intents::hint::<A>(dentry);
         if !filter::wants::<A>(op_bit(op), dentry, dentry, dir) {
-            maps::forget_intents_on(hint);
+            intents::forget_on(hint);
             return;
         }
         CreateIntent {
@@ -50,9 +52,10 @@ fn intend<A: Access>(dir: Ptr, dentry: Ptr, op: FileOp) {
             other: 0,
         }
     };
-    if maps::intend_create(task::thread_key(), &intent).is_err() {
-        emit::count_no_intent(RecordKind::FileDelete);
-    }
+    intents::intend(task::thread_key(), [intent.hint; 2], |to| {
+        // SAFETY: the thread's own place.
+        unsafe { *to = intent };
+    });
 }
 
 at_function!("security_path_unlink", path_unlink, path_unlink_kprobe, |A, ctx| intend::<A>(
@@ -72,35 +75,35 @@ at_function!("d_delete", d_delete, d_delete_kprobe, |A, ctx| deleted::<A>(ctx.ar
 #[inline(always)]
 fn deleted<A: Access>(dentry: Ptr) {
     // SAFETY: an argument.
-    if !maps::is_intended(unsafe { maps::hint::<A>(dentry) }) {
+    if !intents::is_intended(unsafe { intents::hint::<A>(dentry) }) {
         return;
     }
     let key = task::thread_key();
-    let Some(intent) = CREATE_INTENTS.get_ptr_mut(key) else { return };
-    // SAFETY: a value of the map, used by this thread alone; loads through an argument. What is needed is copied
+    let Some(intent) = intents::get::<CreateIntent>(key) else { return };
+    // SAFETY: a place of this thread's own; loads through an argument. What is needed is copied
     // before the entry goes.
-    let (vfsmount, hint, op) = unsafe {
+    let (vfsmount, op) = unsafe {
         let op = (*intent).op;
         if op != FileOp::Unlink as u64 && op != FileOp::Rmdir as u64 || !is_intended::<A>(intent, dentry) {
             return;
         }
-        ((*intent).vfsmount, (*intent).hint, op)
+        ((*intent).vfsmount, op)
     };
-    maps::forget_create(key, hint);
-    // SAFETY: the current task is typed; a load through an argument.
-    let (start, inode) = unsafe {
-        (Start::new(dentry as u64, vfsmount, task::current()), A::load::<Ptr>(dentry, offset!(dentry_inode)))
-    };
+    intents::forget::<CreateIntent>(key);
+    // SAFETY: a load through an argument.
+    let inode = unsafe { A::load(dentry, offset!(dentry_inode)) };
     if probe::<u64>(vfsmount as Ptr, offset!(vfsmount_sb)) != probe::<u64>(dentry, offset!(dentry_sb)) {
         return;
     }
-    FileEvent::<{ RecordKind::FileDelete as u16 }> {
+    FileEvent::<A, { RecordKind::FileDelete as u16 }> {
         op: op as u16,
         inode,
-        start,
-        old: start,
-        has_old: false,
+        start: Start { dentry: dentry as u64, vfsmount },
+        old_dentry: 0,
+        old_name: 0,
+        old_name_len: 0,
         target: core::ptr::null(),
+        access: PhantomData,
     }
     .emit();
 }

@@ -22,8 +22,8 @@ use sensor_common::{
 use crate::{
     context::{Access, Context as _, Typed, at_function, at_tracepoint, optional},
     emit::{self, Fill},
+    intents,
     kernel::{Ptr, load, offset, probe, probe_ptr},
-    maps,
     path::{self, Start},
     slot::{Class, Huge, Large, Medium, Slot, Small},
     task,
@@ -58,13 +58,12 @@ fn checked<A: Access>(bprm: Ptr) {
 /// `file` must be a `struct file` that came from an argument.
 #[inline(always)]
 unsafe fn file_start<A: Access>(file: Ptr) -> Start {
-    // SAFETY: the caller's promise; the current task is typed.
+    // SAFETY: the caller's promise.
     unsafe {
-        Start::new(
-            A::load(file, offset!(file_path) + offset!(path_dentry)),
-            A::load(file, offset!(file_path) + offset!(path_mnt)),
-            task::current(),
-        )
+        Start {
+            dentry: A::load(file, offset!(file_path) + offset!(path_dentry)),
+            vfsmount: A::load(file, offset!(file_path) + offset!(path_mnt)),
+        }
     }
 }
 
@@ -76,12 +75,9 @@ const SCRIPT_FIXED: usize = size_of::<ScriptRecord>();
 
 impl Script {
     #[inline(always)]
-    fn emit(&self) {
+    fn emit(&mut self) {
         let seq = emit::next_seq(Self::KIND);
-        let measure = path::measure(&self.start);
-        if SCRIPT_FIXED + measure.bytes <= Small::NAME_LIMIT && measure.name_bits <= Small::NAME_MASK {
-            emit::emit::<Self, Small>(self, seq);
-        } else {
+        if !emit::try_emit::<Self, Small>(self, seq) {
             emit::emit::<Self, Large>(self, seq);
         }
     }
@@ -91,7 +87,7 @@ impl Fill for Script {
     const KIND: RecordKind = RecordKind::ExecScript;
 
     #[inline(always)]
-    fn fill<C: Class>(&self, slot: &Slot<C>, seq: u64) {
+    fn fill<C: Class>(&mut self, slot: &Slot<C>, seq: u64) -> bool {
         let record = slot.base.cast::<ScriptRecord>();
         let inode = probe_ptr(self.start.dentry as Ptr, offset!(dentry_inode));
         // SAFETY: every slot is larger than the fixed part.
@@ -102,6 +98,7 @@ impl Fill for Script {
             (*record).mode = u32::from(probe::<u16>(inode, offset!(inode_mode)));
             let end = slot.copy_path(SCRIPT_FIXED, &self.start, &raw mut (*record).path);
             (*record).header.len = end as u32;
+            (*record).path.flags & path_flags::TRUNCATED == 0
         }
     }
 }
@@ -119,7 +116,7 @@ fn executed<A: Access>(old_tid: u32, bprm: Ptr) {
         let tgid: u32 = load(task, offset!(task_tgid));
         if old_tid != tgid {
             // A thread that was not the leader has become it: nothing will end under its old id.
-            maps::forget_intents(u64::from(tgid) << 32 | u64::from(old_tid));
+            intents::forget_all(u64::from(tgid) << 32 | u64::from(old_tid));
         }
         let mm: Ptr = load(task, offset!(task_mm));
         let fs: Ptr = load(task, offset!(task_fs));
@@ -127,7 +124,6 @@ fn executed<A: Access>(old_tid: u32, bprm: Ptr) {
         let cwd = Start {
             dentry: load(fs, offset!(fs_pwd) + offset!(path_dentry)),
             vfsmount: load(fs, offset!(fs_pwd) + offset!(path_mnt)),
-            ..exe
         };
         Exec {
             bprm: bprm as u64,
@@ -162,11 +158,11 @@ const fn path_room<C: Class>() -> usize {
 
 impl Exec {
     #[inline(always)]
-    fn emit(&self) {
+    fn emit(&mut self) {
         let seq = emit::next_seq(Self::KIND);
         let exe = path::measure(&self.exe);
         let cwd = path::measure(&self.cwd);
-        let paths = exe.bytes + cwd.bytes;
+        let paths = exe + cwd;
         let argv = self.arg_end.wrapping_sub(self.arg_start) as usize;
         let envp = self.env_end.wrapping_sub(self.env_start) as usize;
         // `filename` is nearly always about as long as the resolved path. Where it is longer it is cut: only a
@@ -174,10 +170,10 @@ impl Exec {
         if argv <= Medium::ARGV_MASK
             && envp <= Medium::ENVP_MASK
             && paths <= path_room::<Medium>()
-            && exe.bytes < Medium::STRING_MAX
+            && exe < Medium::STRING_MAX
         {
             emit::emit::<Self, Medium>(self, seq);
-        } else if argv <= Large::ARGV_MASK && paths <= path_room::<Large>() && exe.bytes < Large::STRING_MAX {
+        } else if argv <= Large::ARGV_MASK && paths <= path_room::<Large>() && exe < Large::STRING_MAX {
             emit::emit::<Self, Large>(self, seq);
         } else {
             emit::emit::<Self, Huge>(self, seq);
@@ -189,7 +185,7 @@ impl Fill for Exec {
     const KIND: RecordKind = RecordKind::Exec;
 
     #[inline(always)]
-    fn fill<C: Class>(&self, slot: &Slot<C>, seq: u64) {
+    fn fill<C: Class>(&mut self, slot: &Slot<C>, seq: u64) -> bool {
         let record = slot.base.cast::<ExecRecord>();
         let bprm = self.bprm as Ptr;
         let task = task::current();
@@ -264,6 +260,7 @@ impl Fill for Exec {
             (*record).header.flags = flags;
             (*record).header.len = at as u32;
         }
+        true
     }
 }
 

@@ -1,27 +1,33 @@
 //! What creations and renames share: the inode's facts, and the record around them.
 
+use core::{marker::PhantomData, mem::swap};
+
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
-use sensor_common::wire::{FileRecord, PathRef, RecordKind, Span};
+use sensor_common::wire::{FileRecord, RecordKind, Span, path_flags};
 
 use crate::{
+    context::Access,
     emit::{self, Fill},
-    kernel::{Ptr, offset, probe, probe_ptr},
-    path::{self, Measure, Start},
-    slot::{Class, Large, Medium, Slot, Small},
+    kernel::{Ptr, offset},
+    path::{self, Start},
+    slot::{Begun, Class, Fair, Large, Medium, NOWHERE, Slot, Small},
 };
 
-/// A creation or rename that took effect.
-#[repr(C)]
-pub struct FileEvent<const KIND: u16> {
+/// A creation, rename or deletion that took effect. `A` reaches the inode.
+pub struct FileEvent<A, const KIND: u16> {
     /// [`sensor_common::wire::FileOp`].
     pub op: u16,
     pub inode: Ptr,
     pub start: Start,
-    /// Where it was before, or what a hard link names.
-    pub old: Start,
-    pub has_old: bool,
+    /// Where it was before, or what a hard link names; of the same mount. Null if there is nothing, or if it was where
+    /// it is now under another name.
+    pub old_dentry: u64,
+    /// A name below it that is in no dentry any more; `old_name_len` is zero when there is none.
+    pub old_name: u64,
+    pub old_name_len: u64,
     /// What a symbolic link says; null for anything else.
     pub target: Ptr,
+    pub access: PhantomData<A>,
 }
 
 /// Room for the text of a symbolic link, in the slots that take one.
@@ -29,67 +35,107 @@ const TARGET_BYTES_MAX: usize = 4096;
 
 const FIXED: usize = size_of::<FileRecord>();
 
-impl<const KIND: u16> FileEvent<KIND> {
+impl<A: Access, const KIND: u16> FileEvent<A, KIND> {
     /// Emits it in the smallest slot that holds both paths.
     #[inline(always)]
-    pub fn emit(&self) {
+    pub fn emit(&mut self) {
         let seq = emit::next_seq(Self::KIND);
-        let new = path::measure(&self.start);
-        let old = if self.has_old { path::measure(&self.old) } else { Measure::default() };
-        let need = FIXED + new.bytes + old.bytes;
-        let name_bits = new.name_bits | old.name_bits;
         // The length of a link's text is not known before it is copied: it always gets the large slot.
         if !self.target.is_null() {
             emit::emit::<Self, Large>(self, seq);
-        } else if need <= Small::NAME_LIMIT && name_bits <= Small::NAME_MASK {
-            emit::emit::<Self, Small>(self, seq);
+            return;
+        }
+        if emit::try_emit::<Self, Small>(self, seq) {
+            return;
+        }
+        let mut need = FIXED + path::measure(&self.start);
+        need += self.old_name_len as usize + 1;
+        if self.old_dentry != 0 {
+            self.turn();
+            need += path::measure(&self.start);
+            self.turn();
+        }
+        if need <= Fair::NAME_LIMIT {
+            emit::emit::<Self, Fair>(self, seq);
         } else if need <= Medium::NAME_LIMIT {
             emit::emit::<Self, Medium>(self, seq);
         } else {
             emit::emit::<Self, Large>(self, seq);
         }
     }
+
+    /// From one path to the other: two places to start from would not fit on the stack.
+    #[inline(always)]
+    fn turn(&mut self) {
+        swap(&mut self.start.dentry, &mut self.old_dentry);
+    }
 }
 
-impl<const KIND: u16> Fill for FileEvent<KIND> {
+impl<A: Access, const KIND: u16> Fill for FileEvent<A, KIND> {
     const KIND: RecordKind = match RecordKind::from_raw(KIND) {
         Some(kind) => kind,
         None => panic!("not a record kind"),
     };
 
     #[inline(always)]
-    fn fill<C: Class>(&self, slot: &Slot<C>, seq: u64) {
+    fn fill<C: Class>(&mut self, slot: &Slot<C>, seq: u64) -> bool {
         let record = slot.base.cast::<FileRecord>();
         let inode = self.inode;
-        // SAFETY: every slot is larger than the fixed part.
+        // SAFETY: every slot is larger than the fixed part; the inode came from an argument.
         unsafe {
             emit::fill_header(&raw mut (*record).header, Self::KIND, seq);
-            (*record).inode = probe(inode, offset!(inode_ino));
-            (*record).size = probe(inode, offset!(inode_size));
-            (*record).mtime_ns = time_ns(inode, offset!(inode_mtime_sec), offset!(inode_mtime_nsec));
-            (*record).ctime_ns = time_ns(inode, offset!(inode_ctime_sec), offset!(inode_ctime_nsec));
-            (*record).dev = probe(probe_ptr(inode, offset!(inode_sb)), offset!(super_block_dev));
-            (*record).mode = u32::from(probe::<u16>(inode, offset!(inode_mode)));
-            (*record).uid = probe(inode, offset!(inode_uid));
-            (*record).gid = probe(inode, offset!(inode_gid));
-            (*record).nlink = probe(inode, offset!(inode_nlink));
+            (*record).inode = A::load(inode, offset!(inode_ino));
+            (*record).size = A::load(inode, offset!(inode_size));
+            (*record).mtime_ns = time_ns::<A>(inode, offset!(inode_mtime_sec), offset!(inode_mtime_nsec));
+            (*record).ctime_ns = time_ns::<A>(inode, offset!(inode_ctime_sec), offset!(inode_ctime_nsec));
+            (*record).dev = A::load(A::load(inode, offset!(inode_sb)), offset!(super_block_dev));
+            (*record).mode = u32::from(A::load::<u16>(inode, offset!(inode_mode)));
+            (*record).uid = A::load(inode, offset!(inode_uid));
+            (*record).gid = A::load(inode, offset!(inode_gid));
+            (*record).nlink = A::load(inode, offset!(inode_nlink));
             (*record).op = self.op;
             (*record).reserved = 0;
             (*record).target = Span { offset: 0, len: 0 };
             (*record).reserved2 = 0;
             let mut end = slot.copy_path(FIXED, &self.start, &raw mut (*record).path);
-            (*record).old_path = NONE;
-            if self.has_old {
-                end = slot.copy_path(end, &self.old, &raw mut (*record).old_path);
+            let mut flags = (*record).path.flags;
+            (*record).old_path = NOWHERE;
+            if self.old_dentry != 0 || self.old_name_len != 0 {
+                end = self.copy_old(slot, end);
+                flags |= (*record).old_path.flags;
             } else if C::SIZE > 2 * TARGET_BYTES_MAX && !self.target.is_null() {
                 end = self.copy_target(slot, end);
             }
             (*record).header.len = end as u32;
+            flags & path_flags::TRUNCATED == 0
         }
     }
 }
 
-impl<const KIND: u16> FileEvent<KIND> {
+impl<A: Access, const KIND: u16> FileEvent<A, KIND> {
+    #[inline(always)]
+    fn copy_old<C: Class>(&mut self, slot: &Slot<C>, from: usize) -> usize {
+        let record = slot.base.cast::<FileRecord>();
+        // SAFETY: every slot is larger than the fixed part.
+        let out = unsafe { &raw mut (*record).old_path };
+        let mut begun = Begun::at(from);
+        if self.old_name_len != 0 {
+            let Some(behind_name) = slot.begin_path(from, self.old_name, self.old_name_len) else {
+                // SAFETY: as above.
+                unsafe { (*out).flags = path_flags::TRUNCATED };
+                return from;
+            };
+            begun = behind_name;
+            if self.old_dentry == 0 {
+                return slot.keep_name(begun, out);
+            }
+        }
+        self.turn();
+        let end = slot.finish_path(begun, &self.start, out);
+        self.turn();
+        end
+    }
+
     #[inline(always)]
     fn copy_target<C: Class>(&self, slot: &Slot<C>, end: usize) -> usize {
         let record = slot.base.cast::<FileRecord>();
@@ -113,15 +159,17 @@ impl<const KIND: u16> FileEvent<KIND> {
     }
 }
 
-const NOWHERE: Span = Span { offset: 0, len: 0 };
-const NONE: PathRef =
-    PathRef { span: NOWHERE, root_bytes: 0, flags: 0, above: NOWHERE, mount_bytes: 0, reserved: 0 };
-
+/// # Safety
+/// As for [`Access::load`].
 #[inline(always)]
-fn time_ns(inode: Ptr, sec: usize, nsec: usize) -> i64 {
+unsafe fn time_ns<A: Access>(inode: Ptr, sec: usize, nsec: usize) -> i64 {
     if !crate::kernel::present(sec) || !crate::kernel::present(nsec) {
         return 0;
     }
-    // tv_nsec is a long where the two are a timespec64; its value fits the lower half.
-    probe::<i64>(inode, sec).wrapping_mul(1_000_000_000).wrapping_add(i64::from(probe::<u32>(inode, nsec)))
+    // SAFETY: the caller's promise. tv_nsec is a long where the two are a timespec64; its value fits the lower half.
+    unsafe {
+        A::load::<i64>(inode, sec)
+            .wrapping_mul(1_000_000_000)
+            .wrapping_add(i64::from(A::load::<u32>(inode, nsec)))
+    }
 }

@@ -23,9 +23,8 @@ use sensor_common::wire::{ExitRecord, ForkRecord, RecordKind};
 use crate::{
     context::{Access, Context, at_function, at_tracepoint},
     emit::{self, Fill},
-    follow,
+    follow, intents,
     kernel::{EXIT_SAYS_GROUP_DEAD, Ptr, load, loaded, offset, present},
-    maps,
     slot::{Class, Slot, Small},
     task,
 };
@@ -41,7 +40,7 @@ fn forked<A: Access>(child: Ptr) {
         // SAFETY: a load through an argument.
         follow::forked(unsafe { A::load(child, offset!(task_tgid)) });
         let seq = emit::next_seq(RecordKind::Fork);
-        emit::emit::<Fork<A>, Small>(&Fork { child, access: PhantomData }, seq);
+        emit::emit::<Fork<A>, Small>(&mut Fork { child, access: PhantomData }, seq);
     }
 }
 
@@ -54,7 +53,7 @@ impl<A: Access> Fill for Fork<A> {
     const KIND: RecordKind = RecordKind::Fork;
 
     #[inline(always)]
-    fn fill<C: Class>(&self, slot: &Slot<C>, seq: u64) {
+    fn fill<C: Class>(&mut self, slot: &Slot<C>, seq: u64) -> bool {
         let record = slot.base.cast::<ForkRecord>();
         // SAFETY: the slot is larger than the record; loads through an argument.
         unsafe {
@@ -64,6 +63,7 @@ impl<A: Access> Fill for Fork<A> {
             (*record).reserved = 0;
             (*record).header.len = size_of::<ForkRecord>() as u32;
         }
+        true
     }
 }
 
@@ -88,11 +88,11 @@ fn group_dead(ctx: &impl Context) -> bool {
 /// The running task ends, and its process with it if `group_dead`.
 #[inline(always)]
 fn exited(group_dead: bool) {
-    maps::forget_intents(task::thread_key());
+    intents::forget_all(task::thread_key());
     if group_dead {
         follow::exited();
         let seq = emit::next_seq(RecordKind::Exit);
-        emit::emit::<Exit, Small>(&Exit, seq);
+        emit::emit::<Exit, Small>(&mut Exit, seq);
     }
 }
 
@@ -102,7 +102,7 @@ impl Fill for Exit {
     const KIND: RecordKind = RecordKind::Exit;
 
     #[inline(always)]
-    fn fill<C: Class>(&self, slot: &Slot<C>, seq: u64) {
+    fn fill<C: Class>(&mut self, slot: &Slot<C>, seq: u64) -> bool {
         let record = slot.base.cast::<ExitRecord>();
         // SAFETY: the slot is larger than the record; typed loads.
         unsafe {
@@ -121,5 +121,6 @@ impl Fill for Exit {
             (*record).reserved = 0;
             (*record).header.len = size_of::<ExitRecord>() as u32;
         }
+        true
     }
 }

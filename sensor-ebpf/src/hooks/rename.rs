@@ -13,6 +13,8 @@
 //!
 //! Misses: writers in the kernel that skip the path hook (nfsd, ksmbd) have no mount and are not reported.
 
+use core::marker::PhantomData;
+
 use aya_ebpf::{
     bindings::pt_regs,
     helpers::generated::bpf_probe_read_kernel,
@@ -30,8 +32,8 @@ use crate::{
     context::{Access, Context as _, Probed, Typed, at_function},
     diag::diagnose,
     emit, filter,
-    kernel::{Ptr, offset, probe},
-    maps::{self, RENAME_INTENTS, RenameIntent},
+    intents::{self, RenameIntent},
+    kernel::{Ptr, load, offset, probe},
     path::Start,
     task,
 };
@@ -52,15 +54,22 @@ fn intend<A: Access>(old_dir: Ptr, old_dentry: Ptr, new_dentry: Ptr) {
     const OPS: Ops = op_bit(FileOp::Rename) | op_bit(FileOp::Exchange);
     // SAFETY: arguments.
     unsafe {
-        let hints = [maps::hint::<A>(old_dentry), maps::hint::<A>(new_dentry)];
+        let hints = [intents::hint::<A>(old_dentry), intents::hint::<A>(new_dentry)];
         if !filter::wants::<A>(OPS, old_dentry, new_dentry, old_dir) {
-            maps::forget_intents_on(hints[0]);
+            intents::forget_on(hints[0]);
             return;
         }
         let vfsmount: u64 = A::load(old_dir, offset!(path_mnt));
-        if maps::intend_rename(task::thread_key(), old_dentry as u64, vfsmount, hints).is_err() {
-            emit::count_no_intent(RecordKind::FileRename);
+        let key = task::thread_key();
+        if let Some(before) = intents::get(key) {
+            intents::count_unseen(before);
         }
+        intents::intend(key, hints, |to: *mut RenameIntent| {
+            (*to).call = 0;
+            (*to).old_dentry = old_dentry as u64;
+            (*to).vfsmount = vfsmount;
+            (*to).hints = hints;
+        });
     }
 }
 
@@ -79,7 +88,7 @@ pub fn rename_exit(ctx: FExitContext) -> i32 {
         note_directory::<Typed>(renamedata);
         // Under its new name by now, if it got one.
         let old_dentry: Ptr = Typed::load(renamedata, offset!(renamedata_old_dentry));
-        if maps::is_intended(maps::hint::<Typed>(old_dentry)) {
+        if intents::is_intended(intents::hint::<Typed>(old_dentry)) {
             returned::<Typed>(renamedata as u64, ctx.argument(1), |_| renamedata);
         }
     }
@@ -121,18 +130,18 @@ fn begun<A: Access>(call: u64, renamedata: Ptr) {
     unsafe {
         note_directory::<A>(renamedata);
         let old_dentry: Ptr = A::load(renamedata, offset!(renamedata_old_dentry));
-        if !maps::is_intended(maps::hint::<A>(old_dentry)) {
+        if !intents::is_intended(intents::hint::<A>(old_dentry)) {
             return;
         }
     }
     let key = task::thread_key();
-    let Some(intent) = RENAME_INTENTS.get_ptr_mut(key) else { return };
+    let Some(intent) = intents::get::<RenameIntent>(key) else { return };
     // SAFETY: as above; loads through an argument.
     unsafe {
         if (*intent).call == call {
             // No call begins twice: the last one returned unseen, and this one's permission went unseen too.
             emit::count_no_return(RecordKind::FileRename);
-            maps::forget_rename(key, (*intent).hints);
+            intents::forget::<RenameIntent>(key);
             return;
         }
         let old_dentry: Ptr = A::load(renamedata, offset!(renamedata_old_dentry));
@@ -181,7 +190,7 @@ unsafe fn note_directory<A: Access>(renamedata: Ptr) {
 #[inline(always)]
 fn returned<A: Access>(call: u64, ret: i32, renamedata: impl FnOnce(&RenameIntent) -> Ptr) {
     let key = task::thread_key();
-    let Some(intent) = RENAME_INTENTS.get_ptr_mut(key) else { return };
+    let Some(intent) = intents::get::<RenameIntent>(key) else { return };
     // SAFETY: as above.
     let intent = unsafe { &*intent };
     if intent.call != call {
@@ -191,7 +200,7 @@ fn returned<A: Access>(call: u64, ret: i32, renamedata: impl FnOnce(&RenameInten
         // SAFETY: the argument of the call that the intent belongs to.
         unsafe { emit_rename::<A>(renamedata(intent), intent) };
     }
-    maps::forget_rename(key, intent.hints);
+    intents::forget::<RenameIntent>(key);
 }
 
 /// # Safety
@@ -215,26 +224,40 @@ unsafe fn emit_rename<A: Access>(renamedata: Ptr, intent: &RenameIntent) {
             diagnose!("rename: the mount is not of the file's file system");
             return;
         }
+        // Not where the path of the file is no more than a root, which has no name to put another in place of.
+        let is_beside = !exchange
+            && intent.old_parent == A::load::<u64>(old_dentry, offset!(dentry_parent))
+            && !is_own_root(old_dentry);
         // One for both records: two would not fit on the stack of Linux 6.1's calls.
-        let mut event = FileEvent::<{ RecordKind::FileRename as u16 }> {
+        let mut event = FileEvent::<A, { RecordKind::FileRename as u16 }> {
             op: if exchange { FileOp::Exchange as u16 } else { FileOp::Rename as u16 },
             inode: A::load(old_dentry, offset!(dentry_inode)),
-            start: Start::new(old_dentry as u64, vfsmount, task::current()),
-            old: Start::new(intent.old_parent, vfsmount, task::current()),
-            has_old: true,
+            start: Start { dentry: old_dentry as u64, vfsmount },
+            old_dentry: if is_beside { 0 } else { intent.old_parent },
+            old_name: (&raw const intent.name) as u64,
+            old_name_len: intent.name_len,
             target: core::ptr::null(),
+            access: PhantomData,
         };
-        event.old.name = (&raw const intent.name) as u64;
-        event.old.name_len = intent.name_len;
         event.emit();
         if exchange {
             // The other file now has the old name; it came from where the first one is.
             event.inode = A::load(new_dentry, offset!(dentry_inode));
             event.start.dentry = new_dentry as u64;
-            event.old.dentry = old_dentry as u64;
-            event.old.name = 0;
-            event.old.name_len = 0;
+            event.old_dentry = old_dentry as u64;
+            event.old_name = 0;
+            event.old_name_len = 0;
             event.emit();
         }
+    }
+}
+
+/// Whether it is the root directory of the current task.
+#[inline(always)]
+fn is_own_root(dentry: Ptr) -> bool {
+    // SAFETY: the current task is typed.
+    unsafe {
+        let fs: Ptr = load(task::current(), offset!(task_fs));
+        load::<u64>(fs, offset!(fs_root) + offset!(path_dentry)) == dentry as u64
     }
 }

@@ -11,7 +11,7 @@ mod tests;
 
 use sensor_common::wire::{
     CredentialsRecord, ExecRecord, ExitRecord, FileOp, FileRecord, ForkRecord, PathRef, RecordHeader,
-    RecordKind, ScriptRecord, SessionRecord, Span,
+    RecordKind, ScriptRecord, SessionRecord, Span, path_flags,
 };
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
@@ -180,10 +180,15 @@ fn file(used: &[u8]) -> Result<File<'_>, DecodeError> {
     let record: FileRecord = within(Part::File, used)?;
     let reader = Reader { used, fixed_bytes: size_of::<FileRecord>() };
     let op = FileOp::from_raw(record.op).ok_or(DecodeError::Op { got: record.op })?;
-    let old_path = reader.path(Part::OldPath, record.old_path)?;
+    let path = reader.path(Part::Path, record.path)?;
+    let old_path = if record.old_path.flags & path_flags::BESIDE != 0 {
+        path.beside(Part::OldPath, reader.span(Part::OldPath, record.old_path.span)?)?
+    } else {
+        reader.path(Part::OldPath, record.old_path)?
+    };
     Ok(File {
         op,
-        path: reader.path(Part::Path, record.path)?,
+        path,
         old_path: old_path.is_known().then_some(old_path),
         target: reader.text(Part::Target, record.target)?,
         record,

@@ -1,6 +1,6 @@
 //! A path as the kernel walked it, and the absolute paths it stands for.
 
-use memchr::memrchr;
+use memchr::{memchr, memrchr};
 use sensor_common::wire::{PathRef, path_flags};
 
 use super::error::{DecodeError, Part};
@@ -9,6 +9,8 @@ use super::error::{DecodeError, Part};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct WirePath<'a> {
     components: &'a [u8],
+    /// Another name in place of the first component.
+    leaf: Option<&'a [u8]>,
     root_bytes: usize,
     mount_bytes: usize,
     /// From the root of the file's mount to the root of the file system.
@@ -70,7 +72,18 @@ impl<'a> WirePath<'a> {
                 return Err(DecodeError::Boundary { what, needed: components.len(), got: boundary });
             }
         }
-        Ok(Self { components, root_bytes, mount_bytes, above, flags })
+        Ok(Self { components, leaf: None, root_bytes, mount_bytes, above, flags })
+    }
+
+    /// The path of what is called `leaf`, ended by a NUL, in the same directory.
+    pub(super) fn beside(self, what: Part, leaf: &'a [u8]) -> Result<Self, DecodeError> {
+        let Some((&0, leaf)) = leaf.split_last() else {
+            return Err(DecodeError::Unterminated { what, got: leaf.last().copied().unwrap_or(0) });
+        };
+        // A name that changed while it was read can be shorter than what was read of it.
+        let name = leaf.split(|&byte| byte == 0).next().unwrap_or_default();
+        let torn = if name.len() == leaf.len() && !name.is_empty() { 0 } else { path_flags::TORN };
+        Ok(Self { leaf: Some(name), flags: self.flags | torn, ..self })
     }
 
     /// Whether the kernel could say anything at all about where the file is.
@@ -100,14 +113,14 @@ impl<'a> WirePath<'a> {
     /// task's root.
     pub(crate) fn write_task_view(&self, out: &mut Vec<u8>) {
         match self.below_task_root() {
-            Some(below) => write_absolute(below, out),
-            None => write_absolute(self.components, out),
+            Some(below) => self.write(below, out),
+            None => self.write(self.components, out),
         }
     }
 
     /// Appends the path from the root of the mount namespace.
     pub(crate) fn write_namespace_view(&self, out: &mut Vec<u8>) {
-        write_absolute(self.components, out);
+        self.write(self.components, out);
     }
 
     /// Whether the two views are different paths.
@@ -128,14 +141,27 @@ impl<'a> WirePath<'a> {
             return false;
         }
         if self.above.is_empty() {
-            write_absolute(below, out);
+            self.write(below, out);
         } else {
             write_absolute(self.above, out);
             if !below.is_empty() {
-                write_absolute(below, out);
+                self.write(below, out);
             }
         }
         true
+    }
+
+    /// Appends components of this path, the first of them by its other name if it has one.
+    fn write(&self, components: &[u8], out: &mut Vec<u8>) {
+        let Some(leaf) = self.leaf.filter(|_| !components.is_empty()) else {
+            return write_absolute(components, out);
+        };
+        let parents = memchr(0, components).and_then(|end| components.get(end + 1..)).unwrap_or_default();
+        if !parents.is_empty() {
+            write_absolute(parents, out);
+        }
+        out.push(b'/');
+        out.extend_from_slice(leaf);
     }
 
     fn below_task_root(&self) -> Option<&'a [u8]> {

@@ -178,6 +178,18 @@ pub(crate) fn rename(task: &TaskFacts, boot_ns: u64, old: &str, new: &str) -> Ve
     file(task, boot_ns, FileOp::Rename, new, Some(old), "/")
 }
 
+/// A rename within one directory, as the kernel sends it: `old` is a name.
+pub(crate) fn rename_beside(task: &TaskFacts, boot_ns: u64, old: &str, new: &str, root: &str) -> Vec<u8> {
+    let mut packer = Packer { fixed_bytes: size_of::<FileRecord>(), tail: Vec::new() };
+    let path = packer.path(new, root);
+    let span = packer.span(format!("{old}\0").as_bytes());
+    let old_path = PathRef { span, flags: path_flags::BESIDE, ..PathRef::default() };
+    let record = FileRecord { op: FileOp::Rename as u16, path, old_path, ..FileRecord::default() };
+    packer.finish(header(RecordKind::FileRename, task, boot_ns), |header| {
+        bytes_of(&FileRecord { header, ..record })
+    })
+}
+
 /// Any file operation.
 pub(crate) fn file(
     task: &TaskFacts,

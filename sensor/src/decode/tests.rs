@@ -125,11 +125,46 @@ fn valid_record() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         Just(synth::create(&task, 1, "/etc/apt/apt.conf.d/99evil", "/srv/root")),
         Just(synth::rename(&task, 1, "/tmp/x", "/etc/apt/apt.conf.d/99evil")),
+        Just(synth::rename_beside(&task, 1, "99evil.dpkg-new", "/etc/apt/apt.conf.d/99evil", "/srv/root")),
         Just(synth::exec(&task, 1, &ExecSpec::default())),
         Just(synth::script(&task, 1, "/tmp/x.sh")),
         Just(synth::fork(&task, &synth::child_of(&task, 11, 6_000), 1)),
         Just(synth::exit(&task, 1, 256)),
     ]
+}
+
+#[test]
+fn a_name_beside_another_takes_its_place_in_every_view() {
+    let old = |bytes: &[u8]| {
+        let Ok(Wire::File(file)) = decode(bytes) else { panic!("not a file") };
+        let old = file.old_path.unwrap();
+        let mut within = Vec::new();
+        assert!(old.write_within_file_system(&mut within));
+        (task_view(&old), namespace_view(&old), String::from_utf8(within).unwrap())
+    };
+    let task = synth::task(1, 1);
+    let bytes = synth::rename_beside(&task, 1, "x.dpkg-new", "/etc/apt/apt.conf.d/x", "/srv/root");
+    let whole = "/srv/root/etc/apt/apt.conf.d/x.dpkg-new".to_owned();
+    assert_eq!(old(&bytes), ("/etc/apt/apt.conf.d/x.dpkg-new".to_owned(), whole.clone(), whole));
+    let at_the_root = synth::rename_beside(&task, 1, "before", "/after", "/");
+    assert_eq!(old(&at_the_root), ("/before".to_owned(), "/before".to_owned(), "/before".to_owned()));
+    // The same as if the whole path had been sent.
+    let whole = synth::rename(&task, 1, "/a/b/old", "/a/b/new");
+    assert_eq!(old(&whole), old(&synth::rename_beside(&task, 1, "old", "/a/b/new", "/")));
+}
+
+#[test]
+fn a_name_beside_another_is_checked_like_one_of_a_path() {
+    let bytes = synth::rename_beside(&synth::task(1, 1), 1, "sh\0rt", "/etc/x", "/");
+    let Ok(Wire::File(file)) = decode(&bytes) else { panic!("not a file") };
+    let old = file.old_path.unwrap();
+    assert_eq!(task_view(&old), "/etc/sh");
+    assert!(old.doubts().any(|doubt| doubt == PathDoubt::Torn));
+    assert!(!file.path.doubts().any(|doubt| doubt == PathDoubt::Torn));
+    let mut cut = bytes;
+    let last = cut.len() - 1;
+    cut[last] = b'x';
+    assert!(matches!(decode(&cut), Err(DecodeError::Unterminated { what: Part::OldPath, got: b'x' })));
 }
 
 proptest! {

@@ -45,9 +45,6 @@ pub(crate) const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
 /// The object that was embedded at build time; empty when it was not.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sensor-ebpf.o"));
 
-/// Threads that may be inside a creation, and inside a rename, at one time.
-const INTENTS_MIN: u32 = 4096;
-const INTENTS_PER_CPU: u32 = 512;
 /// What a person is told of [`Counted::are_misses_uncounted`].
 const UNCOUNTED: &str = "before Linux 6.7 the kernel does not count the runs that it leaves out of programs at \
                          breakpoints: such losses go unreported";
@@ -164,10 +161,6 @@ impl Kernel {
         let btf = aya::Btf::from_sys_fs()?;
         let diagnostics = u32::from(options.diagnostics);
         let wake_bytes = options.ring_bytes / WAKE_AT_PART;
-        // An LRU map hands its entries to the CPUs by the hundred: too few, and one in use is recycled.
-        let cpus =
-            aya::util::nr_cpus().map_or(1, |cpus| u32::try_from(cpus).unwrap_or(u32::MAX / INTENTS_PER_CPU));
-        let intents = INTENTS_MIN.max(cpus.saturating_mul(INTENTS_PER_CPU));
         let locks = kallsyms::locks();
         let mut ebpf = EbpfLoader::new()
             .btf(Some(&btf))
@@ -181,8 +174,6 @@ impl Kernel {
             .override_global("URGENT_KINDS", &options.urgent_kinds, true)
             .override_global("LOCKS", &locks, true)
             .map_max_entries("RING", options.ring_bytes)
-            .map_max_entries("CREATE_INTENTS", intents)
-            .map_max_entries("RENAME_INTENTS", intents)
             .load(OBJECT)?;
         let ring = take_map(&mut ebpf, "RING")?;
         let counters = take_map(&mut ebpf, "COUNTERS")?;
