@@ -27,6 +27,7 @@ pub(super) fn run(operation: &str, rest: &[OsString]) -> Result<()> {
         ("rename-paced", [dir, count, pause_us]) => {
             rename_paced(dir, number(count)?, Duration::from_micros(number(pause_us)?))
         }
+        ("fail-in-threads", [dir, count]) => fail_in_threads(Path::new(dir), number(count)?),
         ("execs", [program, count]) => (0..number(count)?).try_for_each(|_| execute(program, &[])),
         ("moving-parents", [dir, seconds]) => {
             moving_parents(Path::new(dir), Duration::from_secs(number(seconds)?))
@@ -47,6 +48,33 @@ fn execute(program: &OsStr, args: &[OsString]) -> Result<()> {
     let status = Command::new(program).args(args).stdin(Stdio::null()).status()?;
     ensure!(status.success(), "{} ended with {status}", program.display());
     Ok(())
+}
+
+/// Each of many threads finds no room for a file, and lives on. Says how many did, and ends with its input.
+fn fail_in_threads(dir: &Path, count: u64) -> Result<()> {
+    let (failed, all) = (AtomicU64::new(0), Barrier::new(count as usize + 1));
+    thread::scope(|scope| {
+        for number in 0..count {
+            let path = dir.join(format!("refused-{number}"));
+            let (failed, all) = (&failed, &all);
+            let started = thread::Builder::new().stack_size(64 << 10).spawn_scoped(scope, move || {
+                if File::create(path).is_err_and(|error| error.kind() == io::ErrorKind::StorageFull) {
+                    failed.fetch_add(1, Ordering::Relaxed);
+                }
+                all.wait();
+                thread::park();
+            });
+            if let Err(error) = started {
+                // Those that wait for it would wait for ever.
+                eprintln!("thread {number}: {error}");
+                std::process::exit(1);
+            }
+        }
+        all.wait();
+        println!("{}", failed.load(Ordering::Relaxed));
+        let ended = io::copy(&mut io::stdin(), &mut io::sink());
+        std::process::exit(i32::from(ended.is_err()))
+    })
 }
 
 /// So many renames under way at one time: each waits for the lock of the one file that all names belong to. Tries until

@@ -1,7 +1,7 @@
 //! What is delivered and what is said to be lost is what happened.
 
 use std::fs;
-use std::io::{self, Read as _};
+use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::tests;
-use crate::ctx::{Ctx, act, ok};
+use crate::ctx::{Ctx, Mount, act, ok};
 use crate::runner::Outcome;
 use crate::sensor::{ATTACH_VARIABLE, Kind, Run, Sensor};
 
@@ -19,6 +19,7 @@ tests![
     overload_is_told_kind_by_kind,
     renames_whose_return_the_kernel_leaves_out_are_told,
     programs_that_were_interrupted_by_themselves_are_told,
+    threads_that_fail_on_purpose_hide_nobody,
 ];
 
 /// What the totals say where the kernel does not count.
@@ -214,6 +215,34 @@ fn interrupted(ctx: &Ctx) -> Result<Outcome> {
     }
     ensure!(seen + lost == happened, account);
     ensure!(by_probe || run.stderr.contains("programs that did not run"), "none was interrupted:\n{account}");
+    Ok(Outcome::Passed)
+}
+
+/// What a thread is about to do is remembered in one of so many places, also when it fails and the thread lives on. Who comes
+/// when all are taken is seen all the same, and whoever loses a place to it counts as lost.
+fn threads_that_fail_on_purpose_hide_nobody(ctx: &Ctx) -> Result<Outcome> {
+    const THREADS: u64 = 4_500;
+    const FILES: u64 = 200;
+    let sensor = Sensor::start_own(ctx, Kind::SeeingAll)?;
+    let (full, made) = (ctx.dir("full")?, ctx.dir("made")?.display().to_string());
+    let _full = Mount::new("tmpfs", "nr_inodes=1", "full", &full)?;
+    let mut command = act(&["fail-in-threads", &full.display().to_string(), &THREADS.to_string()]);
+    let mut failing = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    let mut said = String::new();
+    BufReader::new(failing.stdout.as_mut().context("no pipe")?).read_line(&mut said)?;
+    ensure!(said.trim() == THREADS.to_string(), "not all have failed: {said}");
+    ok(&mut act(&["create-many", &made, &FILES.to_string()]))?;
+    drop(failing.stdin.take());
+    ensure!(failing.wait()?.success(), "the actor failed");
+    let run = sensor.stop()?;
+    gaps_tell_all(&run)?;
+    let created = run.events.iter().filter(|doc| {
+        doc.get("file.path").and_then(serde_json::Value::as_str).is_some_and(|path| path.starts_with(&made))
+    });
+    let created = created.count() as u64;
+    ensure!(created >= FILES, "{created} of {FILES} are seen:\n{}", run.stderr);
+    let lost = lost(&run, "file_create")?;
+    ensure!(lost > 0 && lost <= THREADS, "{lost} of those that failed count as lost:\n{}", run.stderr);
     Ok(Outcome::Passed)
 }
 

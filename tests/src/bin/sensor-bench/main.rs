@@ -6,6 +6,7 @@ mod floor;
 mod latency;
 mod load;
 mod process;
+mod programs;
 mod store;
 mod watch;
 mod work;
@@ -32,12 +33,13 @@ fn main() -> ExitCode {
         ["costs", rest @ ..] => costs(rest),
         ["loads", rest @ ..] => load::run(rest),
         ["latency"] => latency::run(),
+        ["programs", rest @ ..] => programs::run(rest),
         ["store", rest @ ..] => store::run(rest),
         ["pace", seconds] => store::pace(seconds),
         ["work", name, batches, watcher] => work(name, batches, watcher),
         ["rename", dir, count] => load::rename_many(dir, count),
         ["floor", what, hooks @ ..] => floor(what, hooks),
-        _ => Err(anyhow::anyhow!("costs, loads, latency, store, work, rename, pace or floor")),
+        _ => Err(anyhow::anyhow!("costs, loads, latency, programs, store, work, rename, pace or floor")),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

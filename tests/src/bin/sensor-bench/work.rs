@@ -35,7 +35,7 @@ pub(crate) struct Cost {
 pub(crate) struct Workload {
     pub(crate) name: &'static str,
     /// Operations in a batch.
-    ops: usize,
+    pub(crate) ops: usize,
     /// Where the files are; `watched` is where the shipped rule looks.
     dir: &'static str,
     run: fn(&Files, usize) -> Result<()>,

@@ -43,6 +43,9 @@ pub(crate) struct Options {
     /// Leave out memory and bursts (kernel)
     #[arg(long)]
     costs_only: bool,
+    /// Only where the instructions go: those of each eBPF program (kernel)
+    #[arg(long, conflicts_with_all = ["costs_only", "loads_only"])]
+    programs: bool,
     /// Only memory and bursts (kernel)
     #[arg(long, conflicts_with = "costs_only")]
     loads_only: bool,
@@ -52,6 +55,19 @@ pub(crate) struct Options {
 pub(super) fn run(options: &Options, quick: bool) -> Result<String> {
     let mut report = Report::default();
     let extras = guest(&mut report)?;
+    if options.programs {
+        let (configs, workloads) = (options.configs.as_deref(), options.workloads.as_deref());
+        let mut command = words(&["programs", configs.unwrap_or("sensor"), workloads.unwrap_or("all")]);
+        command.extend(options.sensor_args.iter().map(OsString::from));
+        let spec = Spec {
+            icount: true,
+            mem_mib: 2_048,
+            timeout: COSTS_LIMIT,
+            ..Spec::new(options.kernel, extras, command)
+        };
+        report.take(&boot(&spec)?)?;
+        return Ok(String::new());
+    }
     if !options.loads_only {
         let batches = if quick { BATCHES_QUICK } else { BATCHES };
         let configs = options.configs.as_deref().unwrap_or(if quick { CONFIGS_QUICK } else { "all" });
