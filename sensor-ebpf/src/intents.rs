@@ -4,9 +4,11 @@
 //!
 //! One whose operation failed stays until its thread's next attempt or its end. Threads that fail on purpose can fill
 //! the places; whoever comes then takes the place of another, and that one is counted as lost.
+//!
+//! Misses: one that is taken over in the very moment in which its thread writes to it spoils that of the other.
 
 use aya_ebpf::{macros::map, maps::Array};
-use sensor_common::wire::RecordKind;
+use sensor_common::wire::{FileOp, RecordKind};
 
 use crate::{
     atomic,
@@ -19,7 +21,7 @@ use crate::{
 /// Something that a thread is about to do.
 pub trait Intent: Sized + 'static {
     /// The kind of record that is lost with it.
-    const KIND: RecordKind;
+    fn kind(&self) -> RecordKind;
 
     fn places() -> &'static Array<Place<Self>>;
 
@@ -86,7 +88,14 @@ static CREATING: Array<Place<CreateIntent>> = Array::with_max_entries(1 << PLACE
 static RENAMING: Array<Place<RenameIntent>> = Array::with_max_entries(1 << PLACES_BITS, 0);
 
 impl Intent for CreateIntent {
-    const KIND: RecordKind = RecordKind::FileCreate;
+    #[inline(always)]
+    fn kind(&self) -> RecordKind {
+        if self.op == FileOp::Unlink as u64 || self.op == FileOp::Rmdir as u64 {
+            RecordKind::FileDelete
+        } else {
+            RecordKind::FileCreate
+        }
+    }
 
     #[inline(always)]
     fn places() -> &'static Array<Place<Self>> {
@@ -100,7 +109,10 @@ impl Intent for CreateIntent {
 }
 
 impl Intent for RenameIntent {
-    const KIND: RecordKind = RecordKind::FileRename;
+    #[inline(always)]
+    fn kind(&self) -> RecordKind {
+        RecordKind::FileRename
+    }
 
     #[inline(always)]
     fn places() -> &'static Array<Place<Self>> {
@@ -141,11 +153,12 @@ pub fn get<I: Intent>(thread: u64) -> Option<*mut I> {
     Some(unsafe { &raw mut (*place).intent })
 }
 
-/// Remembers what this thread is about to do, in place of what it was about to before; `write` writes all of it.
+/// Remembers what this thread is about to do, in place of what it was about to before; `write` writes all of it. `kind` is
+/// lost if there is no place.
 #[inline(always)]
-pub fn intend<I: Intent>(thread: u64, hints: [u64; 2], write: impl FnOnce(*mut I)) {
+pub fn intend<I: Intent>(kind: RecordKind, thread: u64, hints: [u64; 2], write: impl FnOnce(*mut I)) {
     let Some(intent) = take::<I>(thread) else {
-        emit::count_no_intent(I::KIND);
+        emit::count_no_intent(kind);
         return;
     };
     write(intent);
@@ -168,7 +181,7 @@ fn take<I: Intent>(thread: u64) -> Option<*mut I> {
         }
         if before != FREE {
             // It stays counted under its names: its owner may be changing them now.
-            emit::count_no_intent(I::KIND);
+            emit::count_no_intent((*place).intent.kind());
         }
         Some(&raw mut (*place).intent)
     }

@@ -1,4 +1,4 @@
-//! The only walker of dentries: measures a path, then writes its components into a slot.
+//! The only walker of dentries: writes the components of a path into a slot, or measures what they need.
 //!
 //! A walk goes from the leaf to the root of the mount namespace, across mount points, and notes where it
 //! passed the task's own root; then, for a file below a bind mount, from the root of that mount to the root of the

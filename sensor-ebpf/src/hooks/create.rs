@@ -77,7 +77,7 @@ fn intend<A: Access>(ops: Ops, dir: Ptr, dentry: Ptr, old: Ptr) {
         op: 0,
         other: 0,
     };
-    intents::intend(task::thread_key(), [hint; 2], |to| {
+    intents::intend(RecordKind::FileCreate, task::thread_key(), [hint; 2], |to| {
         // SAFETY: the thread's own place.
         unsafe { *to = intent };
     });
@@ -116,7 +116,7 @@ fn allow<A: Access>(dentry: Ptr, op: FileOp, other: Ptr) {
             op: op as u64,
             other: other as u64,
         };
-        intents::intend(task::thread_key(), [hint; 2], |to| *to = intent);
+        intents::intend(RecordKind::FileCreate, task::thread_key(), [hint; 2], |to| *to = intent);
     }
 }
 

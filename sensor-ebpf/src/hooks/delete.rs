@@ -52,7 +52,7 @@ fn intend<A: Access>(dir: Ptr, dentry: Ptr, op: FileOp) {
             other: 0,
         }
     };
-    intents::intend(task::thread_key(), [intent.hint; 2], |to| {
+    intents::intend(RecordKind::FileDelete, task::thread_key(), [intent.hint; 2], |to| {
         // SAFETY: the thread's own place.
         unsafe { *to = intent };
     });

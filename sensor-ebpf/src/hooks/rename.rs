@@ -64,7 +64,7 @@ fn intend<A: Access>(old_dir: Ptr, old_dentry: Ptr, new_dentry: Ptr) {
         if let Some(before) = intents::get(key) {
             intents::count_unseen(before);
         }
-        intents::intend(key, hints, |to: *mut RenameIntent| {
+        intents::intend(RecordKind::FileRename, key, hints, |to: *mut RenameIntent| {
             (*to).call = 0;
             (*to).old_dentry = old_dentry as u64;
             (*to).vfsmount = vfsmount;
