@@ -55,6 +55,8 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     // Before they are read: what changes afterwards is a change.
     let edits = loaded.config.agent.reload_on_change.then(|| Edits::new(&args, &loaded.config));
     let rules = load_for_run(&loaded)?;
+    // Who may not load programs hears of that alone, and leaves nothing behind.
+    kernel::require_capabilities()?;
     let _lock = service::lock(&loaded.config.agent.state_directory)?;
     if loaded.config.agent.confine {
         confine::begin();

@@ -69,7 +69,7 @@ fn effective_capabilities() -> Option<u64> {
 }
 
 /// Fails early and clearly where the kernel would only say EPERM.
-pub(super) fn require_capabilities() -> Result<(), KernelError> {
+pub(crate) fn require_capabilities() -> Result<(), KernelError> {
     let Some(set) = effective_capabilities() else {
         // Without /proc nothing can be said; the kernel will.
         return Ok(());

@@ -34,7 +34,7 @@ pub(crate) use capability::{Capabilities, Missing};
 pub(crate) use error::KernelError;
 pub(crate) use heap::{drop_code, trim as trim_heap};
 pub(crate) use hooks::{Attach, HOOKS, Mode};
-pub(crate) use host::{Capability, HostFacts};
+pub(crate) use host::{Capability, HostFacts, require_capabilities};
 pub(crate) use programs::HookStatus;
 use programs::Programs;
 use switches::Switches;
@@ -150,7 +150,7 @@ impl Kernel {
         if OBJECT.is_empty() {
             return Err(KernelError::NoObject);
         }
-        host::require_capabilities()?;
+        require_capabilities()?;
         let bytes = fs::read(BTF_PATH).map_err(KernelError::NoBtf)?;
         let resolved = offsets::resolve(&bytes, &hooks::signatures().collect::<Vec<_>>())?;
         if !resolved.missing.is_empty() {
