@@ -223,6 +223,8 @@ fn interrupted(ctx: &Ctx) -> Result<Outcome> {
 fn threads_that_fail_on_purpose_hide_nobody(ctx: &Ctx) -> Result<Outcome> {
     const THREADS: u64 = 4_500;
     const FILES: u64 = 200;
+    // Most places are taken, not all: a single one may find a free one.
+    const PROCESSES: u64 = 10;
     let sensor = Sensor::start_own(ctx, Kind::SeeingAll)?;
     let (full, made) = (ctx.dir("full")?, ctx.dir("made")?.display().to_string());
     let _full = Mount::new("tmpfs", "nr_inodes=1", "full", &full)?;
@@ -231,7 +233,11 @@ fn threads_that_fail_on_purpose_hide_nobody(ctx: &Ctx) -> Result<Outcome> {
     let mut said = String::new();
     BufReader::new(failing.stdout.as_mut().context("no pipe")?).read_line(&mut said)?;
     ensure!(said.trim() == THREADS.to_string(), "not all have failed: {said}");
-    ok(&mut act(&["create-many", &made, &FILES.to_string()]))?;
+    for process in 0..PROCESSES {
+        let dir = format!("{made}/{process}");
+        fs::create_dir(&dir)?;
+        ok(&mut act(&["create-many", &dir, &(FILES / PROCESSES).to_string()]))?;
+    }
     drop(failing.stdin.take());
     ensure!(failing.wait()?.success(), "the actor failed");
     let run = sensor.stop()?;
