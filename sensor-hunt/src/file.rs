@@ -74,19 +74,48 @@ pub struct FileError {
 #[derive(Deserialize)]
 struct Document {
     hunt: Option<Body>,
+    rule: Option<Rule>,
+}
+
+/// A detection rule, of which those in ES|QL can be asked as a hunt.
+#[derive(Deserialize)]
+struct Rule {
+    name: Option<String>,
+    #[serde(rename = "rule_id")]
+    uuid: Option<String>,
+    description: Option<String>,
+    license: Option<String>,
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    query: Option<String>,
+}
+
+/// Published both as a text and as a list of texts.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Texts {
+    One(String),
+    All(Vec<String>),
+}
+
+impl Texts {
+    fn all(self) -> Vec<String> {
+        match self {
+            Self::One(text) => vec![text],
+            Self::All(texts) => texts,
+        }
+    }
 }
 
 #[derive(Deserialize)]
 struct Body {
     name: Option<String>,
     uuid: Option<String>,
-    author: Option<String>,
+    author: Option<Texts>,
     description: Option<String>,
     license: Option<String>,
-    #[serde(default)]
-    notes: Vec<String>,
-    #[serde(default)]
-    mitre: Vec<String>,
+    notes: Option<Texts>,
+    mitre: Option<Texts>,
     #[serde(default)]
     query: Vec<String>,
 }
@@ -105,6 +134,15 @@ impl Hunt {
     pub fn read(path: &Path) -> Result<Self, FileError> {
         let error = |cause: String| FileError { path: path.to_owned(), cause };
         let text = read_text(path).map_err(|cause| error(cause.to_string()))?;
+        let language = match extension(path) {
+            Some("esql") => Some(Language::Esql),
+            Some("sql") => Some(Language::Sql),
+            _ => None,
+        };
+        if let Some(language) = language {
+            let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            return Ok(Self { path: Some(path.to_owned()), name, ..Self::of_query(&text, Some(language)) });
+        }
         Self::parse(&text).map(|hunt| Self { path: Some(path.to_owned()), ..hunt }).map_err(error)
     }
 
@@ -121,7 +159,11 @@ impl Hunt {
             let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
             format!("line {line}, column {column}: {}", cause.message())
         })?;
-        let body = document.hunt.ok_or("there is no [hunt] table, so this is no hunt")?;
+        let body = match (document.hunt, document.rule) {
+            (Some(body), _) => body,
+            (None, Some(rule)) => return rule.hunt(),
+            (None, None) => return Err(NO_HUNT.into()),
+        };
         if body.query.is_empty() {
             return Err("the hunt has no query".into());
         }
@@ -129,11 +171,11 @@ impl Hunt {
             path: None,
             name: body.name.unwrap_or_else(|| "unnamed hunt".into()),
             uuid: body.uuid,
-            author: body.author,
+            author: body.author.map(|author| author.all().join(", ")),
             description: body.description,
             license: body.license,
-            notes: body.notes,
-            mitre: body.mitre,
+            notes: body.notes.map(Texts::all).unwrap_or_default(),
+            mitre: body.mitre.map(Texts::all).unwrap_or_default(),
             queries: body.query.iter().map(|text| HuntQuery::new(text, None)).collect(),
         })
     }
@@ -144,7 +186,20 @@ impl Hunt {
         Self { name: "query".into(), queries: vec![HuntQuery::new(text, language)], ..Self::default() }
     }
 
-    /// Reads a file, or every `.toml` below a folder in the order of their paths. Symbolic links to folders are not
+    /// Whether a path ends as that of a hunt file does.
+    #[must_use]
+    pub fn is_named_as_one(path: &Path) -> bool {
+        matches!(extension(path), Some("toml" | "esql" | "sql"))
+    }
+
+    /// Whether a folder holds hunt files, or folders that do.
+    #[must_use]
+    pub fn is_folder_of_some(path: &Path) -> bool {
+        let mut files = Vec::new();
+        path.is_dir() && collect(path, 0, &mut files).is_ok() && !files.is_empty()
+    }
+
+    /// Reads a file, or every hunt file below a folder in the order of their paths. Symbolic links to folders are not
     /// followed.
     #[must_use]
     pub fn load(path: &Path) -> Vec<Result<Self, FileError>> {
@@ -157,7 +212,7 @@ impl Hunt {
             if files.is_empty() {
                 return vec![Err(FileError {
                     path: path.to_owned(),
-                    cause: "no .toml file in this folder".into(),
+                    cause: "no .toml, .esql or .sql file in this folder".into(),
                 })];
             }
         } else {
@@ -165,6 +220,28 @@ impl Hunt {
         }
         files.iter().map(|file| Self::read(file)).collect()
     }
+}
+
+const NO_HUNT: &str = "there is no [hunt] table, so this is no hunt";
+
+impl Rule {
+    fn hunt(self) -> Result<Hunt, String> {
+        match (self.kind.as_deref(), self.query) {
+            (Some("esql"), Some(query)) => Ok(Hunt {
+                name: self.name.unwrap_or_else(|| "unnamed rule".into()),
+                uuid: self.uuid,
+                description: self.description,
+                license: self.license,
+                ..Hunt::of_query(&query, Some(Language::Esql))
+            }),
+            (Some("eql"), _) => Err(format!("{NO_HUNT} but an EQL rule: `sensor replay --rules` runs it")),
+            _ => Err(NO_HUNT.into()),
+        }
+    }
+}
+
+fn extension(path: &Path) -> Option<&str> {
+    path.extension().and_then(|it| it.to_str())
 }
 
 /// The text of a regular file. A FIFO or a device, which might never end, is not waited for.
@@ -192,7 +269,7 @@ fn collect(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<(), 
         let (path, kind) = (entry.path(), entry.file_type().map_err(|cause| error(cause.to_string()))?);
         if kind.is_dir() {
             collect(&path, depth + 1, files)?;
-        } else if path.extension().is_some_and(|it| it == "toml") {
+        } else if Hunt::is_named_as_one(&path) {
             files.push(path);
         }
         if files.len() > FILES_MAX {

@@ -40,8 +40,8 @@ pub(super) enum Command {
 /// `sensor hunt`.
 #[derive(Clone, Debug, Args)]
 pub(super) struct HuntArgs {
-    /// Hunt files, or folders of them.
-    #[arg(value_name = "FILE|DIR", required_unless_present = "query")]
+    /// Hunt files (.toml, or a query alone in .esql or .sql), or folders of them.
+    #[arg(value_name = "FILE|DIR")]
     pub paths: Vec<PathBuf>,
     /// A query, instead of or beside files.
     #[arg(long, short, value_name = "QUERY")]

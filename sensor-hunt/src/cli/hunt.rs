@@ -6,9 +6,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap::CommandFactory as _;
+use clap::error::ErrorKind;
 use sensor_store::Store;
 
-use super::args::{Format, HuntArgs};
+use super::args::{Cli, Format, HuntArgs};
 use super::progress::Shown;
 use super::when::{milliseconds, now};
 use super::{INCOMPLETE, NOT_ALL_RAN, note, print};
@@ -22,10 +24,15 @@ use crate::{osquery, report};
 /// Where the sensor keeps its events.
 pub(super) const STORE: &str = "/var/lib/sensor/store";
 
-pub(super) fn hunt(args: &HuntArgs) -> Result<ExitCode, String> {
+pub(super) fn hunt(mut args: HuntArgs) -> Result<ExitCode, String> {
     let started = now();
-    let sources = sources(args, started)?;
-    let (hunts, broken) = hunts(args)?;
+    sort_out(&mut args);
+    if args.paths.is_empty() && args.query.is_none() {
+        let text = "a hunt is needed: name a file or a folder, or give a query with -q\n";
+        Cli::command().error(ErrorKind::MissingRequiredArgument, text).exit();
+    }
+    let sources = sources(&args, started)?;
+    let (hunts, broken) = hunts(&args)?;
     let mut done = Vec::new();
     for hunt in hunts {
         let hunt = run(hunt, &sources);
@@ -58,6 +65,20 @@ pub(super) fn hunt(args: &HuntArgs) -> Result<ExitCode, String> {
         note(format_args!("report: {}", path.display()));
     }
     Ok(end(&done, broken))
+}
+
+/// `--store` takes all that follows it, hunts too: a file is no store, nor is a folder that holds hunts and no store. A
+/// store among the hunts is one, too.
+fn sort_out(args: &mut HuntArgs) {
+    let is_store = |path: &Path| path.join("MANIFEST.json").exists();
+    let is_hunt = |path: &PathBuf| {
+        path.is_file() || Hunt::is_named_as_one(path) || !is_store(path) && Hunt::is_folder_of_some(path)
+    };
+    let (hunts, mut stores): (Vec<PathBuf>, Vec<PathBuf>) = args.store.drain(..).partition(is_hunt);
+    let (more, hunts): (Vec<PathBuf>, Vec<PathBuf>) =
+        args.paths.drain(..).chain(hunts).partition(|path| is_store(path));
+    stores.extend(more);
+    (args.paths, args.store) = (hunts, stores);
 }
 
 fn sources(args: &HuntArgs, started: i64) -> Result<Sources, String> {

@@ -27,7 +27,7 @@ pub const INCOMPLETE: u8 = 4;
 #[must_use]
 pub fn main() -> ExitCode {
     let done = match Cli::parse().command {
-        Command::Hunt(args) => hunt::hunt(&args),
+        Command::Hunt(args) => hunt::hunt(*args),
         Command::Store { command } => store::store(&command),
         Command::RpmFiles { directory } => rpm_files(directory.as_bytes()),
     };

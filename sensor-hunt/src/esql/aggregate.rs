@@ -31,6 +31,8 @@ enum State {
     Moments(f64, f64, f64),
     /// The best so far, the best first.
     Top(Vec<Val<'static>>),
+    /// The value of the row that comes first, or last, and what the row is ordered by.
+    Placed(Option<(Val<'static>, Val<'static>)>),
 }
 
 /// The groups so far.
@@ -65,6 +67,7 @@ fn start(aggregate: &Aggregate) -> State {
         Reduce::Percentile | Reduce::MedianDeviation => State::Numbers(Vec::new()),
         Reduce::StdDev | Reduce::Variance => State::Moments(0.0, 0.0, 0.0),
         Reduce::Top => State::Top(Vec::new()),
+        Reduce::First | Reduce::Last => State::Placed(None),
     }
 }
 
@@ -154,6 +157,7 @@ impl Groups {
         for (position, aggregate) in aggregates.iter().enumerate() {
             let filter = aggregate.filter.as_ref().map(|node| truths(node, columns, rows, context));
             let input = aggregate.input.as_ref().map(|node: &Node| evaluate(node, columns, rows, context));
+            let by = aggregate.by.as_ref().map(|node| evaluate(node, columns, rows, context));
             let hashes = match (&input, aggregate.reduce) {
                 (Some(vector), Reduce::CountDistinct) => hashes_of(vector),
                 _ => None,
@@ -173,6 +177,11 @@ impl Groups {
                     (Some(_), Some(hashes), State::Distinct(set)) => {
                         hashes.get(row).copied().flatten().map_or(0, |hash| set.add(hash))
                     }
+                    (Some(vector), _, state @ State::Placed(_)) => state.place(
+                        vector.get(row),
+                        by.as_ref().map_or(Val::Null, |by| by.get(row)),
+                        aggregate,
+                    ),
                     (Some(vector), _, state) => match vector.get(row) {
                         Val::List(items) => items.into_iter().map(|item| state.add(item, aggregate)).sum(),
                         one => state.add(one, aggregate),
@@ -342,8 +351,38 @@ impl State {
                 best.truncate(aggregate.number as usize);
                 return bytes;
             }
+            // Of two fields: `place`.
+            Self::Placed(_) => {}
         }
         0
+    }
+
+    /// A row of `first` or `last`: rows without what they are ordered by come after all others; of several values of
+    /// it the one that comes first counts.
+    fn place(&mut self, value: Val<'_>, by: Val<'_>, aggregate: &Aggregate) -> usize {
+        let Self::Placed(best) = self else { return 0 };
+        let wanted = if aggregate.reduce == Reduce::First { Ordering::Less } else { Ordering::Greater };
+        let ty = aggregate.by.as_ref().map_or(Type::Null, |node| node.ty);
+        let before = |one: &Val<'_>, other: &Val<'_>| match (one.is_null(), other.is_null()) {
+            (true, _) => false,
+            (false, true) => true,
+            (false, false) => order(one, other, ty) == Some(wanted),
+        };
+        let by =
+            by.items().into_iter().fold(Val::Null, |best, one| if before(&one, &best) { one } else { best });
+        let better = best.as_ref().is_none_or(|(held, held_by)| {
+            // Of rows that come together, the same one whichever thread saw which.
+            let together = !before(held_by, &by);
+            before(&by, held_by) || together && order(&value, held, aggregate.ty) == Some(Ordering::Less)
+        });
+        if !better {
+            return 0;
+        }
+        let bytes = |value: &Val<'_>, by: &Val<'_>| value.held_bytes() + by.held_bytes();
+        let before = best.as_ref().map_or(0, |(value, by)| bytes(value, by));
+        let grown = bytes(&value, &by).saturating_sub(before);
+        *best = Some((value.into_owned(), by.into_owned()));
+        grown
     }
 
     /// Joins so many values with that mean and spread (Chan's formula).
@@ -390,6 +429,9 @@ impl State {
             (ours @ Self::Top(_), Self::Top(theirs)) => {
                 return theirs.into_iter().map(|value| ours.add(value, aggregate)).sum();
             }
+            (ours @ Self::Placed(_), Self::Placed(Some((value, by)))) => {
+                return ours.place(value, by, aggregate);
+            }
             _ => {}
         }
         0
@@ -430,6 +472,7 @@ impl State {
                 Val::Double(if aggregate.reduce == Reduce::StdDev { variance.sqrt() } else { variance })
             }
             Self::Top(best) => Val::from_items(best.clone()),
+            Self::Placed(best) => best.as_ref().map_or(Val::Null, |(value, _)| value.clone()),
             Self::Sum(..) | Self::SumDouble(..) | Self::Avg(..) | Self::Moments(..) => Val::Null,
         }
     }

@@ -82,6 +82,8 @@ pub(super) enum Reduce {
     Top,
     Present,
     Absent,
+    First,
+    Last,
 }
 
 /// One aggregate.
@@ -90,6 +92,8 @@ pub(super) struct Aggregate {
     pub(super) reduce: Reduce,
     /// `None` counts rows.
     pub(super) input: Option<Node>,
+    /// Of `first` and `last`, what the rows are ordered by.
+    pub(super) by: Option<Node>,
     pub(super) filter: Option<Node>,
     /// Of `percentile` which, of `top` how many.
     pub(super) number: f64,
@@ -257,7 +261,8 @@ impl Step {
             Self::Expand { .. } | Self::Limit(_) => {}
             Self::Aggregate { aggregates, by, .. } => {
                 for aggregate in aggregates {
-                    aggregate.input.iter_mut().chain(aggregate.filter.iter_mut()).for_each(&mut *visit);
+                    let Aggregate { input, by, filter, .. } = aggregate;
+                    input.iter_mut().chain(by).chain(filter).for_each(&mut *visit);
                 }
                 by.iter_mut().for_each(|(_, node)| visit(node));
             }

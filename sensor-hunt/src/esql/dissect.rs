@@ -6,6 +6,8 @@ use super::value::Val;
 struct Part {
     /// The column, or none for a part that is skipped.
     column: Option<usize>,
+    /// Where it stands among what is appended to the column: `%{+name/2}`.
+    order: u32,
     /// `->`: repeated delimiters after it are one.
     padded: bool,
     /// What follows it; empty for the last.
@@ -44,8 +46,8 @@ impl Dissect {
                 return Err("two columns need a delimiter between them".to_owned());
             }
             let (key, padded) = key.strip_suffix("->").map_or((key, false), |key| (key, true));
-            let column = dissect.column(key)?;
-            dissect.parts.push(Part { column, padded, delimiter: delimiter.to_owned() });
+            let (column, order) = dissect.column(key)?;
+            dissect.parts.push(Part { column, order, padded, delimiter: delimiter.to_owned() });
             match next {
                 Some(next) => rest = next,
                 None => return Ok(dissect),
@@ -53,23 +55,28 @@ impl Dissect {
         }
     }
 
-    fn column(&mut self, key: &str) -> Result<Option<usize>, String> {
+    /// The column of a key, and its place among what is appended.
+    fn column(&mut self, key: &str) -> Result<(Option<usize>, u32), String> {
         if key.is_empty() || key.starts_with('?') {
-            return Ok(None);
+            return Ok((None, 0));
         }
         if key.starts_with(['*', '&']) {
             return Err("columns named by the text, %{*a} and %{&a}, are not supported".to_owned());
         }
         let (name, appended) = key.strip_prefix('+').map_or((key, false), |name| (name, true));
-        if appended && name.contains('/') {
-            return Err("the order of what is appended, %{+a/2}, is not supported".to_owned());
-        }
+        let (name, order) = match name.split_once('/') {
+            Some((name, order)) if appended => {
+                let order = order.parse().map_err(|_| format!("`{order}` is no place to append at"))?;
+                (name, order)
+            }
+            _ => (name, 0),
+        };
         match self.names.iter().position(|known| known == name) {
-            Some(at) if appended => Ok(Some(at)),
+            Some(at) if appended => Ok((Some(at), order)),
             Some(_) => Err(format!("`{name}` is there twice; append with %{{+{name}}}")),
             None => {
                 self.names.push(name.to_owned());
-                Ok(Some(self.names.len() - 1))
+                Ok((Some(self.names.len() - 1), order))
             }
         }
     }
@@ -89,7 +96,7 @@ impl Dissect {
 
     fn split(&self, text: &str) -> Option<Vec<Option<String>>> {
         let mut rest = text.strip_prefix(self.head.as_str())?;
-        let mut values: Vec<Option<String>> = vec![None; self.names.len()];
+        let mut found = Vec::with_capacity(self.parts.len());
         for part in &self.parts {
             let value = if part.delimiter.is_empty() {
                 std::mem::take(&mut rest)
@@ -101,7 +108,14 @@ impl Dissect {
                 }
                 value
             };
-            if let Some(place) = part.column.and_then(|column| values.get_mut(column)) {
+            if let Some(column) = part.column {
+                found.push((part.order, column, value));
+            }
+        }
+        found.sort_by_key(|(order, ..)| *order);
+        let mut values: Vec<Option<String>> = vec![None; self.names.len()];
+        for (_, column, value) in found {
+            if let Some(place) = values.get_mut(column) {
                 match place {
                     Some(before) => {
                         before.push_str(&self.separator);

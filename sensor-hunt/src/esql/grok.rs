@@ -110,6 +110,8 @@ pub(super) struct Grok {
 
 struct Translation<'a> {
     out: String,
+    /// Within `[...]`.
+    in_class: bool,
     /// Groups so far, the whole match included.
     groups: usize,
     index: usize,
@@ -134,32 +136,53 @@ impl Translation<'_> {
         }
         let mut rest = text;
         while let Some(start) = rest.find("%{") {
-            self.plain(rest.get(..start).unwrap_or_default());
+            self.plain(rest.get(..start).unwrap_or_default())?;
             let after = rest.get(start + 2..).unwrap_or_default();
             let (inner, tail) = after.split_once('}').ok_or("`%{` is never closed")?;
             self.piece(inner, depth)?;
             rest = tail;
         }
-        self.plain(rest);
-        Ok(())
+        self.plain(rest)
     }
 
-    /// Groups of the expression itself are counted, so that ours keep their numbers.
-    fn plain(&mut self, text: &str) {
-        let mut chars = text.chars().peekable();
-        let mut in_class = false;
-        while let Some(c) = chars.next() {
+    /// Groups of the expression itself are counted, so that ours keep their numbers; one with a name, `(?<name>...)`, is
+    /// a column.
+    fn plain(&mut self, text: &str) -> Result<(), String> {
+        let mut rest = text.chars();
+        while let Some(c) = rest.next() {
+            self.out.push(c);
             match c {
-                '\\' => {
-                    chars.next();
+                '\\' => self.out.extend(rest.next()),
+                '[' => self.in_class = true,
+                ']' => self.in_class = false,
+                '(' if !self.in_class => {
+                    let after = rest.as_str();
+                    let named = after.strip_prefix("?<").or_else(|| after.strip_prefix("?P<"));
+                    if let Some((name, inner)) = named.and_then(|named| named.split_once('>'))
+                        && !name.starts_with(['=', '!'])
+                    {
+                        self.column(name, Type::Keyword)?;
+                        rest = inner.chars();
+                    } else if !after.starts_with('?') {
+                        self.groups += 1;
+                    }
                 }
-                '[' => in_class = true,
-                ']' => in_class = false,
-                '(' if !in_class && chars.peek() != Some(&'?') => self.groups += 1,
                 _ => {}
             }
         }
-        self.out.push_str(text);
+        Ok(())
+    }
+
+    /// The next group fills this column.
+    fn column(&mut self, name: &str, ty: Type) -> Result<(), String> {
+        let group = (self.index, self.groups);
+        self.groups += 1;
+        match self.fields.iter_mut().find(|known| known.name == name) {
+            Some(known) if known.ty == ty => known.groups.push(group),
+            Some(_) => return Err(format!("`{name}` is given two types")),
+            None => self.fields.push(Field { name: name.to_owned(), ty, groups: vec![group] }),
+        }
+        Ok(())
     }
 
     fn piece(&mut self, inner: &str, depth: usize) -> Result<(), String> {
@@ -177,14 +200,7 @@ impl Translation<'_> {
             self.out.push(')');
             return Ok(());
         };
-        let ty = type_named(ty.unwrap_or("string"))?;
-        let group = (self.index, self.groups);
-        self.groups += 1;
-        match self.fields.iter_mut().find(|known| known.name == field) {
-            Some(known) if known.ty == ty => known.groups.push(group),
-            Some(_) => return Err(format!("`{field}` is given two types")),
-            None => self.fields.push(Field { name: field.to_owned(), ty, groups: vec![group] }),
-        }
+        self.column(field, type_named(ty.unwrap_or("string"))?)?;
         self.out.push('(');
         self.expand(pattern, depth + 1)?;
         self.out.push(')');
@@ -200,11 +216,9 @@ impl Grok {
             let wrong = |cause: String| {
                 Diagnostic::error(pattern.span, "the pattern is wrong or not supported").because(cause)
             };
-            if pattern.text.contains("(?<") || pattern.text.contains("(?P<") {
-                return Err(wrong("groups with a name of their own are not supported".to_owned()));
-            }
+            let fields = &mut grok.fields;
             let mut translation =
-                Translation { out: String::new(), groups: 1, index, fields: &mut grok.fields };
+                Translation { out: String::new(), in_class: false, groups: 1, index, fields };
             translation.expand(&pattern.text, 0).map_err(wrong)?;
             let config = Regex::config().nfa_size_limit(Some(COMPILED_BYTES_MAX));
             let regex = Regex::builder().configure(config).build(&translation.out).map_err(|cause| {

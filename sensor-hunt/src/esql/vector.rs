@@ -49,6 +49,14 @@ impl Vector {
         Self { ty, data: Data::Same(Val::Null, rows) }
     }
 
+    /// Several values that are the same in every row, as a list of each row.
+    pub(super) fn spread(self) -> Self {
+        let Data::Same(value @ Val::List(_), rows) = &self.data else { return self };
+        let mut builder = Builder::new(self.ty);
+        (0..*rows).for_each(|_| builder.push(value));
+        builder.finish()
+    }
+
     pub(super) fn len(&self) -> usize {
         match &self.data {
             Data::Same(_, rows) => *rows,

@@ -49,6 +49,60 @@ fn the_exit_status_tells_what_ran() {
 }
 
 #[test]
+fn what_is_a_store_and_what_a_hunt_is_told_by_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (first, second) = (at("first"), at("second"));
+    for (store, pid) in [(&first, 7), (&second, 8)] {
+        let event = serde_json::json!({
+            "@timestamp": "2026-01-02T03:04:05Z", "data_stream": {"dataset": "endpoint.events.process"},
+            "process": {"pid": pid},
+        });
+        std::fs::write(at("e.ndjson"), format!("{event}\n")).unwrap();
+        assert_eq!(sensor(&["store", "import", &at("e.ndjson"), "--store", store]).status.code(), Some(0));
+    }
+    std::fs::create_dir(at("hunts")).unwrap();
+    let query = "from logs-endpoint.events.process-* | keep process.pid | sort process.pid";
+    std::fs::write(
+        at("hunts/h.toml"),
+        format!("[hunt]\nname = 'h'\nauthor = ['a', 'b']\nquery = ['{query}']\n"),
+    )
+    .unwrap();
+    std::fs::write(at("one.esql"), format!("// pids\n{query}\n")).unwrap();
+    std::fs::write(at("one.sql"), "select 7 as \"process.pid\"").unwrap();
+    let rule = format!("[rule]\nname = 'r'\ntype = 'esql'\nquery = '{query}'\n");
+    std::fs::write(at("rule.toml"), rule).unwrap();
+    let pids = |args: &[&str]| {
+        let done = sensor(&[&["hunt", "--format", "csv"], args].concat());
+        assert_eq!(done.status.code(), Some(0), "{args:?}: {}", String::from_utf8_lossy(&done.stderr));
+        out(&done)
+    };
+    let one = "process.pid\r\n7\r\n";
+    for hunt in [at("hunts/h.toml"), at("hunts"), at("one.esql"), at("one.sql"), at("rule.toml")] {
+        assert_eq!(pids(&[&hunt, "--store", &first]), one, "{hunt}");
+        assert_eq!(pids(&["--store", &first, &hunt]), one, "{hunt}");
+        assert_eq!(pids(&[&hunt, &first]), one, "{hunt}");
+    }
+    let both = "process.pid\r\n7\r\n8\r\n";
+    assert_eq!(pids(&["--store", &first, &second, &at("hunts/h.toml")]), both);
+    assert_eq!(pids(&["--store", &first, "--store", &second, "--only", "1", &at("hunts")]), both);
+    assert_eq!(pids(&["--store", &first, "-q", query]), one);
+    let says = |args: &[&str], status, text: &str| {
+        let done = sensor(&[&["hunt"], args].concat());
+        let said = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert_eq!(done.status.code(), Some(status), "{args:?}: {said}");
+        assert!(said.contains(text), "{args:?}: {said}");
+    };
+    says(&["--store", &first], 2, "a hunt is needed: name a file or a folder, or give a query with -q");
+    says(&["--store", &first, &at("absent.toml")], 1, "absent.toml: No such file");
+    says(&["--store", &at("absent"), &at("hunts")], 1, "absent");
+    std::fs::write(at("rule.toml"), "[rule]\ntype = 'eql'\nquery = 'any where true'\n").unwrap();
+    says(&[&at("rule.toml")], 1, "an EQL rule: `sensor replay --rules` runs it");
+    std::fs::create_dir(at("empty")).unwrap();
+    says(&[&at("empty")], 1, "no .toml, .esql or .sql file in this folder");
+}
+
+#[test]
 fn the_shipped_hunt_runs_whole_over_an_imported_event() {
     let folder = tempfile::tempdir().unwrap();
     let (events, store, page) =

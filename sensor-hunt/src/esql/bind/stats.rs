@@ -25,6 +25,8 @@ pub(super) fn reduce_of(name: &str) -> Option<Reduce> {
         "top" => Reduce::Top,
         "present" => Reduce::Present,
         "absent" => Reduce::Absent,
+        "first" => Reduce::First,
+        "last" => Reduce::Last,
         _ => return None,
     })
 }
@@ -136,7 +138,7 @@ impl Binder {
         let (least, most) = match (reduce, name.text.as_str()) {
             (Reduce::Count, _) => (0, 1),
             (Reduce::CountDistinct, _) => (1, 2),
-            (Reduce::Percentile, "percentile") => (2, 2),
+            (Reduce::Percentile, "percentile") | (Reduce::First | Reduce::Last, _) => (2, 2),
             (Reduce::Top, _) => (2, 3),
             _ => (1, 1),
         };
@@ -151,10 +153,20 @@ impl Binder {
             Some(arg) if matches!(arg.kind, Kind::Star) && reduce == Reduce::Count => None,
             Some(arg) => Some(self.within(|binder| binder.expr(arg))?),
         };
+        let by = match args.get(1) {
+            Some(arg) if matches!(reduce, Reduce::First | Reduce::Last) => {
+                let by = self.within(|binder| binder.expr(arg))?;
+                if by.ty == Type::Period {
+                    return Err(Diagnostic::error(by.span, "rows cannot be ordered by a span of time"));
+                }
+                Some(by)
+            }
+            _ => None,
+        };
         let of = input.as_ref().map_or(Type::Null, |node| node.ty);
         let ty = match reduce {
             Reduce::Count | Reduce::CountDistinct => Type::Long,
-            Reduce::Values | Reduce::Min | Reduce::Max | Reduce::Top => of,
+            Reduce::Values | Reduce::Min | Reduce::Max | Reduce::Top | Reduce::First | Reduce::Last => of,
             Reduce::Present | Reduce::Absent => Type::Boolean,
             Reduce::Avg
             | Reduce::Percentile
@@ -175,6 +187,8 @@ impl Binder {
                 | Reduce::Top
                 | Reduce::Present
                 | Reduce::Absent
+                | Reduce::First
+                | Reduce::Last
         );
         if of == Type::Period || (of_numbers && !summable) {
             let text = format!("`{}` cannot be made of [{}]", name.text, of.name());
@@ -186,6 +200,7 @@ impl Binder {
             aggregating.aggregates.push(Aggregate {
                 reduce,
                 input,
+                by,
                 filter,
                 number,
                 descending,

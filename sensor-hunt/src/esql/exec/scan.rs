@@ -430,7 +430,7 @@ impl Shared<'_> {
             return Ok(());
         };
         let nodes = by.iter().map(|(_, node)| node);
-        let inputs = aggregates.iter().flat_map(|aggregate| aggregate.input.iter().chain(&aggregate.filter));
+        let inputs = aggregates.iter().flat_map(|it| it.input.iter().chain(&it.by).chain(&it.filter));
         let slots: Vec<Slot> = nodes.chain(inputs).flat_map(Node::slots).collect();
         batch.load(&slots)?;
         let limits = &self.settings.limits;

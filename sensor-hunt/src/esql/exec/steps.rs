@@ -58,6 +58,7 @@ pub(super) fn row_by_row(batch: &mut Batch<'_>, step: &Step, context: &Context) 
 
 fn expand(batch: &mut Batch<'_>, from: usize, to: usize) -> Result<(), RunError> {
     let Some(vector) = batch.column(from).cloned() else { return Ok(()) };
+    let vector = vector.spread();
     let Data::List(ends, items) = &vector.data else {
         batch.set(to, vector);
         return Ok(());

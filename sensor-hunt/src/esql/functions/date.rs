@@ -27,15 +27,16 @@ pub(super) fn truncate(period: (i64, i64), ms: i64) -> Option<i64> {
     let (span, months) = period;
     if months > 0 {
         let (year, month, _) = civil(ms.div_euclid(DAY));
-        let since = (year - 1970) * 12 + month - 1;
+        // Spans of several months or years are counted from the year 1.
+        let since = (year - 1) * 12 + month - 1;
         let first = since.div_euclid(months) * months;
-        return day_of(1970 + first.div_euclid(12), first.rem_euclid(12) + 1, 1)?.checked_mul(DAY);
+        return day_of(1 + first.div_euclid(12), first.rem_euclid(12) + 1, 1)?.checked_mul(DAY);
     }
     if span <= 0 {
         return None;
     }
-    // Weeks begin on a Monday; 1970 began on a Thursday.
-    let shift = if span % (7 * DAY) == 0 { 3 * DAY } else { 0 };
+    // A week begins on a Monday, and 1970 began on a Thursday; several weeks are just so many days.
+    let shift = if span == 7 * DAY { 3 * DAY } else { 0 };
     Some((ms + shift).div_euclid(span) * span - shift)
 }
 
@@ -104,20 +105,37 @@ pub(super) fn date_extract<'a>(_: Env, args: Vec<Val<'a>>) -> Evaluated<'a> {
     let day = ms.div_euclid(DAY);
     let of_day = ms.rem_euclid(DAY);
     let (year, month, of_month) = civil(day);
+    let of_year = day - day_of(year, 1, 1).unwrap_or(day) + 1;
     Ok(Val::Long(match word.to_ascii_lowercase().as_str() {
         "year" | "year_of_era" => year,
         "month_of_year" => month,
         "day_of_month" => of_month,
         "day_of_week" => (day + 3).rem_euclid(7) + 1,
-        "day_of_year" => day - day_of(year, 1, 1).unwrap_or(day) + 1,
+        "day_of_year" => of_year,
+        "aligned_week_of_month" => (of_month - 1) / 7 + 1,
+        "aligned_week_of_year" => (of_year - 1) / 7 + 1,
+        "aligned_day_of_week_in_month" => (of_month - 1) % 7 + 1,
+        "aligned_day_of_week_in_year" => (of_year - 1) % 7 + 1,
+        "proleptic_month" => year * 12 + month - 1,
+        "era" => 1,
         "epoch_day" => day,
+        "instant_seconds" => ms.div_euclid(1_000),
+        "offset_seconds" => 0,
+        "ampm_of_day" => of_day / 43_200_000,
         "hour_of_day" => of_day / 3_600_000,
+        "clock_hour_of_day" => (of_day / 3_600_000 + 23) % 24 + 1,
+        "hour_of_ampm" => of_day / 3_600_000 % 12,
+        "clock_hour_of_ampm" => (of_day / 3_600_000 + 11) % 12 + 1,
         "minute_of_hour" => of_day / 60_000 % 60,
         "minute_of_day" => of_day / 60_000,
         "second_of_minute" => of_day / 1_000 % 60,
         "second_of_day" => of_day / 1_000,
         "milli_of_second" => of_day % 1_000,
         "milli_of_day" => of_day,
+        "micro_of_second" => of_day % 1_000 * 1_000,
+        "micro_of_day" => of_day * 1_000,
+        "nano_of_second" => of_day % 1_000 * 1_000_000,
+        "nano_of_day" => of_day * 1_000_000,
         _ => return Err("is not a part of a date that is supported"),
     }))
 }

@@ -226,7 +226,7 @@ static TABLE: [Function; 102] = [
 ];
 
 /// Functions that the binder knows by itself.
-pub(super) const SPECIAL: [&str; 25] = [
+pub(super) const SPECIAL: [&str; 27] = [
     "now",
     "case",
     "cidr_match",
@@ -251,18 +251,18 @@ pub(super) const SPECIAL: [&str; 25] = [
     "top",
     "present",
     "absent",
+    "first",
+    "last",
     "term",
 ];
 
 /// Functions of ES|QL that are not run here.
-const UNSUPPORTED: [&str; 42] = [
+const UNSUPPORTED: [&str; 40] = [
     "qstr",
     "multi_match",
     "knn",
     "score",
     "decay",
-    "first",
-    "last",
     "sample",
     "rate",
     "delta",

@@ -94,3 +94,31 @@ fn functions_of_osquery_are_there() {
     inet_aton('0.0.1.0')";
     assert_eq!(rows(&live(sql).unwrap()), ["c|900150983cd24fb0d6963f7d28e17f72|1|256"]);
 }
+
+#[test]
+fn regular_expressions_are_those_of_osquery() {
+    let sql = "SELECT regex_match('sh -c id', '^(\\S+) -c (.+)$', 2), regex_match('abc', 'b', 0), \
+        regex_match('abc', 'x', 0), regex_match('abc', 'b', 1), regex_match(NULL, 'b', 0), \
+        regex_split('a1b22c', '[0-9]+', 2), regex_split('abc', '\\.', 1)";
+    assert_eq!(rows(&live(sql).unwrap()), ["id|b|null|null|null|c|null"]);
+    let per_row = "SELECT DISTINCT regex_match(username, '^r(.*)t$', 1) FROM users WHERE uid = 0 AND gid = 0";
+    assert!(rows(&live(per_row).unwrap()).contains(&"oo".to_owned()));
+    for (pattern, cause) in [("(", "unclosed group"), ("(?=a)b", "look-around"), ("(a)\\1", "backreference")]
+    {
+        let Error::Failed(text) = error(&format!("SELECT regex_match('ab', '{pattern}', 0)")) else {
+            panic!()
+        };
+        assert!(text.contains(cause) && text.contains(pattern), "{text}");
+    }
+}
+
+#[test]
+fn base64_and_numbers_are_those_of_osquery() {
+    let sql = "SELECT to_base64('hi'), from_base64('aGk='), conditional_to_base64('a b'), \
+        conditional_to_base64(char(10)), from_base64('%')";
+    assert_eq!(rows(&live(sql).unwrap()), ["aGk=|hi|a b|Cg==|"]);
+    let sql = "SELECT sqrt('16'), log(exp(2)), log10(1000), power(2, 10), ceil(1.2), floor(-1.2), round(pi(), 2), \
+        degrees(radians(90)), sqrt(NULL), ceil(7)";
+    assert_eq!(rows(&live(sql).unwrap()), ["4.0|2.0|3.0|1024.0|2|-2|3.14|90.0|null|7"]);
+    assert!(matches!(error("SELECT sqrt(-1)"), Error::Failed(text) if text.contains("out of range")));
+}
