@@ -172,6 +172,8 @@ pub(super) struct StatArgs {
     /// Stores.
     #[arg(value_name = "PATH", default_value = super::hunt::STORE)]
     pub stores: Vec<PathBuf>,
+    #[arg(long = "store", value_name = "PATH", num_args = 1.., hide = true, conflicts_with = "stores")]
+    pub named: Vec<PathBuf>,
     /// One JSON document instead of a table.
     #[arg(long)]
     pub json: bool,
@@ -183,6 +185,8 @@ pub(super) struct ExportArgs {
     /// Stores.
     #[arg(value_name = "PATH", default_value = super::hunt::STORE)]
     pub stores: Vec<PathBuf>,
+    #[arg(long = "store", value_name = "PATH", num_args = 1.., hide = true, conflicts_with = "stores")]
+    pub named: Vec<PathBuf>,
     /// Events from this time on: RFC 3339, a day, or how long ago, as 7d.
     #[arg(long, value_name = "TIME")]
     pub since: Option<String>,

@@ -16,9 +16,9 @@ use super::when::{milliseconds, now};
 use super::{INCOMPLETE, NOT_ALL_RAN, note, print};
 use crate::answer::{Done, Sources, answer};
 use crate::esql::{Progress, Settings};
-use crate::file::{Hunt, Language};
+use crate::file::{Hunt, HuntQuery, Language};
 use crate::show::events::Author;
-use crate::show::{count, events, harmless, machine, people};
+use crate::show::{count, events, harmless, harmless_json, machine, people};
 use crate::{osquery, report};
 
 /// Where the sensor keeps its events.
@@ -42,7 +42,7 @@ pub(super) fn hunt(mut args: HuntArgs) -> Result<ExitCode, String> {
                 print(&format!("{gap}{}", people::hunt(&hunt, width())))?;
             }
             Format::Summary => print(&people::overview(&hunt))?,
-            Format::Ndjson => print(&machine::lines(&hunt))?,
+            Format::Ndjson => print(&harmless_json(&machine::lines(&hunt)))?,
             Format::Csv => csv(&hunt)?,
             Format::Events => {
                 let author = Author {
@@ -50,14 +50,14 @@ pub(super) fn hunt(mut args: HuntArgs) -> Result<ExitCode, String> {
                     namespace: args.namespace.clone(),
                     time_ms: started,
                 };
-                print(&events::documents(&hunt, &author))?;
+                print(&harmless_json(&events::documents(&hunt, &author)))?;
             }
             Format::Json => {}
         }
         done.push(hunt);
     }
     if args.format == Format::Json {
-        print(&format!("{}\n", machine::document(&done)))?;
+        print(&harmless_json(&format!("{}\n", machine::document(&done))))?;
     }
     if let Some(path) = &args.report {
         let page = report::page(&done, started);
@@ -119,6 +119,12 @@ fn hunts(args: &HuntArgs) -> Result<(Vec<Hunt>, usize), String> {
     let mut hunts = Vec::new();
     let mut broken = 0;
     if let Some(text) = &args.query {
+        if Path::new(text).exists() {
+            return Err(format!(
+                "-q takes a query, and {} is a file or a folder: leave -q out",
+                harmless(text)
+            ));
+        }
         hunts.push(Hunt::of_query(text, args.language.map(Language::from)));
     }
     for path in &args.paths {
@@ -127,7 +133,8 @@ fn hunts(args: &HuntArgs) -> Result<(Vec<Hunt>, usize), String> {
                 Ok(hunt) => hunts.push(hunt),
                 Err(error) => {
                     broken += 1;
-                    note(format_args!("{}", harmless(&error.to_string())));
+                    let help = if is_query(path) { "; a query is asked with -q" } else { "" };
+                    note(format_args!("{}{help}", harmless(&error.to_string())));
                 }
             }
         }
@@ -147,6 +154,12 @@ fn hunts(args: &HuntArgs) -> Result<(Vec<Hunt>, usize), String> {
         return Err(format!("CSV holds one table, and these are {queries} queries: --only picks one"));
     }
     Ok((hunts, broken))
+}
+
+/// Whether a path is none, but what would be a query.
+fn is_query(path: &Path) -> bool {
+    let text = path.to_str().unwrap_or_default();
+    text.contains(' ') && !path.exists() && HuntQuery::new(text, None).language != Language::Unknown
 }
 
 fn run(hunt: Hunt, sources: &Sources) -> Done {

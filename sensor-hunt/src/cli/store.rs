@@ -1,9 +1,9 @@
 //! `sensor store`.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, BufWriter, Write as _};
+use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal as _, Write as _};
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use super::args::{ExportArgs, ImportArgs, KeepArgs, StatArgs, StoreCommand};
 use super::when::{milliseconds, now};
 use super::{note, print};
 use crate::esql::date_text;
-use crate::show::{count, grouped, harmless};
+use crate::show::{count, grouped, harmless, harmless_json};
 
 pub(super) fn store(command: &StoreCommand) -> Result<ExitCode, String> {
     match command {
@@ -30,6 +30,10 @@ const NS_PER_MS: i64 = 1_000_000;
 
 /// Lines that are refused are told, the others are stored all the same.
 fn import(args: &ImportArgs) -> Result<ExitCode, String> {
+    if let Some(folder) = args.events.iter().find(|path| path.is_dir()) {
+        let text = "is a folder, and events are in files; --store names the store, nothing was imported";
+        return Err(format!("{} {text}", folder.display()));
+    }
     let (mut writer, found) =
         Writer::open(&args.store, Options::default()).map_err(|cause| cause.to_string())?;
     found.iter().for_each(|text| note(format_args!("{}", harmless(text))));
@@ -97,9 +101,14 @@ fn keep(args: &KeepArgs) -> Result<ExitCode, String> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The stores, which may be named with `--store` as for every other command.
+fn named<'a>(positional: &'a [PathBuf], option: &'a [PathBuf]) -> &'a [PathBuf] {
+    if option.is_empty() { positional } else { option }
+}
+
 fn stat(args: &StatArgs) -> Result<ExitCode, String> {
     let mut told = Vec::new();
-    for path in &args.stores {
+    for path in named(&args.stores, &args.named) {
         let stat = Store::open(path).and_then(|store| store.stat()).map_err(|cause| cause.to_string())?;
         if args.json {
             told.push(as_json(path, &stat));
@@ -167,15 +176,18 @@ fn export(args: &ExportArgs) -> Result<ExitCode, String> {
             .map_or(Ok(other), |text| milliseconds(text, now()).map(|ms| ms.saturating_mul(NS_PER_MS)))
     };
     let (since, until) = (at(&args.since, i64::MIN)?, at(&args.until, i64::MAX)?);
+    let terminal = io::stdout().is_terminal();
     let mut out = BufWriter::with_capacity(1 << 20, io::stdout().lock());
     let mut parts = Vec::new();
-    for path in &args.stores {
+    for path in named(&args.stores, &args.named) {
         let store = Store::open(path).map_err(|cause| cause.to_string())?;
         parts.extend(store.snapshot().map_err(|cause| cause.to_string())?);
     }
     let (mut events, mut written) = (0_u64, Ok(()));
     let damaged = sensor_store::export(&parts, since, until, &mut |line| {
-        written = out.write_all(line);
+        // A terminal would obey what names contain.
+        let shown = terminal.then(|| str::from_utf8(line).map(harmless_json).ok()).flatten();
+        written = out.write_all(shown.as_ref().map_or(line, |shown| shown.as_bytes()));
         events += u64::from(written.is_ok());
         if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     });

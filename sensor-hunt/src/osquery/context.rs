@@ -186,6 +186,16 @@ impl Context {
         });
     }
 
+    /// Says that the kernel refused to show a process to this one.
+    pub(crate) fn warn_of_processes(&self, table: &str) {
+        let what = if rustix::process::geteuid().is_root() {
+            "processes that the kernel shows to nobody else are left out"
+        } else {
+            "processes of other users are left out; run as root"
+        };
+        self.warn(format!("{table}: {what}"));
+    }
+
     /// A recursion stayed out of a file system that the kernel makes up.
     pub(crate) fn note_pruned(&self, path: &[u8]) {
         let path = path.strip_suffix(b"/").unwrap_or(path).escape_ascii().to_string();

@@ -4,6 +4,7 @@ pub mod events;
 pub mod machine;
 pub mod people;
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use crate::esql::Cell;
@@ -60,8 +61,7 @@ pub fn harmless(text: &str) -> String {
             _ if it.is_control() => {
                 let _ = write!(out, "\\x{:02x}", u32::from(it));
             }
-            // Marks of direction, and what has no width.
-            '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' => {
+            _ if misleads(it) => {
                 let _ = write!(out, "\\u{{{:x}}}", u32::from(it));
             }
             _ => out.push(it),
@@ -70,9 +70,32 @@ pub fn harmless(text: &str) -> String {
     out
 }
 
+/// Marks of direction, and what has no width.
+fn misleads(it: char) -> bool {
+    matches!(it, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+/// JSON that means the same, for a terminal: what JSON allows in a text, but a terminal obeys, is written as an escape.
+#[must_use]
+pub fn harmless_json(text: &str) -> Cow<'_, str> {
+    let wrong = |it: char| it > '\u{7e}' && (it.is_control() || misleads(it));
+    if !text.contains(wrong) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 64);
+    for it in text.chars() {
+        if wrong(it) {
+            let _ = write!(out, "\\u{:04x}", u32::from(it));
+        } else {
+            out.push(it);
+        }
+    }
+    Cow::Owned(out)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{count, grouped, harmless};
+    use super::{count, grouped, harmless, harmless_json};
 
     #[test]
     fn numbers_are_grouped() {
@@ -86,5 +109,16 @@ mod tests {
     #[test]
     fn nothing_controls_the_terminal() {
         assert_eq!(harmless("a\x1b[31m\n\u{202e}b\u{9b}\u{f7ff}"), "a\\x1b[31m\\n\\u{202e}b\\x9b\\xff");
+    }
+
+    #[test]
+    fn nothing_in_json_controls_the_terminal_and_it_means_the_same() {
+        let text = "a\x1b[31m\n\u{202e}b\u{9b}\u{7f}\u{2028}\u{feff}\u{f7ff}é\\";
+        let json = serde_json::json!({ text: [text] }).to_string();
+        let shown = harmless_json(&json);
+        assert!(shown.chars().all(|it| !it.is_control() && it != '\u{202e}' && it != '\u{2028}'), "{shown}");
+        let parsed = |json: &str| serde_json::from_str::<serde_json::Value>(json).unwrap();
+        assert_eq!(parsed(&shown), parsed(&json));
+        assert_eq!(harmless_json("{\"a\":\"é\"}\n"), "{\"a\":\"é\"}\n");
     }
 }

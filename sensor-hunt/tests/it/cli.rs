@@ -98,6 +98,12 @@ fn what_is_a_store_and_what_a_hunt_is_told_by_itself() {
     says(&["--store", &at("absent"), &at("hunts")], 1, "absent");
     std::fs::write(at("rule.toml"), "[rule]\ntype = 'eql'\nquery = 'any where true'\n").unwrap();
     says(&[&at("rule.toml")], 1, "an EQL rule: `sensor replay --rules` runs it");
+    says(&["from logs-*"], 1, "a query is asked with -q");
+    says(&["-q", &at("one.esql")], 1, "leave -q out");
+    let status = |args: &[&str]| sensor(&[&["store"], args].concat()).status.code();
+    assert_eq!(out(&sensor(&["store", "stat", "--store", &first])), out(&sensor(&["store", "stat", &first])));
+    assert_eq!(status(&["export", "--store", &first, &second]), Some(0));
+    assert_eq!(status(&["import", &at("e.ndjson"), &first]), Some(1));
     std::fs::create_dir(at("empty")).unwrap();
     says(&[&at("empty")], 1, "no .toml, .esql or .sql file in this folder");
 }

@@ -1,7 +1,6 @@
 //! The event store of `sensor run`.
 
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use sensor_ecs::{Action, Agent};
@@ -79,6 +78,6 @@ pub(super) fn hunting(
         store: Some(root(named, config).to_owned()).filter(|root| !root.as_os_str().is_empty()),
         agent: String::from_utf8_lossy(&agent.id).into_owned(),
         namespace: config.agent.namespace.clone(),
-        every: Duration::from_secs(u64::from(settings.hours.get()) * 3_600),
+        every: settings.hours.duration(),
     }))
 }

@@ -16,6 +16,7 @@ use std::fs;
 use std::io;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 pub use enabling::{Disabled, Named};
 pub use evidence::EvidenceSettings;
@@ -197,7 +198,37 @@ pub struct HuntSettings {
     /// Hunt files, and folders of them.
     pub paths: Vec<PathBuf>,
     /// Hours between two runs.
-    pub hours: NonZeroU32,
+    pub hours: Hours,
+}
+
+/// Hours, parts of one too.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "f64", into = "f64")]
+pub struct Hours(f64);
+
+impl Hours {
+    /// As a span of time.
+    #[must_use]
+    pub fn duration(self) -> Duration {
+        Duration::from_secs_f64(self.0 * 3_600.0)
+    }
+}
+
+impl TryFrom<f64> for Hours {
+    type Error = &'static str;
+
+    fn try_from(hours: f64) -> Result<Self, Self::Error> {
+        if (0.001..=8_760.0).contains(&hours) {
+            return Ok(Self(hours));
+        }
+        Err("the hours between two runs are from 0.001 to 8760")
+    }
+}
+
+impl From<Hours> for f64 {
+    fn from(hours: Hours) -> Self {
+        hours.0
+    }
 }
 
 impl Default for Telemetry {
@@ -241,7 +272,7 @@ impl Default for StoreSettings {
 
 impl Default for HuntSettings {
     fn default() -> Self {
-        Self { paths: Vec::new(), hours: NonZeroU32::MIN.saturating_add(23) }
+        Self { paths: Vec::new(), hours: Hours(24.0) }
     }
 }
 

@@ -82,6 +82,8 @@ fn a_wrong_value_names_its_key_and_place() {
             ["`telemetry.scope` cannot be `rule`", ":2:9", "did you mean `rules`?"],
         ),
         ("[agent]\nnamespace = \"a-b\"", ["`agent.namespace`", ":2:13", "no upper case"]),
+        ("[hunts]\nhours = 0", ["`hunts.hours`", ":2:9", "from 0.001 to 8760"]),
+        ("[hunts]\nhours = nan", ["`hunts.hours`", ":2:9", "from 0.001 to 8760"]),
         ("[rules]\npaths = [\"a\", 5]", ["`rules.paths`", ":2:15", "invalid type"]),
         ("rules = 5", ["`rules`", ":1:9", "invalid type"]),
         ("[outputs.alerts]\npath = \"\"", ["`outputs.alerts.path`", ":2:8", "standard output"]),
@@ -91,6 +93,14 @@ fn a_wrong_value_names_its_key_and_place() {
     ] {
         let said = refusal(text);
         assert!(mentions.iter().all(|mention| said.contains(mention)), "{mentions:?}: {said}");
+    }
+}
+
+#[test]
+fn the_hours_between_hunts_may_be_parts_of_one() {
+    for (hours, seconds) in [("24", 86_400.0), ("0.5", 1_800.0), ("0.001", 3.6)] {
+        let config = parse("sensor.toml", &format!("[hunts]\nhours = {hours}\n")).unwrap();
+        assert_eq!(config.hunts.hours.duration(), Duration::from_secs_f64(seconds));
     }
 }
 

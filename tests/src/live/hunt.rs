@@ -8,9 +8,10 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
 
+use super::blinded::wait_for;
 use super::tests;
 use crate::ctx::{APT_DIR, Ctx, ok, shell};
-use crate::doc::parse_ndjson;
+use crate::doc::{Doc, parse_ndjson};
 use crate::runner::Outcome;
 use crate::sensor::{APT_RULE, RULES, SENSOR, Sensor, end};
 
@@ -96,14 +97,17 @@ fn shipped_hunt_finds_what_packages_brought(ctx: &Ctx) -> Result<Outcome> {
     }
     let managers = Managers::install()?;
     let store = ctx.scratch().join("store");
-    let sensor = Sensor::start_with(ctx, &["--rules", RULES, "--store", &store.display().to_string()])?;
+    let dropped = format!("{DPKG_DIR}/info/bash.postinst");
+    let config = schedule(ctx, &dropped)?;
+    let args = ["--rules", RULES, "--config", &config, "--store", &store.display().to_string()];
+    let sensor = Sensor::start_with(ctx, &args)?;
     Managers::add("tidy")?;
     // Where the ordinary ends: the first event of the attack tells when.
-    let dropped = format!("{DPKG_DIR}/info/bash.postinst");
     ok(&mut shell(&format!("echo '#!/bin/sh' >/tmp/dropped && /usr/bin/cp /tmp/dropped {dropped}")))?;
     Managers::add("updater")?;
     let hook = format!("{APT_DIR}/99hunt");
     ok(&mut shell(&format!("echo 'Dir \"/tmp\";' >{hook}")))?;
+    scheduled(ctx, &dropped)?;
     let run = sensor.stop()?;
     fs::remove_file(hook)?;
     let begin = run.file(&dropped, "creation")?.text("@timestamp").context("no time")?;
@@ -157,6 +161,42 @@ fn shipped_hunt_finds_what_packages_brought(ctx: &Ctx) -> Result<Outcome> {
     same(processes, &[attack_ran]).context("processes, five hosts")?;
     drop(managers);
     Ok(Outcome::Passed)
+}
+
+/// A configuration that hunts for a file every few seconds, over the store and over the host.
+fn schedule(ctx: &Ctx, path: &str) -> Result<String> {
+    let hunt = format!(
+        "[hunt]\nname = 'scheduled'\nquery = [\n\
+         'from logs-endpoint.events.file-* | where file.path == \"{path}\" | keep process.executable',\n\
+         'SELECT path FROM file WHERE path = \"{path}\"']\n"
+    );
+    fs::write(ctx.scratch().join("scheduled.toml"), hunt)?;
+    let config = ctx.scratch().join("sensor.toml");
+    fs::write(&config, "[hunts]\npaths = [\"scheduled.toml\"]\nhours = 0.001\n")?;
+    Ok(config.display().to_string())
+}
+
+/// The rows of the hunts that the sensor ran by itself are events among its others.
+fn scheduled(ctx: &Ctx, path: &str) -> Result<()> {
+    let events = ctx.scratch().join("events.ndjson");
+    wait_for(&events, "\"row\":{\"process.executable\"")?;
+    wait_for(&events, "\"row\":{\"path\"")?;
+    let mut text = fs::read_to_string(&events)?;
+    text.truncate(text.rfind('\n').unwrap_or(0));
+    let of_hunts: Vec<Doc> = parse_ndjson(text.as_bytes())?;
+    let of_hunts = || of_hunts.iter().filter(|doc| doc.is("event.dataset", "sensor.hunt"));
+    let row = |number: &str| {
+        let mut rows = of_hunts().filter(|doc| doc.is("event.action", "hunt_row"));
+        rows.rfind(|doc| doc.is("sensor.hunt.query", number))
+            .with_context(|| format!("no row of query {number}"))
+    };
+    row("1")?.expect(&[
+        ("sensor.hunt.name", "scheduled"),
+        ("sensor.hunt.row.process.executable", "/usr/bin/cp"),
+    ])?;
+    row("2")?.expect(&[("data_stream.dataset", "sensor.hunt"), ("sensor.hunt.row.path", path)])?;
+    let ran = of_hunts().rfind(|doc| doc.is("event.action", "hunt_ran")).context("no hunt ran")?;
+    ran.expect(&[("sensor.hunt.status", "ran"), ("sensor.hunt.rows", "1")])
 }
 
 /// A store with the ordinary events as four other hosts have them.

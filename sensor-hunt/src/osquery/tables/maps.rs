@@ -39,7 +39,7 @@ fn process_memory_map(context: &Context, query: &Query) -> Result<Rows, Trouble>
     Ok(Box::new(pids.into_iter().flat_map(move |pid| {
         let read = context.host().read(format!("/proc/{pid}/maps").as_bytes(), MAPS_BYTES_MAX);
         if read.as_ref().is_err_and(|cause| cause.kind() == std::io::ErrorKind::PermissionDenied) {
-            context.warn("process_memory_map: processes of other users are left out; run as root".into());
+            context.warn_of_processes("process_memory_map");
         }
         let bytes = read.unwrap_or_default();
         lines(&bytes).filter_map(|line| mapping(pid, line)).map(Ok).collect::<Vec<_>>()

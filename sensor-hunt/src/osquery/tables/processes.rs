@@ -232,7 +232,7 @@ fn environment(context: &Context, pid: u32) -> Vec<Row> {
     let bytes = match context.host().read(format!("/proc/{pid}/environ").as_bytes(), PROC_BYTES_MAX) {
         Ok(bytes) => bytes,
         Err(cause) if cause.kind() == std::io::ErrorKind::PermissionDenied => {
-            context.warn("process_envs: processes of other users are left out; run as root".into());
+            context.warn_of_processes("process_envs");
             return Vec::new();
         }
         Err(_) => return Vec::new(),
