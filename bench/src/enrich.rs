@@ -29,6 +29,13 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 fn measure(root: &Path) -> Result<(), Box<dyn Error>> {
     let mut enriching = Enriching::new(root, 1)?;
+    // For a profiler: so many file events, and nothing else.
+    if let Some(number) = std::env::args().nth(1) {
+        for _ in 0..number.parse::<u64>()? {
+            assert!(black_box(enriching.file_event()));
+        }
+        return Ok(());
+    }
     let file = best(|| {
         for _ in 0..FILE_EVENTS {
             assert!(black_box(enriching.file_event()));

@@ -17,9 +17,10 @@ impl Digits {
         let mut text = [b'0'; Self::TEXT_BYTES_MAX];
         let mut start = Self::TEXT_BYTES_MAX;
         for (at, pair) in text.as_chunks_mut::<2>().0.iter_mut().enumerate().rev() {
-            let (tens, ones) = ((number % 100 / 10) as u8, (number % 10) as u8);
+            let (rest, last) = (number / 100, (number % 100) as u8);
+            let (tens, ones) = (last / 10, last % 10);
             *pair = [b'0' + tens, b'0' + ones];
-            number /= 100;
+            number = rest;
             if number == 0 {
                 start = 2 * at + usize::from(tens == 0);
                 break;

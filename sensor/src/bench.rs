@@ -60,12 +60,9 @@ impl Enriching {
         };
         let enricher = Enricher::new(&sources, agent.into(), TABLE_BYTES_MAX)?;
         let actor = synth::after_exec(&synth::task(ACTOR, SECOND), 7);
-        let file = synth::rename(
-            &actor,
-            3 * SECOND,
-            "/etc/apt/apt.conf.d/01autoremove.dpkg-new",
-            "/etc/apt/apt.conf.d/01autoremove",
-        );
+        // Within a directory, as most are.
+        let path = "/etc/apt/apt.conf.d/01autoremove";
+        let file = synth::rename_beside(&actor, 3 * SECOND, "01autoremove.dpkg-new", path, "/");
         let mut all = Self { enricher, file, execs: Vec::new(), next: 0 };
         let spec = ExecSpec {
             exe: "/usr/bin/x86_64-linux-gnu-gcc-14",
@@ -85,14 +82,14 @@ impl Enriching {
 
     /// A rename by a known process; whether it became an event.
     pub fn file_event(&mut self) -> bool {
-        decode(&self.file).is_ok_and(|wire| self.enricher.event(&wire).is_some())
+        decode(&self.file).as_ref().is_ok_and(|wire| self.enricher.event(wire).is_some())
     }
 
     /// The next process's exec; whether it became an event.
     pub fn exec_record(&mut self) -> bool {
         let record = self.execs.get(self.next).map(Vec::as_slice).unwrap_or_default();
         self.next += 1;
-        decode(record).is_ok_and(|wire| self.enricher.event(&wire).is_some())
+        decode(record).as_ref().is_ok_and(|wire| self.enricher.event(wire).is_some())
     }
 
     /// Appends the document of the next process's exec, so many times.

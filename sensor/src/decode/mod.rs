@@ -135,9 +135,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Wire<'_>, DecodeError> {
         return Err(DecodeError::Short { what: Part::Header, needed: len, got: bytes.len() });
     };
     match kind {
-        RecordKind::FileCreate | RecordKind::FileRename | RecordKind::FileDelete => {
-            file(used).map(Wire::File)
-        }
+        RecordKind::FileCreate | RecordKind::FileRename | RecordKind::FileDelete => file(used),
         RecordKind::Exec => exec(used).map(Wire::Exec),
         RecordKind::ExecScript => script(used).map(Wire::Script),
         RecordKind::Fork => within(Part::Fork, used).map(Wire::Fork),
@@ -176,7 +174,7 @@ pub fn exhaust(bytes: &[u8]) {
     std::hint::black_box(out);
 }
 
-fn file(used: &[u8]) -> Result<File<'_>, DecodeError> {
+fn file(used: &[u8]) -> Result<Wire<'_>, DecodeError> {
     let record: FileRecord = within(Part::File, used)?;
     let reader = Reader { used, fixed_bytes: size_of::<FileRecord>() };
     let op = FileOp::from_raw(record.op).ok_or(DecodeError::Op { got: record.op })?;
@@ -186,13 +184,8 @@ fn file(used: &[u8]) -> Result<File<'_>, DecodeError> {
     } else {
         reader.path(Part::OldPath, record.old_path)?
     };
-    Ok(File {
-        op,
-        path,
-        old_path: old_path.is_known().then_some(old_path),
-        target: reader.text(Part::Target, record.target)?,
-        record,
-    })
+    let target = reader.text(Part::Target, record.target)?;
+    Ok(Wire::File(File { op, path, old_path: old_path.is_known().then_some(old_path), target, record }))
 }
 
 fn script(used: &[u8]) -> Result<Script<'_>, DecodeError> {

@@ -1,7 +1,8 @@
 //! A path as the kernel walked it, and the absolute paths it stands for.
 
-use memchr::{memchr, memrchr};
+use memchr::memchr;
 use sensor_common::wire::{PathRef, path_flags};
+use sensor_ecs::rfind;
 
 use super::error::{DecodeError, Part};
 
@@ -84,6 +85,11 @@ impl<'a> WirePath<'a> {
         let name = leaf.split(|&byte| byte == 0).next().unwrap_or_default();
         let torn = if name.len() == leaf.len() && !name.is_empty() { 0 } else { path_flags::TORN };
         Ok(Self { leaf: Some(name), flags: self.flags | torn, ..self })
+    }
+
+    /// The name, where the path is that of another one beside it.
+    pub(crate) fn beside_name(&self) -> Option<&'a [u8]> {
+        self.leaf
     }
 
     /// Whether the kernel could say anything at all about where the file is.
@@ -182,20 +188,24 @@ fn has_empty_component(part: &[u8]) -> bool {
 /// have, are left out.
 pub(crate) fn write_absolute(components: &[u8], out: &mut Vec<u8>) {
     let begun = out.len();
-    out.reserve(components.len());
-    let mut rest = components;
+    // What is written is as long as what is read, less what is empty: it is filled in without asking for room again.
+    out.resize(begun + components.len(), b'/');
+    let (mut end, mut rest) = (begun, components);
     while !rest.is_empty() {
-        let (before, component) = match memrchr(0, rest) {
+        let (before, component) = match rfind(0, rest) {
             Some(at) => (rest.get(..at), rest.get(at + 1..)),
             None => (None, Some(rest)),
         };
-        if let Some(component) = component.filter(|component| !component.is_empty()) {
-            out.push(b'/');
-            out.extend_from_slice(component);
+        if let Some(component) = component.filter(|component| !component.is_empty())
+            && let Some(name) = out.get_mut(end + 1..end + 1 + component.len())
+        {
+            name.copy_from_slice(component);
+            end += 1 + component.len();
         }
         rest = before.unwrap_or_default();
     }
-    if out.len() == begun {
+    out.truncate(end);
+    if end == begun {
         out.push(b'/');
     }
 }

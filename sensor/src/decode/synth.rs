@@ -184,10 +184,14 @@ pub(crate) fn rename_beside(task: &TaskFacts, boot_ns: u64, old: &str, new: &str
     let path = packer.path(new, root);
     let span = packer.span(format!("{old}\0").as_bytes());
     let old_path = PathRef { span, flags: path_flags::BESIDE, ..PathRef::default() };
-    let record = FileRecord { op: FileOp::Rename as u16, path, old_path, ..FileRecord::default() };
+    let record = FileRecord { op: FileOp::Rename as u16, path, old_path, ..a_file() };
     packer.finish(header(RecordKind::FileRename, task, boot_ns), |header| {
         bytes_of(&FileRecord { header, ..record })
     })
+}
+
+fn a_file() -> FileRecord {
+    FileRecord { inode: 256_383, mode: 0o10_0644, nlink: 1, dev: 0x80_0001, ..FileRecord::default() }
 }
 
 /// Any file operation.
@@ -201,14 +205,10 @@ pub(crate) fn file(
 ) -> Vec<u8> {
     let mut packer = Packer { fixed_bytes: size_of::<FileRecord>(), tail: Vec::new() };
     let record = FileRecord {
-        inode: 256_383,
-        mode: 0o10_0644,
-        nlink: 1,
-        dev: 0x80_0001,
         op: op as u16,
         path: packer.path(path, root),
         old_path: old.map_or_else(PathRef::default, |old| packer.path(old, root)),
-        ..FileRecord::default()
+        ..a_file()
     };
     let kind = match op {
         FileOp::Rename | FileOp::Exchange => RecordKind::FileRename,

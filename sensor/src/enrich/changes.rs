@@ -24,7 +24,7 @@ impl Enricher {
         let key = self.locate(&task, boot_ns);
         let sets = CapabilitySets { effective: record.cap_effective, permitted: record.cap_permitted };
         let container = self.table.get(key).and_then(|entry| entry.process.container.as_ref());
-        let of = Of { pid: key.pid, container };
+        let of = Of { pid: key.pid(), container };
         let credentials = self.accounts.credentials(of, ids_of(&task), Some(sets), &[]);
         if let Some(entry) = self.table.get_mut(key) {
             entry.process.credentials = credentials;

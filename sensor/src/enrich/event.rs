@@ -5,7 +5,7 @@ use std::sync::Arc;
 use sensor_common::wire::{FileOp, FileRecord};
 use sensor_ecs::{
     Action, Digits, Event, EventMeta, FileFields, FileType, Image, Integration, Names, Operation, Outcome,
-    PathView, ProcessView,
+    PathView, ProcessView, rfind,
 };
 use sensor_eql::ProcessVersion;
 
@@ -100,14 +100,27 @@ impl Views {
         }
     }
 
-    fn set(&mut self, path: &WirePath<'_>, asked: Asked, mounts: &mut Mounts, within: &mut Vec<u8>) {
+    /// `beside` are those of a path in the same directory.
+    fn set(
+        &mut self,
+        path: &WirePath<'_>,
+        beside: Option<&Self>,
+        asked: Asked,
+        mounts: &mut Mounts,
+        within: &mut Vec<u8>,
+    ) {
         self.clear();
         if !path.is_known() {
             return;
         }
-        path.write_task_view(&mut self.task);
-        if path.views_differ() {
-            path.write_namespace_view(&mut self.namespace);
+        if let (Some(name), Some(beside)) = (path.beside_name(), beside) {
+            write_beside(&beside.task, name, &mut self.task);
+            write_beside(&beside.namespace, name, &mut self.namespace);
+        } else {
+            path.write_task_view(&mut self.task);
+            if path.views_differ() {
+                path.write_namespace_view(&mut self.namespace);
+            }
         }
         within.clear();
         // Nearly every file: on the file system that is the host's root, and no mount on the way.
@@ -125,6 +138,15 @@ impl Views {
     }
 }
 
+/// Appends a name in the directory of another path; the root has none.
+fn write_beside(path: &[u8], name: &[u8], out: &mut Vec<u8>) {
+    let directory = rfind(b'/', path).and_then(|slash| path.get(..=slash));
+    out.extend_from_slice(directory.unwrap_or_default());
+    if path.len() > 1 {
+        out.extend_from_slice(name);
+    }
+}
+
 /// Whether both are the same name. Nothing is never compared: a vector that has never held anything points nowhere, and
 /// comparing no bytes there costs some 200 ns where `memcmp` does it with masked loads.
 fn is_same(name: &[u8], other: &[u8]) -> bool {
@@ -136,9 +158,11 @@ impl PathBuffers {
         let record = &file.record;
         let task = &record.header.task;
         let asked = Asked { pid: task.tgid, mnt_ns: task.mnt_ns, dev: record.dev };
-        self.path.set(&file.path, asked, mounts, &mut self.within);
+        self.path.set(&file.path, None, asked, mounts, &mut self.within);
         match &file.old_path {
-            Some(old_path) => self.original.set(old_path, asked, mounts, &mut self.within),
+            Some(old_path) => {
+                self.original.set(old_path, Some(&self.path), asked, mounts, &mut self.within);
+            }
             None => self.original.clear(),
         }
         self.target.clear();
@@ -293,38 +317,39 @@ impl Enricher {
         let [mode, uid, gid] = self.numbers.of(record);
         let relations = self.table.relations(key);
         let container = relations.and_then(|relations| relations.own.process.container.as_ref());
-        let fields = FileFields {
-            path: PathView::new(&self.paths.path.task),
-            original: renamed.then(|| PathView::new(&self.paths.original.task)),
-            host: self.paths.names(renamed, |views| &views.namespace),
-            file_system: self.paths.names(renamed, |views| &views.file_system),
-            upper: self.paths.names(renamed, |views| &views.upper),
-            device: known(record.dev).map(device),
-            operation: Some(operation),
-            linked_path: known(self.paths.original.task.as_slice()).filter(|_| operation == Operation::Link),
-            path_incomplete: is_incomplete(&file.path) || file.old_path.as_ref().is_some_and(is_incomplete),
-            outside_root: file.path.is_outside_root(),
-            inode: known(record.inode).map(Digits::decimal),
-            mode: inode_was_read.then_some(mode),
-            uid: inode_was_read.then_some(uid),
-            gid: inode_was_read.then_some(gid),
-            owner: self.accounts.user(container, record.uid).filter(|_| inode_was_read),
-            group: self.accounts.group(container, record.gid).filter(|_| inode_was_read),
-            size: inode_was_read.then_some(record.size),
-            mtime_ns: known(record.mtime_ns),
-            ctime_ns: known(record.ctime_ns),
-            file_type: FileType::from_mode(record.mode),
-            target_path: known(self.paths.target.as_slice()),
-            sha256: self.file_sha256.as_deref(),
-            header_bytes: None,
-            entropy: None,
-        };
         Enriched {
             event: Event {
                 meta,
                 host: &self.host,
                 agent: &self.agent,
-                file: Some(fields),
+                file: Some(FileFields {
+                    path: PathView::new(&self.paths.path.task),
+                    original: renamed.then(|| PathView::new(&self.paths.original.task)),
+                    host: self.paths.names(renamed, |views| &views.namespace),
+                    file_system: self.paths.names(renamed, |views| &views.file_system),
+                    upper: self.paths.names(renamed, |views| &views.upper),
+                    device: known(record.dev).map(device),
+                    operation: Some(operation),
+                    linked_path: known(self.paths.original.task.as_slice())
+                        .filter(|_| operation == Operation::Link),
+                    path_incomplete: is_incomplete(&file.path)
+                        || file.old_path.as_ref().is_some_and(is_incomplete),
+                    outside_root: file.path.is_outside_root(),
+                    inode: known(record.inode).map(Digits::decimal),
+                    mode: inode_was_read.then_some(mode),
+                    uid: inode_was_read.then_some(uid),
+                    gid: inode_was_read.then_some(gid),
+                    owner: self.accounts.user(container, record.uid).filter(|_| inode_was_read),
+                    group: self.accounts.group(container, record.gid).filter(|_| inode_was_read),
+                    size: inode_was_read.then_some(record.size),
+                    mtime_ns: known(record.mtime_ns),
+                    ctime_ns: known(record.ctime_ns),
+                    file_type: FileType::from_mode(record.mode),
+                    target_path: known(self.paths.target.as_slice()),
+                    sha256: self.file_sha256.as_deref(),
+                    header_bytes: None,
+                    entropy: None,
+                }),
                 process: relations.map(|relations| view(relations, None)),
                 actor: None,
             },

@@ -47,18 +47,22 @@ struct Version {
     device: (u32, u32),
     inode: u64,
     size: u64,
-    modified: (i64, u32),
-    changed: (i64, u32),
+    /// Nanoseconds since the Unix epoch, as records have them.
+    modified: i64,
+    changed: i64,
 }
 
 impl Version {
     fn of(stat: &Statx) -> Self {
+        let ns = |time: &rustix::fs::StatxTimestamp| {
+            time.tv_sec.saturating_mul(1_000_000_000).saturating_add(i64::from(time.tv_nsec))
+        };
         Self {
             device: (stat.stx_dev_major, stat.stx_dev_minor),
             inode: stat.stx_ino,
             size: stat.stx_size,
-            modified: (stat.stx_mtime.tv_sec, stat.stx_mtime.tv_nsec),
-            changed: (stat.stx_ctime.tv_sec, stat.stx_ctime.tv_nsec),
+            modified: ns(&stat.stx_mtime),
+            changed: ns(&stat.stx_ctime),
         }
     }
 }
@@ -98,16 +102,12 @@ pub(crate) struct Told<'r> {
 impl Told<'_> {
     fn version(&self) -> Version {
         let Self { record, .. } = self;
-        let time = |ns: i64| {
-            let second = 1_000_000_000;
-            (ns.div_euclid(second), u32::try_from(ns.rem_euclid(second)).unwrap_or(0))
-        };
         Version {
             device: (record.dev >> 20, record.dev & 0xf_ffff),
             inode: record.inode,
             size: record.size,
-            modified: time(record.mtime_ns),
-            changed: time(record.ctime_ns),
+            modified: record.mtime_ns,
+            changed: record.ctime_ns,
         }
     }
 }
@@ -118,6 +118,8 @@ type Answer = (Version, Option<Text>);
 struct Worker {
     asks: SyncSender<Ask>,
     answers: Receiver<Answer>,
+    /// Asked and not answered.
+    open: usize,
 }
 
 /// Hashes by version of the file.
@@ -244,7 +246,10 @@ impl Hashes {
             self.worker = start(self.bytes_max);
         }
         // Whatever keeps it from being asked now need not do so at the next run.
-        self.worker.as_ref()?.asks.try_send((version, place(self))).ok()?;
+        let ask = (version, place(self));
+        let worker = self.worker.as_mut()?;
+        worker.asks.try_send(ask).ok()?;
+        worker.open += 1;
         self.known.insert(version, None);
         self.wait_for(version)
     }
@@ -252,8 +257,9 @@ impl Hashes {
     fn wait_for(&mut self, version: Version) -> Option<Text> {
         let begun = Instant::now();
         let until = begun + self.allowance.at(begun);
-        let answers = &self.worker.as_ref()?.answers;
+        let Worker { answers, open, .. } = self.worker.as_mut()?;
         while let Ok((of, hash)) = answers.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            *open = open.saturating_sub(1);
             self.known.insert(of, hash);
             if of == version {
                 break;
@@ -264,8 +270,11 @@ impl Hashes {
     }
 
     fn take_answers(&mut self) {
-        let Some(worker) = &self.worker else { return };
-        while let Ok((of, hash)) = worker.answers.try_recv() {
+        let Some(worker) = &mut self.worker else { return };
+        while worker.open > 0
+            && let Ok((of, hash)) = worker.answers.try_recv()
+        {
+            worker.open -= 1;
             self.known.insert(of, hash);
         }
     }
@@ -293,7 +302,7 @@ fn start(bytes_max: u64) -> Option<Worker> {
         }
     };
     thread::Builder::new().name("hashes".to_owned()).spawn(work).ok()?;
-    Some(Worker { asks, answers })
+    Some(Worker { asks, answers, open: 0 })
 }
 
 /// The hash, if the file is and stays the one that is meant.

@@ -203,7 +203,7 @@ impl Enricher {
                 .relations(*key)
                 .is_some_and(|relations| Tree::of(&event::view(relations, None)) == tree)
         };
-        self.table.living().filter(of_tree).map(|key| key.pid).collect()
+        self.table.living().filter(of_tree).map(|key| key.pid()).collect()
     }
 
     /// The time that an event of this boot time has.

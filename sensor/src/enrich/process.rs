@@ -153,12 +153,12 @@ impl Enricher {
     }
 
     fn look_up(&mut self, key: Key) -> Option<ProcFacts> {
-        self.lookup.read(&key.pid).filter(|facts| facts.start_ticks == key.start_ticks)
+        self.lookup.read(&key.pid()).filter(|facts| facts.start_ticks == key.start_ticks())
     }
 
     fn new_process(&self, key: Key) -> Process {
-        let id = entity_id(&self.agent.id, key.pid, key.start_ticks, self.boot_hash);
-        Process { start_ns: Some(self.clock.wall_ns(key.start_ns())), ..Process::new(key.pid, id) }
+        let id = entity_id(&self.agent.id, key.pid(), key.start_ticks(), self.boot_hash);
+        Process { start_ns: Some(self.clock.wall_ns(key.start_ns())), ..Process::new(key.pid(), id) }
     }
 
     /// What `/proc` says, with links to those that are in the table.
@@ -174,7 +174,7 @@ impl Enricher {
             ..Image::default()
         };
         let container = facts.cgroup.as_ref().and_then(|path| self.containers.learn(0, path));
-        let of = Of { pid: key.pid, container: container.as_ref() };
+        let of = Of { pid: key.pid(), container: container.as_ref() };
         let credentials = self.accounts.credentials(of, ids, Some(sets), &facts.groups);
         let mut entry = Entry::new(Process {
             image: Arc::new(image),
@@ -204,7 +204,7 @@ impl Enricher {
     }
 
     pub(super) fn leader(&self, pid: u32, own: Key) -> Option<Key> {
-        if pid == own.pid { Some(own) } else { self.table.latest(pid) }
+        if pid == own.pid() { Some(own) } else { self.table.latest(pid) }
     }
 
     /// Takes over what changes without a record of its own: parent, group, session, ids, cgroup.
@@ -226,11 +226,11 @@ impl Enricher {
             self.table.set_ancestry(key, ancestry);
         }
         // Capabilities changed with the ids, and no record says to what.
-        let container = moved.then(|| self.container_of(key.pid, task.cgroup_id));
+        let container = moved.then(|| self.container_of(key.pid(), task.cgroup_id));
         let Some(entry) = self.table.get(key) else { return };
         let credentials = ids_differ.then(|| {
             let container = container.as_ref().unwrap_or(&entry.process.container).as_ref();
-            self.accounts.credentials(Of { pid: key.pid, container }, ids_of(task), None, &[])
+            self.accounts.credentials(Of { pid: key.pid(), container }, ids_of(task), None, &[])
         });
         let Some(entry) = self.table.get_mut(key) else { return };
         if let Some(credentials) = credentials {
@@ -266,7 +266,7 @@ impl Enricher {
         let own = leaders::entry_type(
             &entry.process,
             parent.map(|parent| &parent.process),
-            entry.sid == key.pid,
+            entry.sid == key.pid(),
             is_kernel_thread,
         );
         let inherited = parent.and_then(|parent| parent.links.entry);
@@ -373,7 +373,7 @@ impl Enricher {
         };
         let entry = self.table.get(key);
         let current = container.as_ref().or_else(|| entry.map(|entry| &entry.process.container));
-        let of = Of { pid: key.pid, container: current.and_then(Option::as_ref) };
+        let of = Of { pid: key.pid(), container: current.and_then(Option::as_ref) };
         let credentials = self.accounts.credentials(of, ids_of(task), Some(sets), &exec.groups());
         let (major, minor) = (exec.record.tty_major, exec.record.tty_minor);
         if let Some(entry) = self.table.get_mut(key) {

@@ -12,7 +12,7 @@ impl Enricher {
         found.sort_unstable_by_key(|facts| (facts.start_ticks, facts.pid));
         let mut keys = Vec::with_capacity(found.len());
         for facts in &found {
-            let key = Key { pid: facts.pid, start_ticks: facts.start_ticks };
+            let key = Key::at_ticks(facts.pid, facts.start_ticks);
             let entry = self.entry_from_proc(key, facts);
             self.table.insert(key, entry, boot_ns);
             keys.push(key);

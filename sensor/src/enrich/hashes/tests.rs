@@ -156,7 +156,7 @@ fn a_reader_that_hangs_holds_nothing_up() {
     let mut hashes = Hashes::new(MAX);
     let (asks, _asked) = sync_channel(1);
     let (_answer, answers) = sync_channel(1);
-    hashes.worker = Some(Worker { asks, answers });
+    hashes.worker = Some(Worker { asks, answers, open: 0 });
     let start = Instant::now();
     for _ in 0..50 {
         let (root, inode) = proc(b"abc");

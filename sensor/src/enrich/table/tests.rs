@@ -1,6 +1,7 @@
 //! Who stays in the table, and who goes first.
 
 use super::*;
+use sensor_ecs::Process;
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -9,7 +10,7 @@ fn entry(pid: u32, links: Links) -> Entry {
 }
 
 fn key(pid: u32) -> Key {
-    Key { pid, start_ticks: u64::from(pid) }
+    Key::at_ticks(pid, u64::from(pid))
 }
 
 fn table_of(pids: &[u32]) -> Table {
@@ -57,7 +58,7 @@ fn another_parent_releases_the_first() {
 #[test]
 fn a_reused_pid_is_another_process() {
     let mut table = table_of(&[5]);
-    let next = Key { pid: 5, start_ticks: 900 };
+    let next = Key::at_ticks(5, 900);
     table.insert(next, entry(5, Links::default()), 0);
     assert_eq!(table.latest(5), Some(next));
     table.end(key(5), SECOND);
@@ -72,7 +73,7 @@ fn missed_ends_are_noticed() {
     table.get_hidden_mut(key(6)).unwrap().seen_ns = 90 * SECOND;
     table.sweep(&[1, 2], 100 * SECOND, 60 * SECOND);
     assert!(table.get(key(5)).unwrap().has_ended() && !table.get(key(6)).unwrap().has_ended());
-    table.insert(Key { pid: 6, start_ticks: 900 }, entry(6, Links::default()), 100 * SECOND);
+    table.insert(Key::at_ticks(6, 900), entry(6, Links::default()), 100 * SECOND);
     assert!(table.get(key(6)).unwrap().has_ended());
 }
 
