@@ -1,7 +1,8 @@
 //! Which container a cgroup path stands for.
 //!
 //! Components are looked at from the innermost outwards; the first that a runtime names is the container. The
-//! monitors that runtimes run beside a container (conmon, `lxc.monitor`) are not inside it and are passed over.
+//! monitors that runtimes run beside a container (conmon, `lxc.monitor`, `supervisor`, what Kata runs for a virtual
+//! machine) are not inside it and are passed over.
 
 /// What made a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +13,14 @@ pub(crate) enum Runtime {
     Podman,
     Lxc,
     SystemdNspawn,
+    /// Run without an engine.
+    Runc,
+    /// The same.
+    Crun,
+    Buildkit,
+    Garden,
+    Mesos,
+    Nomad,
 }
 
 impl Runtime {
@@ -24,6 +33,12 @@ impl Runtime {
             Self::Podman => "podman",
             Self::Lxc => "lxc",
             Self::SystemdNspawn => "systemd-nspawn",
+            Self::Runc => "runc",
+            Self::Crun => "crun",
+            Self::Buildkit => "buildkit",
+            Self::Garden => "garden",
+            Self::Mesos => "mesos",
+            Self::Nomad => "nomad",
         }
     }
 }
@@ -31,7 +46,7 @@ impl Runtime {
 /// A container as its cgroup path tells it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Container {
-    /// 64 hex digits, ECS's name, or the machine's name for LXC and systemd-nspawn.
+    /// 64 hex digits, or the name that the runtime has for it: LXC, systemd-nspawn, ECS, Nomad and others.
     pub(crate) id: Vec<u8>,
     /// Absent where the path has an id but no hint of what made it.
     pub(crate) runtime: Option<Runtime>,
@@ -44,10 +59,13 @@ pub(crate) struct Container {
 impl Container {
     /// The innermost container of a cgroup path.
     pub(crate) fn from_cgroup(path: &[u8]) -> Option<Self> {
-        let mut outwards = path.rsplit(|&byte| byte == b'/').filter(|name| !name.is_empty()).peekable();
+        let mut outwards = path.rsplit(|&byte| byte == b'/').filter(|name| !name.is_empty());
+        let mut inner: Option<&[u8]> = None;
         while let Some(component) = outwards.next() {
-            let parent = outwards.peek().copied();
-            let Some((id, runtime)) = identify(component, parent) else { continue };
+            let mut above = outwards.clone();
+            let around =
+                Around { inner: inner.replace(component), parent: above.next(), above: above.next() };
+            let Some((id, runtime)) = identify(component, around) else { continue };
             let pod_uid = pod_uid(component).or_else(|| outwards.find_map(pod_uid));
             let runtime = runtime.or_else(|| pod_uid.is_some().then_some(Runtime::Containerd));
             return Some(Self { id, runtime, pod_uid, user: user_of(path) });
@@ -56,9 +74,25 @@ impl Container {
     }
 }
 
-fn identify(component: &[u8], parent: Option<&[u8]>) -> Option<(Vec<u8>, Option<Runtime>)> {
+/// The components beside one.
+#[derive(Clone, Copy)]
+struct Around<'p> {
+    inner: Option<&'p [u8]>,
+    parent: Option<&'p [u8]>,
+    above: Option<&'p [u8]>,
+}
+
+fn identify(component: &[u8], around: Around<'_>) -> Option<(Vec<u8>, Option<Runtime>)> {
+    let parent = around.parent;
+    if parent == Some(b"kata_overhead") {
+        return None;
+    }
     if is_container_id(component) || is_fargate_id(component) {
         return Some((component.to_vec(), runtime_of_parent(parent)));
+    }
+    if let Some(runtime) = runtime_of_names(component, around) {
+        let id = component.strip_suffix(b".scope").unwrap_or(component);
+        return Some((id.to_vec(), Some(runtime)));
     }
     if let Some(name) = component.strip_prefix(b"lxc.payload.") {
         return Some((name.to_vec(), Some(Runtime::Lxc)));
@@ -68,16 +102,28 @@ fn identify(component: &[u8], parent: Option<&[u8]>) -> Option<(Vec<u8>, Option<
     }
     // As `machinectl start` does.
     let service = component.strip_prefix(b"systemd-nspawn@").and_then(|name| name.strip_suffix(b".service"));
+    // Where systemd-nspawn is itself.
+    let is_beside = around.inner == Some(b"supervisor");
     if let Some(escaped) = service {
-        return Some((unescape_unit(escaped), Some(Runtime::SystemdNspawn)));
+        return (!is_beside).then(|| (unescape_unit(escaped), Some(Runtime::SystemdNspawn)));
     }
     let scope = component.strip_suffix(b".scope").unwrap_or(component);
     if scope.len() != component.len()
         && let Some(escaped) = scope.strip_prefix(b"machine-")
     {
         let name = unescape_unit(escaped);
-        // libvirt registers virtual machines in the same place.
-        return (!name.starts_with(b"qemu-")).then_some((name, Some(Runtime::SystemdNspawn)));
+        // libvirt registers virtual machines in the same place, and containers of its own.
+        let is_virtual = name.starts_with(b"qemu-");
+        let runtime = if name.starts_with(b"lxc-") { Runtime::Lxc } else { Runtime::SystemdNspawn };
+        return (!is_virtual && !is_beside).then_some((name, Some(runtime)));
+    }
+    // What is run without an engine is called as its user wants.
+    for (prefix, runtime) in [(&b"runc-"[..], Runtime::Runc), (b"crun-", Runtime::Crun)] {
+        if scope.len() != component.len()
+            && let Some(name) = scope.strip_prefix(prefix)
+        {
+            return Some((unescape_unit(name), Some(runtime)));
+        }
     }
     // `NAME-ID`, or `SLICE:NAME:ID` where the runtime and the kubelet disagree about the driver.
     let at = scope.iter().rposition(|&byte| byte == b'-' || byte == b':')?;
@@ -87,17 +133,55 @@ fn identify(component: &[u8], parent: Option<&[u8]>) -> Option<(Vec<u8>, Option<
         b"docker" => Runtime::Docker,
         b"cri-containerd" | b"nerdctl" => Runtime::Containerd,
         b"crio" => Runtime::CriO,
-        b"libpod" => Runtime::Podman,
+        b"libpod" | b"libpod-payload" => Runtime::Podman,
         _ => return None,
     };
-    is_container_id(id).then(|| (id.to_vec(), Some(runtime)))
+    let is_id = is_container_id(id) || runtime == Runtime::Docker && is_buildkit_id(id);
+    is_id.then(|| (id.to_vec(), Some(runtime)))
+}
+
+/// By the names around alone: these call containers as they like.
+fn runtime_of_names(component: &[u8], around: Around<'_>) -> Option<Runtime> {
+    let Around { parent, above, .. } = around;
+    match (above, parent?) {
+        (None, b"default") => Some(Runtime::Containerd),
+        (_, b"buildkit") if is_buildkit_id(component) => Some(Runtime::Buildkit),
+        (_, b"garden") if !matches!(component, b"good" | b"bad" | b"init") => Some(Runtime::Garden),
+        (Some(b"garden"), b"good" | b"bad") => Some(Runtime::Garden),
+        (_, b"mesos") if is_uuid(component) => Some(Runtime::Mesos),
+        (Some(b"nomad.slice"), b"share.slice" | b"reserve.slice") => is_nomad(component),
+        (_, b"nomad") | (Some(b"nomad"), b"share" | b"reserve") => is_nomad(component),
+        _ => None,
+    }
+}
+
+/// `ALLOCATION.TASK`, maybe of a unit.
+fn is_nomad(component: &[u8]) -> Option<Runtime> {
+    let (allocation, task) = component.split_at_checked(36)?;
+    (is_uuid(allocation) && task.starts_with(b".")).then_some(Runtime::Nomad)
+}
+
+fn is_uuid(text: &[u8]) -> bool {
+    text.len() == 36
+        && text.iter().enumerate().all(|(at, byte)| match at {
+            8 | 13 | 18 | 23 => *byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        })
+}
+
+/// 25 letters and digits.
+fn is_buildkit_id(text: &[u8]) -> bool {
+    text.len() == 25 && text.iter().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
 }
 
 fn runtime_of_parent(parent: Option<&[u8]>) -> Option<Runtime> {
     match parent? {
-        b"docker" | b"actions_job" => Some(Runtime::Docker),
-        // containerd's default namespace for `ctr` and nerdctl.
-        b"default" => Some(Runtime::Containerd),
+        // `moby` is Docker's namespace in containerd.
+        b"docker" | b"actions_job" | b"moby" => Some(Runtime::Docker),
+        // containerd's namespaces: for `ctr` and nerdctl, for Kubernetes.
+        b"default" | b"k8s.io" => Some(Runtime::Containerd),
+        // A pod's.
+        b"libpod_parent" => Some(Runtime::Podman),
         _ => None,
     }
 }
@@ -212,6 +296,53 @@ mod tests {
         /ecs/09a70ae9ccc491e651e5c773579b3490/09a70ae9ccc491e651e5c773579b3490-4075324421 | 09a70ae9ccc491e651e5c773579b3490-4075324421
         /ecs/09a70ae9ccc491e651e5c773579b3490/09a70ae9ccc491e651e5c773579b3490- |
         /machine.slice/systemd-nspawn@deb\x2d12.service/payload/init.scope | deb-12 systemd-nspawn
+        /machine.slice/machine-deb.scope/supervisor |
+        /machine.slice/systemd-nspawn@deb.service/supervisor |
+        /machine.slice/machine-lxc\x2d7\x2dweb.scope | lxc-7-web lxc
+        /docker/<A>/docker/<B> | <B> docker
+        /system.slice/docker-<A>.scope/init.scope | <A> docker
+        /system.slice:docker:<A> | <A> docker
+        /user.slice/user-1000.slice/user@1000.service/app.slice/docker.service/docker/<A> | <A> docker
+        /docker/buildkit/k4x0v3c2r9d8m1q7w5t6y0u2i | k4x0v3c2r9d8m1q7w5t6y0u2i buildkit
+        /system.slice:docker:k4x0v3c2r9d8m1q7w5t6y0u2i | k4x0v3c2r9d8m1q7w5t6y0u2i docker
+        /moby/<A> | <A> docker
+        /k8s.io/<A> | <A> containerd
+        /default/redis | redis containerd
+        /user.slice/default/redis |
+        /user.slice/user-1000.slice/user@1000.service/user.slice/nerdctl-<A>.scope | <A> containerd
+        /kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-burstable.slice/kubelet-kubepods-burstable-pod<_>.slice/cri-containerd-<A>.scope | <A> containerd <P>
+        /kubepods.slice/kubepods-pod<_>.slice/cri-containerd-<A>.scope | <A> containerd <P>
+        /system.slice/k3s.service/kubepods/burstable/pod<P>/<A> | <A> containerd <P>
+        /docker/<A>/kubepods/besteffort/pod<P>/<B> | <B> containerd <P>
+        /kubepods/besteffort/pod<P>/<A>/docker/<B> | <B> docker <P>
+        /kubepods/burstable/pod<P>/crio-conmon-<A> |
+        /machine.slice/machine-libpod_pod_<B>.slice/libpod-<A>.scope/container | <A> podman
+        /machine.slice/machine-libpod_pod_<B>.slice |
+        /libpod_parent/<B>/libpod-<A> | <A> podman
+        /system.slice/web.service/libpod-payload-<A> | <A> podman
+        /system.slice/web.service/supervisor |
+        /user.slice/user-1000.slice/user@1000.service/user.slice/libpod-<A>.scope/container/init.scope | <A> podman
+        /system.slice/runc-my\x2dbox.scope | my-box runc
+        /user.slice/user-1000.slice/user@1000.service/user.slice/crun-box.scope | box crun
+        /lxc/101/ns/system.slice/cron.service | 101 lxc
+        /lxc/web01/lxc/inner | inner lxc
+        /lxc.payload.web01/lxc.payload.inner/init.scope | inner lxc
+        /lxc.payload.project_web01 | project_web01 lxc
+        /lxc.monitor/web01 |
+        /lxc.payload.web01/docker/<A> | <A> docker
+        /garden/3f0a9c1e-9b6d-4c55-6d5c-1f0b | 3f0a9c1e-9b6d-4c55-6d5c-1f0b garden
+        /system.slice/garden.service/garden/good/3f0a9c1e-9b6d-4c55-6d5c-1f0b | 3f0a9c1e-9b6d-4c55-6d5c-1f0b garden
+        /ecs/cluster/09a70ae9ccc491e651e5c773579b3490/<A> | <A>
+        /ecstasks.slice/ecstasks-09a70ae9ccc491e651e5c773579b3490.slice/docker-<A>.scope | <A> docker
+        /nomad.slice/share.slice/<P>.web.scope | <P>.web nomad
+        /nomad/<P>.web | <P>.web nomad
+        /nomad.slice/share.slice |
+        /mesos/<P> | <P> mesos
+        /mesos/<P>/mesos/<P> | <P> mesos
+        /kata_overhead/<A> |
+        /firecracker/box |
+        /user.slice/user-1000.slice/user@1000.service/app.slice/app-flatpak-org.x-7.scope |
+        /user.slice/user-1000.slice/user@1000.service/app.slice/snap.x.y-<P>.scope |
     ";
 
     #[test]
