@@ -40,6 +40,11 @@ pub(crate) fn shown(bytes: &[u8]) -> String {
     text
 }
 
+/// Whether a text of several lines can be shown as it is, to be copied from a terminal.
+pub(crate) fn is_plain(text: &str) -> bool {
+    text.chars().all(|character| character == '\n' || !character.is_control() && !misleads(character))
+}
+
 /// Invisible and direction-changing characters, and those that end a line.
 fn misleads(character: char) -> bool {
     matches!(character, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'

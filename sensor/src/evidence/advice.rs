@@ -37,6 +37,9 @@ pub(super) fn next_steps(question: &Question, package: Option<&Package>, runs_co
                 }
                 _ => format!("No package is known to bring {path}: remove it unless you know who put it there."),
             });
+            if let Some(host_path) = question.host_paths.first().map(shown) {
+                steps.push(format!("On the host itself the file is {host_path}."));
+            }
             if let Some(original) = question.original.as_ref().map(shown) {
                 steps.push(format!("It came from {original}: look what else is there, and what wrote it."));
             }
@@ -58,45 +61,51 @@ pub(super) fn next_steps(question: &Question, package: Option<&Package>, runs_co
 }
 
 /// An exception that keeps this from being raised again, as the configuration takes it: no wider than this program
-/// and this file.
-pub(super) fn exception(question: &Question) -> Option<String> {
-    let path = question.path.as_ref()?;
-    let executable = question.known.first()?.executable.as_ref()?;
-    Some(format!(
-        "[[exceptions]]\nname = \"known: {}\"\nrules = [\"{}\"]\ncondition = '''\nfile where process.executable == \
-         {} and file.path == {}\n'''\n",
+/// and this file, or this command.
+pub(super) fn exception(question: &Question) -> Result<String, &'static str> {
+    let process = question.known.first().ok_or(NO_PROCESS)?;
+    let executable = process.executable.as_ref().ok_or(NO_PROCESS)?;
+    let what = match (&question.path, &process.command_line) {
+        (Some(path), _) => format!("file.path == {}", quoted(path)?),
+        (None, Some(line)) => format!("process.command_line == {}", quoted(line)?),
+        (None, None) => return Err(NO_PROCESS),
+    };
+    let category = if question.path.is_some() { "file" } else { "process" };
+    Ok(format!(
+        "[[exceptions]]\nname = \"known: {}\"\nrules = [\"{}\"]\ncondition = '''\n{category} where \
+         process.executable == {} and {what}\n'''\n",
         toml_text(&shown(executable)),
         toml_text(&question.rule_id),
         quoted(executable)?,
-        quoted(path)?
     ))
 }
 
 /// A query that shows where else the same happened.
-pub(super) fn query(question: &Question) -> Option<String> {
+pub(super) fn query(question: &Question) -> Result<String, &'static str> {
     let executable = question.known.first().and_then(|process| process.executable.as_ref());
-    let (index, mut conditions) = match &question.path {
-        Some(path) => ("logs-endpoint.events.file-*", vec![format!("file.path == {}", quoted(path)?)]),
-        None => ("logs-endpoint.events.process-*", Vec::new()),
+    let (index, condition) = match &question.path {
+        Some(path) => ("logs-endpoint.events.file-*", format!("file.path == {}", quoted(path)?)),
+        None => {
+            let executable = quoted(executable.ok_or(NO_PROCESS)?)?;
+            ("logs-endpoint.events.process-*", format!("process.executable == {executable}"))
+        }
     };
-    if question.path.is_none() {
-        conditions.push(format!("process.executable == {}", quoted(executable?)?));
-    }
-    Some(format!(
-        "from {index}\n| where @timestamp > now() - 30 day and host.os.type == \"linux\" and {}\n| stats hosts = \
-         count_distinct(agent.id), events = count(*), last = max(@timestamp) by process.executable, user.name\n| \
-         sort hosts asc",
-        conditions.join(" and ")
+    Ok(format!(
+        "from {index}\n| where @timestamp > now() - 30 day and host.os.type == \"linux\" and {condition}\n| stats \
+         hosts = count_distinct(agent.id), events = count(*), last = max(@timestamp) by process.executable, \
+         user.name\n| sort hosts asc",
     ))
 }
 
-/// A string of EQL and ES|QL; `None` for what they cannot say.
-fn quoted(text: &Text) -> Option<String> {
-    let text = std::str::from_utf8(&text.0).ok()?;
+const NO_PROCESS: &str = "which program it was is not known";
+
+/// A string of EQL and ES|QL, which have no way to write some.
+fn quoted(text: &Text) -> Result<String, &'static str> {
+    let text = std::str::from_utf8(&text.0).map_err(|_| "the name has bytes that are no text")?;
     if text.chars().any(char::is_control) || text.contains("'''") {
-        return None;
+        return Err("the name has characters that cannot be written there");
     }
-    Some(format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"")))
+    Ok(format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"")))
 }
 
 fn toml_text(text: &str) -> String {

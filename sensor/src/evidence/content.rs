@@ -16,7 +16,13 @@ pub(super) struct Content {
     data: String,
     /// There is more.
     truncated: bool,
+    /// For a person.
+    #[serde(skip)]
+    first_bytes: Vec<u8>,
 }
+
+/// Of what is no text.
+const FIRST_BYTES: usize = 64;
 
 impl Content {
     pub(super) fn new(bytes: &[u8], truncated: bool) -> Self {
@@ -29,9 +35,19 @@ impl Content {
             Err(_) => None,
         };
         match text.filter(|text| !text.contains('\0')) {
-            Some(text) => Self { encoding: "text", data: text.to_owned(), truncated },
-            None => Self { encoding: "hex", data: hex(bytes), truncated },
+            Some(text) => {
+                Self { encoding: "text", data: text.to_owned(), truncated, first_bytes: Vec::new() }
+            }
+            None => {
+                let first_bytes = bytes.iter().take(FIRST_BYTES).copied().collect();
+                Self { encoding: "hex", data: hex(bytes), truncated, first_bytes }
+            }
         }
+    }
+
+    /// Of what is no text.
+    pub(super) fn first_bytes(&self) -> &[u8] {
+        &self.first_bytes
     }
 
     /// The text, if it is one.
@@ -44,19 +60,23 @@ impl Content {
 #[derive(Debug)]
 pub(super) struct Read {
     pub(super) content: Content,
+    /// As far as it was to be looked at.
+    pub(super) beginning: Vec<u8>,
     /// Lower-case hexadecimal, or why there is none.
     pub(super) sha256: Result<String, &'static str>,
 }
 
-/// Reads a file's beginning and hashes all of it, as far as time and size allow.
-pub(super) fn read(opened: &mut Opened, bounds: Bounds) -> std::io::Result<Read> {
+/// Reads a file's beginning, `looked_at` bytes of it at least, and hashes all of it, as far as time and size allow.
+pub(super) fn read(opened: &mut Opened, bounds: Bounds, looked_at: usize) -> std::io::Result<Read> {
     let size = u64::try_from(opened.stat.st_size).unwrap_or(0);
     let mut beginning = Vec::new();
+    let kept_max = bounds.content_bytes.max(looked_at);
     let sha256 = hash::sha256(&mut opened.file, bounds.hashing(), |bytes| {
-        let room = bounds.content_bytes.saturating_sub(beginning.len());
+        let room = kept_max.saturating_sub(beginning.len());
         beginning.extend_from_slice(bytes.get(..room.min(bytes.len())).unwrap_or_default());
     })?;
-    Ok(Read { content: Content::new(&beginning, size > beginning.len() as u64), sha256 })
+    let shown = beginning.get(..bounds.content_bytes).unwrap_or(&beginning);
+    Ok(Read { content: Content::new(shown, size > shown.len() as u64), beginning, sha256 })
 }
 
 /// The hash of a whole file.

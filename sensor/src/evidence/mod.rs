@@ -185,6 +185,8 @@ struct FileEvidence {
     /// What the file makes APT run.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     apt_hooks: Vec<apt::Directive>,
+    #[serde(skip_serializing_if = "is_zero")]
+    apt_hooks_not_shown: u64,
 }
 
 /// The answers.
@@ -197,6 +199,8 @@ pub(crate) struct Evidence {
     /// Of the process and its parents; read when the alert was raised, not when it happened.
     sockets: Answer<Vec<Socket>>,
     directory: Answer<Vec<Neighbour>>,
+    #[serde(skip_serializing_if = "is_zero")]
+    directory_not_shown: u64,
     exclusions: Answer<Vec<Exclusion>>,
     activity: Vec<Act>,
     #[serde(skip_serializing_if = "is_zero")]
@@ -248,7 +252,13 @@ type Setter<'s> = dyn Fn(&mut dyn FnMut(&mut Evidence)) + 's;
 
 /// Finds out one thing after the other; what is done can be seen in `evidence` all the time, since the next thing
 /// may never come back.
-fn gather(question: &Question, places: &Places, bounds: Bounds, evidence: &Mutex<Evidence>) {
+fn gather(
+    question: &Question,
+    places: &Places,
+    bounds: Bounds,
+    packages: &mut package::Known,
+    evidence: &Mutex<Evidence>,
+) {
     let deadline = bounds.deadline;
     let set = |change: &mut dyn FnMut(&mut Evidence)| {
         change(&mut evidence.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
@@ -259,12 +269,8 @@ fn gather(question: &Question, places: &Places, bounds: Bounds, evidence: &Mutex
         evidence.activity_left_out = left_out(question);
         evidence.related_alerts.clone_from(&question.related);
         evidence.exclusions = Answer::from_result(why::exclusions(&question.query, &question.document));
-        evidence.exception = Answer::from_result(
-            advice::exception(question).ok_or("the event has no file or no executable that it could name"),
-        );
-        evidence.query = Answer::from_result(
-            advice::query(question).ok_or("the event has no name that a query could ask for"),
-        );
+        evidence.exception = Answer::from_result(advice::exception(question));
+        evidence.query = Answer::from_result(advice::query(question));
         evidence.next_steps = advice::next_steps(question, None, false);
     });
     let proc_root = &places.proc_root;
@@ -282,7 +288,7 @@ fn gather(question: &Question, places: &Places, bounds: Bounds, evidence: &Mutex
         Err(_) => Err("the host's root cannot be opened"),
     };
     set(&mut |evidence| evidence.login = Answer::from_result(login.clone()));
-    about_file(question, places, bounds, &set);
+    about_file(question, places, bounds, packages, &set);
     // Large programs take their time.
     process::hash(proc_root, &mut chain, bounds);
     set(&mut |evidence| evidence.ancestry = ancestry(&chain));
@@ -297,7 +303,13 @@ fn left_out(question: &Question) -> Option<String> {
     })
 }
 
-fn about_file(question: &Question, places: &Places, bounds: Bounds, set: &Setter<'_>) {
+fn about_file(
+    question: &Question,
+    places: &Places,
+    bounds: Bounds,
+    packages: &mut package::Known,
+    set: &Setter<'_>,
+) {
     let deadline = bounds.deadline;
     let Some(path) = &question.path else {
         let absent = || "the event is not about a file".to_owned();
@@ -327,14 +339,17 @@ fn about_file(question: &Question, places: &Places, bounds: Bounds, set: &Setter
     let runs_commands = file.as_ref().is_ok_and(|file| !file.apt_hooks.is_empty());
     set(&mut |evidence| evidence.file = Answer::from_result(file.clone()));
 
-    let owners = package::owners(&root, directory, places.hunting.as_deref(), deadline);
+    let owners = package::owners(&root, directory, places.hunting.as_deref(), packages, deadline);
     let package = owners.as_ref().map(|owners| package::of(&root, &path, owners, opened.as_mut().ok()));
     set(&mut |evidence| {
         evidence.package = Answer::from_result(package.clone());
         evidence.next_steps = advice::next_steps(question, package.as_ref().ok(), runs_commands);
     });
     let neighbours = neighbours::of(&root, directory, owners.as_ref().ok(), deadline);
-    set(&mut |evidence| evidence.directory = Answer::from_result(neighbours.as_ref().cloned()));
+    set(&mut |evidence| {
+        evidence.directory_not_shown = neighbours.as_ref().map_or(0, |all| all.not_shown);
+        evidence.directory = Answer::from_result(neighbours.as_ref().map(|all| all.files.clone()));
+    });
 }
 
 /// A root directory, and the path of the file below it.
@@ -384,14 +399,11 @@ fn file_evidence(
     root: &'static str,
     bounds: Bounds,
 ) -> std::io::Result<FileEvidence> {
-    let read = content::read(opened, bounds)?;
+    let is_configuration = apt::is_configuration(path);
+    let read = content::read(opened, bounds, if is_configuration { apt::BYTES_MAX } else { 0 })?;
     let stat = &opened.stat;
-    let time = |seconds: i64, nanos: u64| {
-        let nanos = i64::try_from(nanos).unwrap_or(0);
-        Text(sensor_ecs::time::rfc3339(seconds.saturating_mul(1_000_000_000).saturating_add(nanos)).to_vec())
-    };
-    let text = read.content.text().filter(|_| apt::is_configuration(path));
-    let apt_hooks = text.map(apt::directives).unwrap_or_default();
+    let apt::Found { directives, not_listed } =
+        if is_configuration { apt::directives(&read.beginning) } else { apt::Found::default() };
     Ok(FileEvidence {
         root,
         identity: opened.proof,
@@ -402,11 +414,18 @@ fn file_evidence(
         links: stat.st_nlink,
         modified: time(stat.st_mtime, stat.st_mtime_nsec),
         changed: time(stat.st_ctime, stat.st_ctime_nsec),
-        apt_hooks,
+        apt_hooks: directives,
+        apt_hooks_not_shown: not_listed,
         content: read.content,
         sha256_absent: read.sha256.as_ref().err().copied(),
         sha256: read.sha256.ok(),
     })
+}
+
+/// The type of the nanoseconds is not the same on every target.
+fn time(seconds: i64, nanos: impl TryInto<i64>) -> Text {
+    let nanos = nanos.try_into().unwrap_or(0);
+    Text(sensor_ecs::time::rfc3339(seconds.saturating_mul(1_000_000_000).saturating_add(nanos)).to_vec())
 }
 
 /// The part of an alert document that the evidence is; whether any text in it is escaped.

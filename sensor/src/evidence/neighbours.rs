@@ -12,7 +12,8 @@ use crate::open::{self, Refusal};
 
 /// More are not listed: the newest are.
 const SHOWN_MAX: usize = 32;
-const READ_MAX: usize = 4096;
+/// More are counted and not looked at.
+const READ_MAX: usize = 1 << 16;
 
 /// A file beside the event's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -27,25 +28,35 @@ pub(super) struct Neighbour {
     pub(super) package: Option<String>,
 }
 
-/// What is in a directory, the newest first.
+/// What is in a directory.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Neighbours {
+    /// The newest first.
+    pub(super) files: Vec<Neighbour>,
+    /// Older ones, and those that there was no time for.
+    pub(super) not_shown: u64,
+}
+
+/// What is in a directory, as far as there is time.
 pub(super) fn of(
     root: &OwnedFd,
     directory: &[u8],
     owners: Option<&Owners>,
     deadline: Instant,
-) -> Result<Vec<Neighbour>, String> {
+) -> Result<Neighbours, String> {
     let opened = open::directory(root, if directory.is_empty() { b"/" } else { directory });
     let opened = opened.map_err(|refusal| refusal.to_string())?;
     let failed = |errno| Refusal::from(errno).to_string();
-    let mut found = Vec::new();
-    for entry in rustix::fs::Dir::read_from(&opened).map_err(failed)?.take(READ_MAX) {
+    let (mut found, mut not_shown) = (Vec::new(), 0);
+    for entry in rustix::fs::Dir::read_from(&opened).map_err(failed)? {
         let entry = entry.map_err(failed)?;
         let name = entry.file_name().to_bytes();
         if matches!(name, b"." | b"..") {
             continue;
         }
-        if Instant::now() >= deadline {
-            return Err("the directory took too long to read".to_owned());
+        if found.len() >= READ_MAX || Instant::now() >= deadline {
+            not_shown += 1;
+            continue;
         }
         let Ok(stat) = rustix::fs::statat(&opened, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW) else {
             continue;
@@ -60,14 +71,16 @@ pub(super) fn of(
             FileType::BlockDevice => "block_device",
             FileType::Unknown => "unknown",
         };
-        let package = owners.and_then(|owners| owners.package(&[directory, b"/", name].concat()).cloned());
-        let modified = Text(sensor_ecs::time::rfc3339(stat.st_mtime.saturating_mul(1_000_000_000)).to_vec());
-        found.push((
-            stat.st_mtime,
-            Neighbour { name: Text(name.to_vec()), kind, size: stat.st_size, modified, package },
-        ));
+        found.push((stat.st_mtime, name.to_vec(), kind, stat.st_size));
     }
-    found.sort_by(|(left, a), (right, b)| right.cmp(left).then_with(|| a.name.0.cmp(&b.name.0)));
-    found.truncate(SHOWN_MAX);
-    Ok(found.into_iter().map(|(_, neighbour)| neighbour).collect())
+    found.sort_by(|(left, a, ..), (right, b, ..)| right.cmp(left).then_with(|| a.cmp(b)));
+    not_shown += found.len().saturating_sub(SHOWN_MAX) as u64;
+    let neighbour = |(modified, name, kind, size): (i64, Vec<u8>, &'static str, i64)| Neighbour {
+        package: owners.and_then(|owners| owners.package(&[directory, b"/", &name].concat()).cloned()),
+        name: Text(name),
+        kind,
+        size,
+        modified: Text(sensor_ecs::time::rfc3339(modified.saturating_mul(1_000_000_000)).to_vec()),
+    };
+    Ok(Neighbours { files: found.into_iter().take(SHOWN_MAX).map(neighbour).collect(), not_shown })
 }

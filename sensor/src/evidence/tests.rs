@@ -69,7 +69,7 @@ fn answers(question: &Question, root: &Path) -> (Json, String) {
     let places = Places { root: root.into(), proc_root: root.join("proc"), hunting: None };
     let evidence = Mutex::new(Evidence::default());
     let bounds = Bounds::new(&EvidenceSettings::default(), Instant::now() + Duration::from_secs(60));
-    gather(question, &places, bounds, &evidence);
+    gather(question, &places, bounds, &mut package::Known::default(), &evidence);
     let evidence = evidence.into_inner().unwrap();
     let mut json = Vec::new();
     assert!(!write(&evidence, &mut json));

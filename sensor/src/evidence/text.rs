@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::shown::shown;
+use crate::shown::{is_plain, shown};
 
 use super::package::Shipped;
 use super::{Answer, Evidence};
@@ -44,7 +44,22 @@ pub(super) fn lines(evidence: &Evidence, colour: bool) -> String {
     for (at, step) in evidence.next_steps.iter().enumerate() {
         to.line(if at == 0 { "next" } else { "" }, &format!("{}. {}", at + 1, shown(step.as_bytes())));
     }
+    copied(&mut to, "query", &evidence.query);
+    copied(&mut to, "exception", &evidence.exception);
     to.text
+}
+
+/// What is there to be copied, as it is.
+fn copied(to: &mut Lines, label: &str, answer: &Answer<String>) {
+    to.absent(label, answer);
+    let Some(text) = answer.found() else { return };
+    if !is_plain(text) {
+        to.line(label, "has characters that a terminal does not show; it is in the document");
+        return;
+    }
+    for (at, line) in text.lines().enumerate() {
+        to.line(if at == 0 { label } else { "" }, line);
+    }
 }
 
 fn file(to: &mut Lines, evidence: &Evidence) {
@@ -61,11 +76,15 @@ fn file(to: &mut Lines, evidence: &Evidence) {
                 to.line("", &format!("({more} more lines)"));
             }
         }
-        None => to.line("content", "no text; the first bytes are in the document"),
+        None => to.line("content", &format!("no text: {}", shown(file.content.first_bytes()))),
     }
     for hook in &file.apt_hooks {
-        let (name, value) = (shown(hook.name.as_bytes()), shown(hook.value.as_bytes()));
-        to.line("APT runs", &format!("{value}   ({name}, line {})", hook.line));
+        let (name, value) = (shown(&hook.name.0), shown(&hook.value.0));
+        let label = if hook.is_file() { "APT reads" } else { "APT runs" };
+        to.line(label, &format!("{value}   ({name}, line {})", hook.line));
+    }
+    if file.apt_hooks_not_shown > 0 {
+        to.line("", &format!("(and {} more that APT runs or reads)", file.apt_hooks_not_shown));
     }
     if let Some(sha256) = &file.sha256 {
         to.line("sha256", sha256);
@@ -128,14 +147,18 @@ fn surroundings(to: &mut Lines, evidence: &Evidence) {
     for related in &evidence.related_alerts {
         to.line("also", &shown(related.rule_name.as_bytes()));
     }
+    let no_package = if evidence.package.found().is_some() { "no package" } else { "package not known" };
     for (at, neighbour) in evidence.directory.found().into_iter().flatten().take(NEIGHBOURS_MAX).enumerate() {
-        let package = neighbour
-            .package
-            .as_deref()
-            .map_or_else(|| "no package".to_owned(), |name| shown(name.as_bytes()));
+        let package =
+            neighbour.package.as_deref().map_or_else(|| no_package.to_owned(), |name| shown(name.as_bytes()));
         to.line(
             if at == 0 { "beside it" } else { "" },
             &format!("{}  ({package})", shown(&neighbour.name.0)),
         );
+    }
+    let shown = evidence.directory.found().map_or(0, |all| all.len().min(NEIGHBOURS_MAX) as u64);
+    let all = evidence.directory.found().map_or(0, |all| all.len() as u64) + evidence.directory_not_shown;
+    if all > shown {
+        to.line("", &format!("(and {} more, older)", all - shown));
     }
 }

@@ -18,7 +18,7 @@ use crate::sink::AlertSinks;
 
 use super::activity::Activity;
 use super::text;
-use super::{Answer, Bounds, Evidence, Places, Question, gather, write};
+use super::{Answer, Bounds, Evidence, Places, Question, gather, package, write};
 
 /// How long alerts that are under way may take when the sensor ends.
 const CLOSE_TIME_MAX: Duration = Duration::from_secs(2);
@@ -250,8 +250,9 @@ impl Looker {
         let thread = thread::Builder::new()
             .name("evidence".to_owned())
             .spawn(move || {
+                let mut packages = package::Known::default();
                 for (question, bounds, evidence) in asked {
-                    gather(&question, &places, bounds, &evidence);
+                    gather(&question, &places, bounds, &mut packages, &evidence);
                     if tell.send(()).is_err() {
                         break;
                     }

@@ -2,8 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
+use std::rc::Rc;
 use std::time::Instant;
 
+use rustix::fs::{AtFlags, Dir, fstat, statat};
+
+use super::known::{Files, Found, Known};
 use super::{Owner, Sum, read_system_file};
 use crate::open;
 
@@ -17,27 +21,46 @@ const SEARCH_BYTES_MAX: u64 = 256 << 20;
 pub(super) fn owners(
     root: &OwnedFd,
     directory: &[u8],
+    known: &mut Known,
     deadline: Instant,
-) -> Result<Option<BTreeMap<Vec<u8>, Owner>>, String> {
+) -> Result<Option<Rc<Found>>, String> {
     let Ok(info) = open::directory(root, INFO.as_bytes()) else { return Ok(None) };
-    let names = rustix::fs::Dir::read_from(&info).map_err(|errno| errno.to_string())?;
-    let wanted = spellings(directory);
-    let mut owners = BTreeMap::new();
-    let mut budget = SEARCH_BYTES_MAX;
-    for entry in names {
+    let in_time =
+        || if Instant::now() < deadline { Ok(()) } else { Err("the search took too long".to_owned()) };
+    let (mut files, mut lists) = (Files::default(), Vec::new());
+    if let Some(status) = open::hold(root, STATUS).ok().and_then(|held| fstat(held).ok()) {
+        files.add(STATUS, &status);
+    }
+    for entry in Dir::read_from(&info).map_err(|errno| errno.to_string())? {
         let entry = entry.map_err(|errno| errno.to_string())?;
         let name = entry.file_name().to_bytes();
-        let Some(package) = name.strip_suffix(b".list") else { continue };
-        if Instant::now() >= deadline {
-            return Err("the search took too long".to_owned());
+        if !name.ends_with(b".list") && !name.ends_with(b".md5sums") {
+            continue;
         }
-        let Some(list) = read_system_file(root, &[INFO.as_bytes(), b"/", name].concat()) else { continue };
-        budget = budget.checked_sub(list.len() as u64).ok_or("the database is too large")?;
-        for wanted in &wanted {
-            collect(&list, wanted, directory, package, &mut owners);
+        in_time()?;
+        if let Ok(stat) = statat(&info, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW) {
+            files.add(name, &stat);
+        }
+        if let Some(package) = name.strip_suffix(b".list") {
+            lists.push(package.to_vec());
         }
     }
-    Ok(Some(owners))
+    let read = || {
+        let wanted = spellings(directory);
+        let mut owners = BTreeMap::new();
+        let mut budget = SEARCH_BYTES_MAX;
+        for package in lists {
+            in_time()?;
+            let path = [INFO.as_bytes(), b"/", &package, b".list"].concat();
+            let Some(list) = read_system_file(root, &path) else { continue };
+            budget = budget.checked_sub(list.len() as u64).ok_or("the database is too large")?;
+            for wanted in &wanted {
+                collect(&list, wanted, directory, &package, &mut owners);
+            }
+        }
+        Ok(owners)
+    };
+    known.of(files.version(), directory, read).map(Some)
 }
 
 /// Notes every line of a list that is directly below a directory.

@@ -3,14 +3,15 @@
 //! Whoever is root in a container can write its database: the answer says what the database says, no more.
 
 mod dpkg;
+mod known;
 mod rpm;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::rc::Rc;
 use std::time::Instant;
 
 use md5::Md5;
@@ -19,6 +20,9 @@ use sha2::{Digest, Sha256};
 
 use crate::hash::hex;
 use crate::open::{self, Opened};
+use known::Found;
+
+pub(super) use known::Known;
 
 /// Larger ones are no lists of files.
 const FILE_BYTES_MAX: u64 = 32 << 20;
@@ -49,11 +53,12 @@ pub(super) enum Shipped {
 }
 
 /// Owners of the paths in one directory.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) struct Owners {
     /// Who was asked.
     asked: &'static str,
-    owners: BTreeMap<Vec<u8>, Owner>,
+    /// What the first of them says counts.
+    found: Vec<Rc<Found>>,
     /// There is another database, which could not be read.
     is_partial: bool,
 }
@@ -76,43 +81,47 @@ struct Sum {
 impl Owners {
     /// The package that has this path.
     pub(super) fn package(&self, path: &[u8]) -> Option<&String> {
-        self.owners.get(path).map(|owner| &owner.package)
+        self.owner(path).map(|(_, owner)| &owner.package)
+    }
+
+    fn owner(&self, path: &[u8]) -> Option<(&Found, &Owner)> {
+        self.found.iter().find_map(|found| Some((&**found, found.owners.get(path)?)))
     }
 }
 
 /// Which packages own what is directly in `directory`: a host can have databases of both managers. `hunting` is the program
-/// that reads rpm's.
+/// that reads rpm's. What is `known` is not read again.
 pub(super) fn owners(
     root: &OwnedFd,
     directory: &[u8],
     hunting: Option<&Path>,
+    known: &mut Known,
     deadline: Instant,
 ) -> Result<Owners, String> {
-    let by_dpkg = dpkg::owners(root, directory, deadline)?;
-    let of = |asked, owners, is_partial| Owners { asked, owners, is_partial };
-    match (by_dpkg, rpm::owners(root, directory, hunting, deadline)) {
+    let by_dpkg = dpkg::owners(root, directory, known, deadline)?;
+    let of = |asked, found, is_partial| Owners { asked, found, is_partial };
+    match (by_dpkg, rpm::owners(root, directory, hunting, known, deadline)) {
         (None, Ok(None)) => Err("there is no database of dpkg or rpm".to_owned()),
-        (None, Ok(Some(by_rpm))) => Ok(of(rpm::NAME, by_rpm, false)),
+        (None, Ok(Some(by_rpm))) => Ok(of(rpm::NAME, vec![by_rpm], false)),
         (None, Err(why)) => Err(why),
-        (Some(by_dpkg), Ok(None)) => Ok(of(dpkg::NAME, by_dpkg, false)),
-        (Some(by_dpkg), Ok(Some(mut both))) => {
-            both.extend(by_dpkg);
-            Ok(of("dpkg, rpm", both, false))
-        }
+        (Some(by_dpkg), Ok(None)) => Ok(of(dpkg::NAME, vec![by_dpkg], false)),
+        (Some(by_dpkg), Ok(Some(by_rpm))) => Ok(of("dpkg, rpm", vec![by_dpkg, by_rpm], false)),
         (Some(by_dpkg), Err(why)) => {
             tracing::debug!("{why}");
-            Ok(of(dpkg::NAME, by_dpkg, true))
+            Ok(of(dpkg::NAME, vec![by_dpkg], true))
         }
     }
 }
 
 /// What the database says about a file; `opened` is its content, if it could be had.
 pub(super) fn of(root: &OwnedFd, path: &[u8], owners: &Owners, opened: Option<&mut Opened>) -> Package {
-    let Some(Owner { manager, package, sum }) = owners.owners.get(path) else {
+    let Some((found, owner)) = owners.owner(path) else {
         let shipped = if owners.is_partial { Shipped::Unknown } else { Shipped::Never };
         return Package { manager: owners.asked, name: None, shipped };
     };
-    let recorded = sum.clone().or_else(|| dpkg::sum(root, package, path).filter(|_| *manager == dpkg::NAME));
+    let Owner { manager, package, sum } = owner;
+    let by_dpkg = || found.sum(path, || dpkg::sum(root, package, path)).filter(|_| *manager == dpkg::NAME);
+    let recorded = sum.clone().or_else(by_dpkg);
     let actual = recorded.as_ref().and_then(|sum| digest(opened?, &sum.algorithm));
     let shipped = match (recorded, actual) {
         (Some(recorded), Some(actual)) if recorded.digest == actual => Shipped::Same,

@@ -1,16 +1,19 @@
 //! rpm's database, which the hunting program reads: the sensor carries no SQLite, and what a container's root wrote into
 //! its database is parsed in a process that ends with the answer.
 
-use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io::Read as _;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::rc::Rc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::fs::fstat;
+
+use super::known::{Files, Found, Known};
 use super::{Owner, Sum};
 use crate::open;
 
@@ -25,23 +28,34 @@ pub(super) fn owners(
     root: &OwnedFd,
     directory: &[u8],
     hunting: Option<&Path>,
+    known: &mut Known,
     deadline: Instant,
-) -> Result<Option<BTreeMap<Vec<u8>, Owner>>, String> {
-    let held = DATABASES.iter().find_map(|path| open::hold(root, path).ok());
-    let Some(held) = held else { return Ok(None) };
+) -> Result<Option<Rc<Found>>, String> {
+    let held = DATABASES.iter().find_map(|path| Some((open::hold(root, path).ok()?, path)));
+    let Some((held, path)) = held else { return Ok(None) };
+    let mut files = Files::default();
+    let log = open::hold(root, &[path, &b"-wal"[..]].concat()).ok();
+    for (name, held) in [(&b"database"[..], Some(&held)), (b"log", log.as_ref())] {
+        if let Some(stat) = held.and_then(|held| fstat(held).ok()) {
+            files.add(name, &stat);
+        }
+    }
     let program = hunting.ok_or("sensor-hunt, which reads the rpm database, is not installed")?;
     let database = open::held_regular(&held).map_err(|refusal| format!("the rpm database: {refusal}"))?;
-    let child = Command::new(program)
-        .arg("rpm-files")
-        .arg(OsStr::from_bytes(directory))
-        .env_clear()
-        .stdin(database.file)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|cause| format!("{} cannot be started: {cause}", program.display()))?;
-    let text = answer(child, deadline)?;
-    Ok(Some(text.lines().filter_map(|line| owner(directory, line)).collect()))
+    let read = || {
+        let child = Command::new(program)
+            .arg("rpm-files")
+            .arg(OsStr::from_bytes(directory))
+            .env_clear()
+            .stdin(database.file)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|cause| format!("{} cannot be started: {cause}", program.display()))?;
+        let text = answer(child, deadline)?;
+        Ok(text.lines().filter_map(|line| owner(directory, line)).collect())
+    };
+    known.of(files.version(), directory, read).map(Some)
 }
 
 /// What the program prints, if it does so in time.

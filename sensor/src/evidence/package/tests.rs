@@ -46,7 +46,7 @@ impl System {
         let identity = Identity { device: Some(metadata.dev()), inode: Some(metadata.ino()) };
         let mut opened = open::regular(&self.root, path.as_bytes(), identity).unwrap();
         let directory = path.rsplit_once('/').unwrap().0;
-        let owners = owners(&self.root, directory.as_bytes(), None, later()).unwrap();
+        let owners = owners(&self.root, directory.as_bytes(), None, &mut Known::default(), later()).unwrap();
         of(&self.root, path.as_bytes(), &owners, Some(&mut opened))
     }
 }
@@ -87,7 +87,9 @@ fn a_host_with_both_asks_both() {
     fs::write(system.directory.path().join("var/lib/rpm/rpmdb.sqlite"), "").unwrap();
     let of = |hunting: &str, name: &str| {
         let path = format!("/etc/apt/apt.conf.d/{name}");
-        let owners = owners(&system.root, b"/etc/apt/apt.conf.d", Some(Path::new(hunting)), later()).unwrap();
+        let known = &mut Known::default();
+        let owners =
+            owners(&system.root, b"/etc/apt/apt.conf.d", Some(Path::new(hunting)), known, later()).unwrap();
         of(&system.root, path.as_bytes(), &owners, None)
     };
     let nobodys = |manager, shipped| Package { manager, name: None, shipped };
@@ -102,9 +104,48 @@ fn a_host_with_both_asks_both() {
 fn a_host_without_either_is_told() {
     let directory = tempfile::tempdir().unwrap();
     let root = open::root(directory.path()).unwrap();
-    let reason = |root| owners(root, b"/etc", None, later()).unwrap_err();
+    let reason = |root| owners(root, b"/etc", None, &mut Known::default(), later()).unwrap_err();
     assert_eq!(reason(&root), "there is no database of dpkg or rpm");
     fs::create_dir_all(directory.path().join("var/lib/rpm")).unwrap();
     fs::write(directory.path().join("var/lib/rpm/rpmdb.sqlite"), "").unwrap();
     assert_eq!(reason(&root), "sensor-hunt, which reads the rpm database, is not installed");
+}
+
+/// Many alerts at once do not read the whole database each; a change of any file of it is seen all the same.
+#[test]
+fn a_database_is_read_again_when_it_changes() {
+    let system = system();
+    let known = &mut Known::default();
+    let hook = b"/etc/apt/apt.conf.d/99hook";
+    let mut asked = || owners(&system.root, b"/etc/apt/apt.conf.d", None, known, later()).unwrap();
+    let (first, second) = (asked(), asked());
+    assert!(Rc::ptr_eq(&first.found[0], &second.found[0]));
+    let list = system.directory.path().join("var/lib/dpkg/info/demo:amd64.list");
+    let text = fs::read_to_string(&list).unwrap();
+    // As long as before, and in place.
+    fs::write(&list, text.replace("01demo", "99hook")).unwrap();
+    assert!(first.package(hook).is_none() && asked().package(hook).is_some());
+    fs::write(system.directory.path().join("var/lib/dpkg/info/hook.list"), "/etc/apt/apt.conf.d/98hook\n")
+        .unwrap();
+    assert!(asked().package(b"/etc/apt/apt.conf.d/98hook").is_some());
+    let before = asked();
+    fs::write(system.directory.path().join("var/lib/dpkg/status"), "").unwrap();
+    assert!(!Rc::ptr_eq(&before.found[0], &asked().found[0]));
+    // Another directory is another question.
+    assert!(
+        owners(&system.root, b"/usr/bin", None, known, later()).unwrap().package(b"/usr/bin/demo").is_some()
+    );
+}
+
+#[test]
+fn what_is_remembered_has_bounds() {
+    let mut known = Known::default();
+    let owner = || Owner { manager: "dpkg", package: "demo".to_owned(), sum: None };
+    for number in 0..100_u32 {
+        let directory = number.to_ne_bytes();
+        let many = if number % 10 == 9 { 10_000 } else { 1_000 };
+        let read = || Ok((0..many).map(|at: u32| (at.to_ne_bytes().to_vec(), owner())).collect());
+        assert_eq!(known.of([0; 32], &directory, read).unwrap().owners.len(), many as usize);
+        assert!(known.owners() <= 8192, "{}", known.owners());
+    }
 }
