@@ -157,8 +157,10 @@ impl Reader {
     fn open(&mut self) {
         self.outer.push(self.scope.len());
         let statement = std::mem::take(&mut self.statement);
-        let (name, _) = word(&statement);
+        let (name, rest) = word(&statement);
         join(&mut self.scope, &name);
+        // An option can have a value and parts.
+        self.add(self.scope.clone(), unquoted(rest));
     }
 
     fn end_statement(&mut self) {
@@ -175,6 +177,10 @@ impl Reader {
             join(&mut name, &first);
             unquoted(rest)
         };
+        self.add(name, value);
+    }
+
+    fn add(&mut self, name: Vec<u8>, value: Vec<u8>) {
         if value.is_empty() || !runs(&name) {
             return;
         }
@@ -316,6 +322,7 @@ mod tests {
             "DPkg::Pre-Invoke {\n#c\n\"x\";};",
             "\"\" { DPkg::Pre-Invoke \"x\"; };",
             "} }; DPkg::Pre-Invoke \"x\"",
+            "DPkg::Pre-Invoke \"x\" { }",
         ] {
             let lines = text.lines().position(|line| line.contains("\"x\"")).filter(|_| text.contains('#'));
             let wanted = vec![hook("DPkg::Pre-Invoke", "x", lines.map_or(1, |line| line + 1))];
