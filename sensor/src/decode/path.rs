@@ -82,7 +82,7 @@ impl<'a> WirePath<'a> {
             return Err(DecodeError::Unterminated { what, got: leaf.last().copied().unwrap_or(0) });
         };
         // A name that changed while it was read can be shorter than what was read of it.
-        let name = leaf.split(|&byte| byte == 0).next().unwrap_or_default();
+        let name = memchr(0, leaf).and_then(|end| leaf.get(..end)).unwrap_or(leaf);
         let torn = if name.len() == leaf.len() && !name.is_empty() { 0 } else { path_flags::TORN };
         Ok(Self { leaf: Some(name), flags: self.flags | torn, ..self })
     }
@@ -189,7 +189,7 @@ fn has_empty_component(part: &[u8]) -> bool {
 pub(crate) fn write_absolute(components: &[u8], out: &mut Vec<u8>) {
     let begun = out.len();
     // What is written is as long as what is read, less what is empty: it is filled in without asking for room again.
-    out.resize(begun + components.len(), b'/');
+    out.extend_from_slice(components);
     let (mut end, mut rest) = (begun, components);
     while !rest.is_empty() {
         let (before, component) = match rfind(0, rest) {
@@ -197,8 +197,10 @@ pub(crate) fn write_absolute(components: &[u8], out: &mut Vec<u8>) {
             None => (None, Some(rest)),
         };
         if let Some(component) = component.filter(|component| !component.is_empty())
-            && let Some(name) = out.get_mut(end + 1..end + 1 + component.len())
+            && let Some((slash, name)) =
+                out.get_mut(end..end + 1 + component.len()).and_then(<[u8]>::split_first_mut)
         {
+            *slash = b'/';
             name.copy_from_slice(component);
             end += 1 + component.len();
         }

@@ -12,9 +12,12 @@
 //! What a user runs without root lies in that user's home, and says what that user wants it to say. It is read as what
 //! an attacker wrote: no link is followed, and no file system asked that can make its reader wait.
 //!
-//! Missed: images of nerdctl's containers, which containerd keeps in its database; containerd without root, whose files
-//! lie in a mount namespace of its own; a user's storage that is configured to be elsewhere.
+//! containerd without root has mounts of its own, which lead to folders of its user that everybody sees.
+//!
+//! Missed: images of nerdctl's containers, which containerd keeps in its database; a user's storage that is configured to
+//! be elsewhere.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Read as _;
 use std::os::fd::OwnedFd;
@@ -81,6 +84,12 @@ pub(super) fn read(root: &Path, which: &Which) -> Option<Details> {
             storage_of(&Place::Home(&home, ".local/share/containers/storage".into()), id, &mut found);
         }
     }
+    if found == Details::default()
+        && made_by(Runtime::Containerd)
+        && let Some(folder) = user.and_then(|user| Home::at_runtime(root, user))
+    {
+        containerd_of(&folder, id, &mut found);
+    }
     if *runtime == Some(Runtime::Lxc.name()) || *runtime == Some(Runtime::SystemdNspawn.name()) {
         found.name = Some(id.clone());
     }
@@ -88,7 +97,7 @@ pub(super) fn read(root: &Path, which: &Which) -> Option<Details> {
     (found != Details::default()).then_some(found)
 }
 
-/// A user's home, held.
+/// A user's home, held, or the folder that a user has while logged in.
 struct Home {
     root: OwnedFd,
     /// Below the root of the host.
@@ -101,6 +110,10 @@ impl Home {
         let path = path.strip_prefix("/").ok()?.to_owned();
         (!path.as_os_str().is_empty()).then_some(())?;
         Some(Self { root: open::root(root).ok()?, path })
+    }
+
+    fn at_runtime(root: &Path, user: u32) -> Option<Self> {
+        Some(Self { root: open::root(root).ok()?, path: PathBuf::from(format!("run/user/{user}")) })
     }
 }
 
@@ -175,14 +188,34 @@ fn containerd(root: &Path, id: &str, found: &mut Details) {
         for namespace in namespaces.filter_map(Result::ok).take(NAMESPACES_MAX) {
             let bundle = namespace.path().join(id).join("config.json");
             if let Some(annotations) = annotations(&bundle) {
-                if let Some(name) = annotations.get("nerdctl/name").and_then(Value::as_str) {
-                    found.name = short(name);
-                }
-                kubernetes(&annotations, found);
-                return;
+                return annotated(&annotations, found);
             }
         }
     }
+}
+
+/// The same of a user's own; no link is followed.
+fn containerd_of(folder: &Home, id: &str, found: &mut Details) {
+    const TASKS: &str = "containerd/io.containerd.runtime.v2.task";
+    let tasks = folder.path.join(TASKS);
+    let listed = open::directory(&folder.root, tasks.as_os_str().as_bytes()).ok();
+    let Some(namespaces) = listed.and_then(|listed| rustix::fs::Dir::read_from(&listed).ok()) else { return };
+    let named =
+        namespaces.filter_map(Result::ok).filter(|entry| !entry.file_name().to_bytes().starts_with(b"."));
+    for namespace in named.take(NAMESPACES_MAX) {
+        let namespace = OsStr::from_bytes(namespace.file_name().to_bytes());
+        let bundle = Place::Home(folder, Path::new(TASKS).join(namespace).join(id));
+        if let Some(bundle) = bundle.json::<Bundle>("config.json") {
+            return annotated(&bundle.annotations.unwrap_or_default(), found);
+        }
+    }
+}
+
+fn annotated(annotations: &Map<String, Value>, found: &mut Details) {
+    if let Some(name) = annotations.get("nerdctl/name").and_then(Value::as_str) {
+        found.name = short(name);
+    }
+    kubernetes(annotations, found);
 }
 
 /// Podman's entry, or CRI-O's.
@@ -285,169 +318,4 @@ fn tag_of(image: &str) -> Option<&str> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const ID: &str = "5694f82f44168cc048e014ae14d1b0c8ef673bec49f329dc169911ea638f63c2";
-
-    fn written(files: &[(&str, &str)]) -> tempfile::TempDir {
-        let root = tempfile::tempdir().unwrap();
-        for (path, text) in files {
-            let path = root.path().join(path.replace("ID", ID));
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text.replace("ID", ID)).unwrap();
-        }
-        root
-    }
-
-    fn some(text: &str) -> Option<String> {
-        Some(text.to_owned())
-    }
-
-    fn read(root: &Path, id: &str, runtime: Option<&'static str>) -> Option<Details> {
-        super::read(root, &Which { id: id.to_owned(), runtime, user: None })
-    }
-
-    #[test]
-    fn docker_tells_name_image_and_pod() {
-        let text = r#"{"ID":"ID","Name":"/web","Image":"sha256:ab","State":{},"Config":{"Image":"nginx:1.27",
-            "Labels":{"io.kubernetes.pod.name":"front-1","io.kubernetes.pod.namespace":"shop","n":1}}}"#;
-        let root = written(&[("var/lib/docker/containers/ID/config.v2.json", text)]);
-        let wanted = Details {
-            name: some("web"),
-            image_name: some("nginx:1.27"),
-            image_tag: some("1.27"),
-            image_hash: some("sha256:ab"),
-            pod_name: some("front-1"),
-            pod_namespace: some("shop"),
-        };
-        assert_eq!(read(root.path(), ID, Some("docker")), Some(wanted.clone()));
-        // A cgroup path need not say who made it.
-        assert_eq!(read(root.path(), ID, None), Some(wanted));
-        assert_eq!(read(root.path(), ID, Some("podman")), None);
-        assert_eq!(read(root.path(), &"0".repeat(64), Some("docker")), None);
-    }
-
-    #[test]
-    fn dockers_data_root_is_where_its_configuration_says() {
-        let root = written(&[
-            ("etc/docker/daemon.json", r#"{"data-root":"/srv/docker"}"#),
-            ("srv/docker/containers/ID/config.v2.json", r#"{"Name":"/elsewhere"}"#),
-        ]);
-        assert_eq!(read(root.path(), ID, Some("docker")).unwrap().name, some("elsewhere"));
-    }
-
-    #[test]
-    fn containerd_tells_what_kubernetes_asked_for() {
-        let text = r#"{"ociVersion":"1.1.0","annotations":{"io.kubernetes.cri.container-name":"app",
-            "io.kubernetes.cri.image-name":"registry:5000/team/app@sha256:cd",
-            "io.kubernetes.cri.sandbox-name":"app-0","io.kubernetes.cri.sandbox-namespace":"prod"}}"#;
-        for state in BUNDLES {
-            let file = format!("{state}/io.containerd.runtime.v2.task/k8s.io/ID/config.json");
-            let root = written(&[(&file, text)]);
-            let found = read(root.path(), ID, Some("containerd")).unwrap();
-            assert_eq!((found.name, found.image_tag), (some("app"), None));
-            assert_eq!((found.pod_name, found.pod_namespace), (some("app-0"), some("prod")));
-        }
-    }
-
-    #[test]
-    fn podman_and_cri_o_tell_name_and_image() {
-        let podman = r#"[{"id":"00","names":["other"]},{"id":"ID","names":["db"],"image":"ef","metadata":
-            "{\"image-name\":\"docker.io/library/postgres:17\",\"name\":\"db\"}"}]"#;
-        let root = written(&[("var/lib/containers/storage/overlay-containers/containers.json", podman)]);
-        let found = read(root.path(), ID, Some("podman")).unwrap();
-        assert_eq!((found.name, found.image_hash), (some("db"), some("sha256:ef")));
-        assert_eq!(found.image_tag, some("17"));
-
-        let bundle = r#"{"annotations":{"io.kubernetes.container.name":"api","io.kubernetes.pod.name":"api-7",
-            "io.kubernetes.pod.namespace":"default","io.kubernetes.cri-o.ImageName":"quay.io/a/api:2"}}"#;
-        let root = written(&[("run/containers/storage/overlay-containers/ID/userdata/config.json", bundle)]);
-        let found = read(root.path(), ID, Some("cri-o")).unwrap();
-        assert_eq!((found.name, found.image_name), (some("api"), some("quay.io/a/api:2")));
-        assert_eq!(found.pod_name, some("api-7"));
-    }
-
-    #[test]
-    fn nerdctl_tells_the_name() {
-        let text =
-            r#"{"annotations":{"nerdctl/name":"web","nerdctl/namespace":"default","nerdctl/hostname":"56"}}"#;
-        let root = written(&[("run/containerd/io.containerd.runtime.v2.task/default/ID/config.json", text)]);
-        let found = read(root.path(), ID, Some("containerd")).unwrap();
-        assert_eq!(found, Details { name: some("web"), ..Details::default() });
-    }
-
-    #[test]
-    fn containers_that_podman_removes_at_their_end_are_told_too() {
-        let text =
-            r#"[{"id":"ID","names":["once"],"image":"ef","metadata":"{\"image-name\":\"alpine:3\"}"}]"#;
-        let file = "var/lib/containers/storage/overlay-containers/volatile-containers.json";
-        let stays = ("var/lib/containers/storage/overlay-containers/containers.json", r#"[{"id":"00"}]"#);
-        let found = read(written(&[stays, (file, text)]).path(), ID, Some("podman")).unwrap();
-        assert_eq!((found.name, found.image_name), (some("once"), some("alpine:3")));
-    }
-
-    #[test]
-    fn what_a_user_runs_is_told_by_that_users_own_files() {
-        let passwd = (
-            "etc/passwd",
-            "root:x:0:0::/root:/bin/sh\nalice:x:1000:1000::/home/alice:/bin/sh\nn:x:7:7::/:/n\n",
-        );
-        let podman = r#"[{"id":"ID","names":["mine"],"image":"ef","metadata":"{\"image-name\":\"a:1\"}"}]"#;
-        let docker = r#"{"Name":"/mine","Config":{"Image":"a:1"}}"#;
-        let share = "home/alice/.local/share";
-        for (file, text, runtime) in [
-            (format!("{share}/containers/storage/overlay-containers/containers.json"), podman, "podman"),
-            (format!("{share}/containers/storage/vfs-containers/volatile-containers.json"), podman, "podman"),
-            (format!("{share}/docker/containers/ID/config.v2.json"), docker, "docker"),
-        ] {
-            let root = written(&[passwd, (&file, text)]);
-            let told =
-                |user| super::read(root.path(), &Which { id: ID.to_owned(), runtime: Some(runtime), user });
-            let found = told(Some(1000)).unwrap();
-            assert_eq!((found.name, found.image_tag), (some("mine"), some("1")), "{file}");
-            for other in [None, Some(0), Some(7), Some(1001)] {
-                assert_eq!(told(other), None, "{file} {other:?}");
-            }
-            // Neither a link nor a pipe is read.
-            let path = root.path().join(file.replace("ID", ID));
-            let away = root.path().join("away");
-            fs::rename(&path, &away).unwrap();
-            std::os::unix::fs::symlink(&away, &path).unwrap();
-            assert_eq!(told(Some(1000)), None, "{file}");
-            fs::remove_file(&path).unwrap();
-            rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
-            assert_eq!(told(Some(1000)), None, "{file}");
-        }
-    }
-
-    #[test]
-    fn what_makes_no_sense_tells_nothing() {
-        let file = "var/lib/docker/containers/ID/config.v2.json";
-        let long = format!(r#"{{"Name":"/{}"}}"#, "n".repeat(TEXT_BYTES_MAX + 1));
-        for text in ["", "{", "[]", "{}", r#"{"Name":7}"#, &long, &"[".repeat(100_000)] {
-            let root = written(&[(file, text)]);
-            assert_eq!(read(root.path(), ID, Some("docker")), None, "{}", text.len());
-        }
-        let root = written(&[("other", "")]);
-        let pipe = root.path().join(file.replace("ID", ID));
-        fs::create_dir_all(pipe.parent().unwrap()).unwrap();
-        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
-        assert_eq!(read(root.path(), ID, Some("docker")), None);
-    }
-
-    #[test]
-    fn tags_are_told_from_ports_and_digests() {
-        let cases = [
-            ("nginx:1.27", Some("1.27")),
-            ("nginx", None),
-            ("registry:5000/nginx", None),
-            ("registry:5000/nginx:a@sha256:0", Some("a")),
-            ("sha256:0123", None),
-            ("nginx:", None),
-        ];
-        for (image, tag) in cases {
-            assert_eq!(tag_of(image), tag, "{image}");
-        }
-    }
-}
+mod tests;
