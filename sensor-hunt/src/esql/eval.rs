@@ -22,16 +22,24 @@ const SEVERAL: &str = "single-value function encountered multi-value";
 
 /// Why expressions had no value, by where they stand.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Warnings(pub(super) BTreeMap<(u32, u32, &'static str), u64>);
+pub(super) struct Warnings {
+    /// What failed, by the place in the text and the cause: how often.
+    pub(super) failed: BTreeMap<(u32, u32, &'static str), u64>,
+    /// Negations that were neither true nor false for want of a column's value, by their place: of how many rows.
+    pub(super) undecided: BTreeMap<(u32, u32, Slot), u64>,
+}
 
 impl Warnings {
     fn add(&mut self, span: Span, cause: &'static str) {
-        *self.0.entry((span.start, span.end, cause)).or_default() += 1;
+        *self.failed.entry((span.start, span.end, cause)).or_default() += 1;
     }
 
     pub(super) fn merge(&mut self, other: Self) {
-        for (key, count) in other.0 {
-            *self.0.entry(key).or_default() += count;
+        for (key, count) in other.failed {
+            *self.failed.entry(key).or_default() += count;
+        }
+        for (key, count) in other.undecided {
+            *self.undecided.entry(key).or_default() += count;
         }
     }
 }

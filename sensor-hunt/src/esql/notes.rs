@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use sensor_ecs::{Ecs, Schema as _};
-use sensor_store::{Part, Store};
+use sensor_store::{Part, Store, schema};
 
+use super::bound::{Slot, Source};
 use super::eval::Warnings;
 use super::exec::Bounds;
 use super::index;
@@ -12,6 +13,8 @@ use super::outcome::{RunError, Settings, date_text};
 
 /// Warnings that are told.
 const WARNINGS_MAX: usize = 20;
+/// Of a condition that is quoted.
+const PART_CHARS_MAX: usize = 60;
 /// A pause shorter than this is not told: a restart, a minute between two signs of life.
 const PAUSE_MS: i64 = 120_000;
 /// Datasets that this sensor records.
@@ -20,23 +23,47 @@ const RECORDED: [&str; 2] = ["endpoint.events.file", "endpoint.events.process"];
 /// Elasticsearch's words, with where and how often.
 pub(super) fn warnings(warnings: &Warnings, text: &str) -> Vec<String> {
     let mut told: Vec<String> = Vec::new();
-    for ((start, end, cause), count) in &warnings.0 {
+    for ((start, end, cause), count) in &warnings.failed {
         if told.len() == WARNINGS_MAX {
-            told.push(format!("and {} more kinds of warnings", warnings.0.len() - WARNINGS_MAX));
+            told.push(format!("and {} more kinds of warnings", warnings.failed.len() - WARNINGS_MAX));
             break;
         }
-        let start = *start as usize;
-        let before = text.get(..start).unwrap_or_default();
-        let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-        let part: Vec<&str> = text.get(start..*end as usize).unwrap_or_default().split_whitespace().collect();
+        let (line, column, part) = place(text, *start, *end);
         let times = if *count == 1 { String::new() } else { format!(" ({count} times)") };
         told.push(format!(
-            "Line {line}:{column}: evaluation of [{}] failed, treating result as null: {cause}{times}",
-            part.join(" ")
+            "Line {line}:{column}: evaluation of [{part}] failed, treating result as null: {cause}{times}"
         ));
     }
     told
+}
+
+/// Line and column of a part of the query, and the part on one line.
+fn place(text: &str, start: u32, end: u32) -> (usize, usize, String) {
+    let before = text.get(..start as usize).unwrap_or_default();
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    let part: Vec<&str> =
+        text.get(start as usize..end as usize).unwrap_or_default().split_whitespace().collect();
+    (line, column, part.join(" "))
+}
+
+/// Which events a negation left out because they lack a field: it is then neither true nor false.
+pub(super) fn undecided(warnings: &Warnings, text: &str, sources: &[(Slot, Source)]) -> Vec<String> {
+    let column = |slot: &Slot| {
+        let source = sources.iter().find_map(|(of, source)| (of == slot).then_some(*source));
+        let Some(Source::Column(index)) = source else { return None };
+        schema::columns().get(index).map(|column| column.name)
+    };
+    let named = warnings.undecided.iter().filter_map(|((start, end, slot), count)| {
+        let (field, (line, at, part)) = (column(slot)?, place(text, *start, *end));
+        let short: String = part.chars().take(PART_CHARS_MAX).collect();
+        let part = if short.len() < part.len() { format!("{short}...") } else { part };
+        let events = if *count == 1 { "1 event".to_owned() } else { format!("{count} events") };
+        Some(format!(
+            "{events} without {field} left out by [{part}] (line {line}:{at}), which is null for them"
+        ))
+    });
+    named.take(WARNINGS_MAX).collect()
 }
 
 fn span_text(ms: i64) -> String {

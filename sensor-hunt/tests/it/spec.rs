@@ -92,3 +92,47 @@ fn every_case_holds() {
     assert!(failures.is_empty(), "{failures}");
     assert!(count > 100, "only {count} cases were found");
 }
+
+#[test]
+fn what_a_negation_leaves_out_for_want_of_a_field_is_told() {
+    let event = |name: &str, extension: &str| {
+        format!(
+            "{{\"@timestamp\":\"2026-01-09T00:00:01Z\",\"data_stream\":{{\"dataset\":\"endpoint.events.file\"}},\
+             \"event\":{{\"action\":\"creation\",\"type\":[\"creation\",\"change\"]}},\"file\":{{\"name\":\"{name}\"{extension}}}}}\n"
+        )
+    };
+    let extension = |it: &str| format!(",\"extension\":\"{it}\"");
+    let events = [
+        event("evil", ""),
+        event("tool", ""),
+        event("tmp.x", ""),
+        event("a.swp", &extension("swp")),
+        event("a.txt", &extension("txt")),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let store = sealed(&folder.path().join("store"), &events.concat());
+    let asked = |condition: &str| {
+        let query =
+            format!("from logs-endpoint.events.file-*\n| where event.action == \"creation\" and {condition}");
+        let query = Query::parse(&query).unwrap();
+        let outcome =
+            query.run(std::slice::from_ref(&store), &Settings::at(NOW_MS), &Progress::default()).unwrap();
+        let notes = outcome.notes.into_iter().filter(|note| note.contains("left out")).collect::<Vec<_>>();
+        (outcome.rows.len(), notes)
+    };
+    let (rows, notes) = asked("not (file.extension in (\"swp\", \"swx\") or file.name like \"tmp.*\")");
+    assert_eq!(rows, 1, "as in Elasticsearch");
+    assert_eq!(
+        notes,
+        [
+            "2 events without file.extension left out by [not (file.extension in (\"swp\", \"swx\") or file.name like \"tmp...] \
+          (line 2:40), which is null for them"
+        ]
+    );
+    assert_eq!(asked("file.extension != \"swp\"").1.len(), 1);
+    for whole in ["(file.extension is null or not file.extension == \"swp\")", "file.extension is not null"] {
+        assert_eq!(asked(whole).1, Vec::<String>::new(), "{whole}");
+    }
+    let (rows, notes) = asked("not event.type == \"change\"");
+    assert_eq!((rows, notes.len()), (0, 0), "several values are warned about");
+}

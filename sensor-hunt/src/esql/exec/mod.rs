@@ -80,6 +80,7 @@ pub(super) fn run(
     let batch = steps::finish(batch, last, &context, &settings.limits)?;
     warnings.merge(context.warnings.take());
     outcome.warnings = notes::warnings(&warnings, text);
+    outcome.notes.extend(notes::undecided(&warnings, text, &plan.sources));
     if before > batch.rows || (batch.rows == limit && matches!(&plan.scan, Scan::Store { .. })) {
         let why = if plan.implicit_limit { "the query has no limit" } else { "no query returns more" };
         outcome.warnings.push(format!("there may be more rows than these {limit}: {why}"));

@@ -4,7 +4,8 @@ use std::cmp::Ordering;
 
 use super::batch::Batch;
 use crate::esql::aggregate::Groups;
-use crate::esql::bound::{Node, SortBy, Step};
+use crate::esql::ast::Compare;
+use crate::esql::bound::{Node, Op, SortBy, Step};
 use crate::esql::eval::{Context, evaluate, truths};
 use crate::esql::outcome::{Limits, RunError};
 use crate::esql::value::{Val, order};
@@ -16,10 +17,28 @@ const EXPANDED_ROWS_MAX: usize = 8 << 20;
 pub(super) fn filter(batch: &mut Batch<'_>, node: &Node, context: &Context) -> Result<(), RunError> {
     batch.load(&node.slots())?;
     let all = truths(node, &batch.columns, batch.rows, context);
+    if matches!(node.op, Op::Not(_) | Op::Compare(Compare::Ne, ..)) {
+        undecided(batch, node, &all, context);
+    }
     let rows: Vec<u32> =
         (0_u32..).zip(&all).filter(|(_, truth)| **truth == Some(true)).map(|(row, _)| row).collect();
     batch.keep(&rows);
     Ok(())
+}
+
+/// Notes which columns without a value leave a negation undecided: such a row is left out, which surprises. Several
+/// values have been warned about.
+fn undecided(batch: &Batch<'_>, node: &Node, all: &[Option<bool>], context: &Context) {
+    let slots = node.slots();
+    let mut warnings = context.warnings.borrow_mut();
+    for (row, _) in all.iter().enumerate().filter(|(_, truth)| truth.is_none()) {
+        if slots.iter().any(|slot| matches!(batch.value(*slot, row), Val::List(_))) {
+            continue;
+        }
+        for slot in slots.iter().filter(|slot| batch.value(**slot, row).is_null()) {
+            *warnings.undecided.entry((node.span.start, node.span.end, *slot)).or_default() += 1;
+        }
+    }
 }
 
 /// A step that looks at each row by itself. Returns whether it was one.
@@ -27,7 +46,7 @@ pub(super) fn row_by_row(batch: &mut Batch<'_>, step: &Step, context: &Context) 
     match step {
         Step::Filter(node) => match &node.op {
             // One after another, so that a column is not read for rows that are gone.
-            crate::esql::bound::Op::And(terms) => {
+            Op::And(terms) => {
                 for term in terms {
                     filter(batch, term, context)?;
                 }
