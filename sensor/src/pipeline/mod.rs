@@ -6,7 +6,6 @@ mod caps;
 mod engine;
 mod exceptions;
 mod follow;
-mod gate;
 mod losses;
 mod matcher;
 mod output;
@@ -22,12 +21,10 @@ mod totals;
 mod urgency;
 mod vitals;
 
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
-use std::pin::pin;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::Interest;
@@ -47,7 +44,6 @@ pub(crate) use totals::Totals;
 pub(crate) use urgency::urgent_kinds;
 pub(crate) use vitals::{Board, SECONDS, Vitals};
 
-use gate::Gate;
 use pace::Pace;
 use scan::Scan;
 
@@ -97,7 +93,7 @@ pub(crate) async fn run<S: RecordSource, O: Output>(
     ready: impl FnOnce(&Engine<O>),
     mut alive: impl FnMut(),
 ) -> io::Result<(Totals, O)> {
-    let mut ring = watch(source.fd(), Interest::READABLE)?;
+    let ring = watch(source.fd(), Interest::READABLE)?;
     let mounts = engine.mounts_watch().and_then(|fd| {
         let failed = |error: &io::Error| tracing::warn!("changes of mounts cannot be waited for: {error}");
         watch(fd, Interest::PRIORITY).inspect_err(failed).ok()
@@ -108,63 +104,38 @@ pub(crate) async fn run<S: RecordSource, O: Output>(
     let mut rounds = interval(ROUND);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut pace = Pace::default();
-    let mut next_look = pin!(tokio::time::sleep_until(Instant::now()));
-    // Records that were taken since the last look that was due.
-    let mut taken_since = 0;
+    let mut next_look = Instant::now();
     let mut more_wait = false;
     let mut swap = None;
     let mut is_loss_unknown = false;
-    let gate = Gate::new();
     tokio::pin!(stop);
 
     loop {
-        let input = {
-            let is_scanning = engine.is_scanning();
-            let mut other = pin!(async {
-                tokio::select! {
-                    biased;
-                    () = &mut stop => Input::Stop,
-                    () = scan.done(), if is_scanning => Input::Scanned { complete: true },
-                    () = tokio::time::sleep_until(scan_deadline), if is_scanning => {
-                        Input::Scanned { complete: false }
-                    }
-                    // Before the records that may tell of files below it.
-                    () = changed(mounts.as_ref()) => Input::Mounts,
-                    _ = rounds.tick() => Input::Tick,
-                    Some(wanted) = lines.swaps.recv(), if !is_scanning => {
-                        swap = Some(wanted);
-                        Input::Swap
-                    }
-                    () = std::future::ready(()), if more_wait => Input::Records,
-                    () = next_look.as_mut() => Input::Records,
-                }
-            });
-            gate.open();
-            // What else may happen is asked when it has called: a call for records costs no more than taking them.
-            let input = poll_fn(|context| {
-                if let Poll::Ready(input) = gate.poll(other.as_mut(), context) {
-                    return Poll::Ready(Ok(input));
-                }
-                while engine.wants_records() && called(&mut ring, context)? {
-                    if !pace.is_active() {
-                        return Poll::Ready(Ok(Input::Records));
-                    }
-                    let taken = drain(source, &mut engine, RECORDS_PER_TURN);
-                    taken_since += taken;
-                    if taken == RECORDS_PER_TURN {
-                        return Poll::Ready(Ok(Input::Records));
-                    }
-                }
-                Poll::<io::Result<Input>>::Pending
-            });
-            input.await?
+        let input = tokio::select! {
+            biased;
+            () = &mut stop => Input::Stop,
+            () = scan.done(), if engine.is_scanning() => Input::Scanned { complete: true },
+            () = tokio::time::sleep_until(scan_deadline), if engine.is_scanning() => Input::Scanned { complete: false },
+            // Before the records that may tell of files below it.
+            () = changed(mounts.as_ref()) => Input::Mounts,
+            _ = rounds.tick() => Input::Tick,
+            Some(wanted) = lines.swaps.recv(), if !engine.is_scanning() => {
+                swap = Some(wanted);
+                Input::Swap
+            }
+            () = std::future::ready(()), if more_wait => Input::Records,
+            () = tokio::time::sleep_until(next_look) => Input::Records,
+            readiness = ring.readable(), if engine.wants_records() => {
+                // Cleared before reading: what comes meanwhile makes it ready again.
+                readiness?.clear_ready();
+                Input::Records
+            }
         };
         match input {
             Input::Records => {
                 let taken = drain(source, &mut engine, RECORDS_PER_TURN);
                 more_wait = taken == RECORDS_PER_TURN;
-                let wait = pace.after(std::mem::take(&mut taken_since) + taken);
-                next_look.as_mut().reset(Instant::now() + wait);
+                next_look = Instant::now() + pace.after(taken);
             }
             Input::Scanned { complete } => {
                 if !complete {
@@ -224,18 +195,6 @@ fn counted(source: &impl RecordSource, is_unknown: &mut bool) -> Option<Counted>
     }
     *is_unknown = counted.is_err();
     counted.ok()
-}
-
-/// Whether the ring has called for its reader. What comes after that makes it call again.
-fn called(ring: &mut AsyncFd<OwnedFd>, context: &mut Context<'_>) -> io::Result<bool> {
-    match ring.poll_read_ready_mut(context) {
-        Poll::Ready(readiness) => {
-            // Cleared before reading: what comes meanwhile makes it ready again.
-            readiness?.clear_ready();
-            Ok(true)
-        }
-        Poll::Pending => Ok(false),
-    }
 }
 
 /// Waits for the list of mounts to change; for ever if it cannot be watched.

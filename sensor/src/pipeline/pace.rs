@@ -1,8 +1,7 @@
 //! When to look into the ring again without being called.
 //!
 //! The kernel side calls for the first record after a quiet time and then leaves the reader alone: it looks often while
-//! there is something, and goes on doing so for longer than the kernel side may keep quiet. A call does not put off the
-//! look that is due.
+//! there is something, and goes on doing so for longer than the kernel side may keep quiet.
 
 use std::time::Duration;
 
@@ -25,15 +24,10 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// Whether the next look is due soon.
-    pub(super) fn is_active(&self) -> bool {
-        self.in_vain < LOOKS_IN_VAIN
-    }
-
     /// How long to wait after a look that found `taken` records.
     pub(super) fn after(&mut self, taken: usize) -> Duration {
         self.in_vain = if taken > 0 { 0 } else { self.in_vain.saturating_add(1) };
-        if self.is_active() { ACTIVE } else { IDLE }
+        if self.in_vain < LOOKS_IN_VAIN { ACTIVE } else { IDLE }
     }
 }
 
