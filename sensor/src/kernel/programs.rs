@@ -1,6 +1,8 @@
 //! Loading and attaching the programs, each hook in the best way that the kernel accepts.
 
 use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 use aya::{
     Btf, Ebpf,
@@ -10,6 +12,9 @@ use aya::{
 use super::capability::Capabilities;
 use super::error;
 use super::hooks::{Alternative, Attach, HOOKS, Hook, Mode, Part};
+
+/// Programs that are verified at a time.
+const LOADERS_MAX: usize = 4;
 
 /// A hook and what became of it.
 #[derive(Debug)]
@@ -39,74 +44,126 @@ pub(super) struct Programs<'a> {
     pub(super) attach: Attach,
 }
 
+/// A hook on its way, and every program that it may use.
+struct Work<'e> {
+    status: HookStatus,
+    programs: HashMap<&'static str, &'e mut Program>,
+}
+
+/// What is the same for every hook.
+#[derive(Clone, Copy)]
+struct Terms<'a> {
+    btf: &'a Btf,
+    mismatched: &'a HashMap<&'static str, String>,
+    attach: Attach,
+}
+
 impl Programs<'_> {
     /// Loads and attaches what can be, and lets go of what is of no use alone.
-    pub(super) fn attach_all(&mut self) -> Vec<HookStatus> {
+    pub(super) fn attach_all(self) -> Vec<HookStatus> {
+        let Self { ebpf, btf, mismatched, attach } = self;
+        let terms = Terms { btf, mismatched, attach };
+        let mut programs: HashMap<&str, &mut Program> = ebpf.programs_mut().collect();
+        let mut works: Vec<Work<'_>> = HOOKS.iter().map(|hook| Work::new(hook, &mut programs)).collect();
         // All are loaded before the first is attached: the verifier takes its time, and in between only some hooks
         // would report.
-        let mut hooks: Vec<HookStatus> = HOOKS
-            .iter()
-            .map(|hook| {
-                let mut status = HookStatus { hook, mode: None, refused: Vec::new(), is_used: true };
-                self.load_best(&mut status);
-                status
-            })
-            .collect();
-        for status in &mut hooks {
-            while let Some(chosen) = status.chosen() {
-                match chosen.parts.iter().try_for_each(|part| attach(self.ebpf, chosen.mode, part)) {
-                    Ok(()) => break,
-                    Err(reason) => {
-                        unload(self.ebpf, chosen);
-                        status.refused.push((chosen.mode, reason));
-                        self.load_best(status);
-                    }
-                }
-            }
-        }
+        load_all(&mut works, terms);
+        works.iter_mut().for_each(|work| work.attach(terms));
+        let mut hooks: Vec<HookStatus> = works.into_iter().map(|work| work.status).collect();
+
         let capabilities = Capabilities::of(&hooks);
         for status in hooks.iter_mut().filter(|status| !capabilities.uses(status.hook.name)) {
             status.is_used = false;
             if let Some(chosen) = status.chosen() {
-                unload(self.ebpf, chosen);
+                unload_from(ebpf, chosen);
             }
         }
         hooks
     }
+}
+
+/// Has several hooks verified at a time: the kernel takes a second over all of them, and works on each apart.
+fn load_all(works: &mut [Work<'_>], terms: Terms<'_>) {
+    let threads = thread::available_parallelism().map_or(1, usize::from).min(LOADERS_MAX);
+    let queue = Mutex::new(works.iter_mut());
+    let load = || {
+        loop {
+            let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+            let Some(work) = next else { return };
+            work.load_best(terms);
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 1..threads {
+            // Without another thread this one does it all.
+            if thread::Builder::new().spawn_scoped(scope, load).is_err() {
+                break;
+            }
+        }
+        load();
+    });
+}
+
+impl<'e> Work<'e> {
+    fn new(hook: &'static Hook, programs: &mut HashMap<&str, &'e mut Program>) -> Self {
+        let parts = hook.alternatives.iter().flat_map(|alternative| alternative.parts);
+        Self {
+            status: HookStatus { hook, mode: None, refused: Vec::new(), is_used: true },
+            programs: parts.filter_map(|part| Some((part.program, programs.remove(part.program)?))).collect(),
+        }
+    }
+
+    /// Attaches what was loaded, or the next best.
+    fn attach(&mut self, terms: Terms<'_>) {
+        while let Some(chosen) = self.status.chosen() {
+            match chosen
+                .parts
+                .iter()
+                .try_for_each(|part| attach(self.program(part.program), chosen.mode, part))
+            {
+                Ok(()) => break,
+                Err(reason) => {
+                    self.unload(chosen);
+                    self.status.refused.push((chosen.mode, reason));
+                    self.load_best(terms);
+                }
+            }
+        }
+    }
 
     /// Loads the best of the alternatives that were not yet tried.
-    fn load_best(&mut self, status: &mut HookStatus) {
-        status.mode = None;
-        for alternative in status.hook.alternatives {
+    fn load_best(&mut self, terms: Terms<'_>) {
+        self.status.mode = None;
+        for alternative in self.status.hook.alternatives {
             let mode = alternative.mode;
-            if !self.attach.allows(mode) || status.refused.iter().any(|(refused, _)| *refused == mode) {
+            if !terms.attach.allows(mode) || self.status.refused.iter().any(|(refused, _)| *refused == mode) {
                 continue;
             }
-            match alternative.parts.iter().try_for_each(|part| self.load(mode, part)) {
+            match alternative.parts.iter().try_for_each(|part| self.load(mode, part, terms)) {
                 Ok(()) => {
-                    status.mode = Some(mode);
+                    self.status.mode = Some(mode);
                     return;
                 }
                 Err(reason) => {
-                    unload(self.ebpf, alternative);
-                    status.refused.push((mode, reason));
+                    self.unload(alternative);
+                    self.status.refused.push((mode, reason));
                 }
             }
         }
     }
 
     /// Loads one program, or says why not.
-    fn load(&mut self, mode: Mode, part: &Part) -> Result<(), String> {
-        if let Some(reason) = self.mismatched.get(part.signature.function) {
+    fn load(&mut self, mode: Mode, part: &Part, terms: Terms<'_>) -> Result<(), String> {
+        if let Some(reason) = terms.mismatched.get(part.signature.function) {
             return Err(reason.clone());
         }
-        let ebpf = &mut *self.ebpf;
+        let program = self.program(part.program);
         let loaded = match mode {
-            Mode::Fentry if part.returns => program::<FExit>(ebpf, part)?.load(part.target, self.btf),
-            Mode::Fentry => program::<FEntry>(ebpf, part)?.load(part.target, self.btf),
-            Mode::Kprobe => program::<KProbe>(ebpf, part)?.load(),
-            Mode::TpBtf => program::<BtfTracePoint>(ebpf, part)?.load(part.target, self.btf),
-            Mode::RawTp => program::<RawTracePoint>(ebpf, part)?.load(),
+            Mode::Fentry if part.returns => typed::<FExit>(program, part)?.load(part.target, terms.btf),
+            Mode::Fentry => typed::<FEntry>(program, part)?.load(part.target, terms.btf),
+            Mode::Kprobe => typed::<KProbe>(program, part)?.load(),
+            Mode::TpBtf => typed::<BtfTracePoint>(program, part)?.load(part.target, terms.btf),
+            Mode::RawTp => typed::<RawTracePoint>(program, part)?.load(),
         };
         loaded.map_err(|error| {
             if let ProgramError::LoadError { io_error, verifier_log } = &error {
@@ -120,44 +177,57 @@ impl Programs<'_> {
             error::chain(&error)
         })
     }
+
+    fn unload(&mut self, alternative: &Alternative) {
+        for part in alternative.parts {
+            unload(self.program(part.program), alternative.mode, part);
+        }
+    }
+
+    fn program(&mut self, name: &str) -> Option<&mut Program> {
+        self.programs.get_mut(name).map(|program| &mut **program)
+    }
 }
 
 /// Attaches a loaded program, or says why not.
-fn attach(ebpf: &mut Ebpf, mode: Mode, part: &Part) -> Result<(), String> {
+fn attach(program: Option<&mut Program>, mode: Mode, part: &Part) -> Result<(), String> {
     let attached = match mode {
-        Mode::Fentry if part.returns => program::<FExit>(ebpf, part)?.attach().map(drop),
-        Mode::Fentry => program::<FEntry>(ebpf, part)?.attach().map(drop),
-        Mode::Kprobe => program::<KProbe>(ebpf, part)?.attach(part.target, 0).map(drop),
-        Mode::TpBtf => program::<BtfTracePoint>(ebpf, part)?.attach().map(drop),
-        Mode::RawTp => program::<RawTracePoint>(ebpf, part)?.attach(part.target).map(drop),
+        Mode::Fentry if part.returns => typed::<FExit>(program, part)?.attach().map(drop),
+        Mode::Fentry => typed::<FEntry>(program, part)?.attach().map(drop),
+        Mode::Kprobe => typed::<KProbe>(program, part)?.attach(part.target, 0).map(drop),
+        Mode::TpBtf => typed::<BtfTracePoint>(program, part)?.attach().map(drop),
+        Mode::RawTp => typed::<RawTracePoint>(program, part)?.attach(part.target).map(drop),
     };
     attached.map_err(|error| error::chain(&error))
 }
 
 /// Detaches and unloads the programs of every hook.
 pub(super) fn detach_all(ebpf: &mut Ebpf, hooks: &[HookStatus]) {
-    hooks.iter().filter_map(HookStatus::chosen).for_each(|chosen| unload(ebpf, chosen));
+    hooks.iter().filter_map(HookStatus::chosen).for_each(|chosen| unload_from(ebpf, chosen));
 }
 
-/// A program that is not loaded has nothing to unload, and that is all that can go wrong.
-fn unload(ebpf: &mut Ebpf, alternative: &Alternative) {
+fn unload_from(ebpf: &mut Ebpf, alternative: &Alternative) {
     for part in alternative.parts {
-        let _ = match alternative.mode {
-            Mode::Fentry if part.returns => program::<FExit>(ebpf, part).map(FExit::unload),
-            Mode::Fentry => program::<FEntry>(ebpf, part).map(FEntry::unload),
-            Mode::Kprobe => program::<KProbe>(ebpf, part).map(KProbe::unload),
-            Mode::TpBtf => program::<BtfTracePoint>(ebpf, part).map(BtfTracePoint::unload),
-            Mode::RawTp => program::<RawTracePoint>(ebpf, part).map(RawTracePoint::unload),
-        };
+        unload(ebpf.program_mut(part.program), alternative.mode, part);
     }
 }
 
-fn program<'a, T>(ebpf: &'a mut Ebpf, part: &Part) -> Result<&'a mut T, String>
+/// A program that is not loaded has nothing to unload, and that is all that can go wrong.
+fn unload(program: Option<&mut Program>, mode: Mode, part: &Part) {
+    let _ = match mode {
+        Mode::Fentry if part.returns => typed::<FExit>(program, part).map(FExit::unload),
+        Mode::Fentry => typed::<FEntry>(program, part).map(FEntry::unload),
+        Mode::Kprobe => typed::<KProbe>(program, part).map(KProbe::unload),
+        Mode::TpBtf => typed::<BtfTracePoint>(program, part).map(BtfTracePoint::unload),
+        Mode::RawTp => typed::<RawTracePoint>(program, part).map(RawTracePoint::unload),
+    };
+}
+
+/// The program as what it is in this mode.
+fn typed<'p, T>(program: Option<&'p mut Program>, part: &Part) -> Result<&'p mut T, String>
 where
-    &'a mut T: TryFrom<&'a mut Program, Error = ProgramError>,
+    &'p mut T: TryFrom<&'p mut Program, Error = ProgramError>,
 {
-    let program = ebpf
-        .program_mut(part.program)
-        .ok_or_else(|| format!("the object has no program {}", part.program))?;
+    let program = program.ok_or_else(|| format!("the object has no program {}", part.program))?;
     program.try_into().map_err(|error: ProgramError| error::chain(&error))
 }
