@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use sensor_ecs::{
     Action, Agent, Arguments, Credentials, Digits, Event, EventId, EventMeta, Executable, FileFields,
-    FileType, Host, Image, Integration, Outcome, PathView, Process, ProcessView, Scalar, Tty,
+    FileType, Host, Image, Integration, Outcome, PathView, Process, ProcessView, Scalar, Tty, capabilities,
 };
 
 /// One program run.
@@ -79,6 +79,10 @@ impl Workload {
         for account in [&mut credentials.user, &mut credentials.group, &mut credentials.real_user] {
             account.id = Some(uid.to_string().into_bytes().into());
             account.name = Some(if uid == 0 { b"root".as_slice() } else { b"alice".as_slice() }.into());
+        }
+        if uid == 0 {
+            let all = capabilities((1 << 41) - 1);
+            (credentials.capabilities_effective, credentials.capabilities_permitted) = (all.clone(), all);
         }
         let process = Process {
             start_ns: Some(1_700_000_000_000_000_000 + i64::from(number) * 1_000_000),

@@ -55,19 +55,10 @@ impl Schema for Ecs {
 fn lifetime_of(name: &str) -> Lifetime {
     const CONSTANT: [&str; 6] =
         ["event.action", "event.category", "event.dataset", "event.kind", "event.module", "event.type"];
-    // Members of a process that tell programs apart rather than processes.
-    const PROGRAM: [&str; 10] = [
-        "effective",
-        "executable",
-        "id",
-        "interactive",
-        "major",
-        "minor",
-        "name",
-        "permitted",
-        "same_as_process",
-        "type",
-    ];
+    // Members of a process that tell programs apart rather than processes. Not its capabilities: root's forty names
+    // would be most of what is compared.
+    const PROGRAM: [&str; 8] =
+        ["executable", "id", "interactive", "major", "minor", "name", "same_as_process", "type"];
     let member = name.rsplit('.').next().unwrap_or(name);
     match name.split('.').next().unwrap_or(name) {
         "agent" | "data_stream" | "ecs" | "elastic" | "host" | "message" => Lifetime::Constant,
@@ -79,5 +70,20 @@ fn lifetime_of(name: &str) -> Lifetime {
         }
         "process" | "user" | "group" | "container" | "orchestrator" => Lifetime::Process,
         _ => Lifetime::Event,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_programs_share_is_short() {
+        for name in ["process.name", "process.parent.executable", "user.id", "process.user.name"] {
+            assert_eq!(lifetime_of(name), Lifetime::Program, "{name}");
+        }
+        for name in ["process.args", "process.command_line", "process.thread.capabilities.effective"] {
+            assert_eq!(lifetime_of(name), Lifetime::Process, "{name}");
+        }
     }
 }
