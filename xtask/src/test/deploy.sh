@@ -69,7 +69,12 @@ documented() {
 an_image_is_built_without_network() {
     # As `tar -xf` does where there is xz.
     busybox xz -dc /root/sensor-*.tar.xz | tar -x -C /root || return 1
-    podman build --network none --tag sensor /root/sensor-*-x86_64 || return 1
+    podman build --network none --tag sensor /root/sensor-*-x86_64 || {
+        grep overlay /proc/filesystems /proc/modules
+        df /var/lib/containers
+        dmesg | tail -n 20
+        return 1
+    }
     podman image inspect --format '{{.Size}}' sensor
     [ "$(podman run --rm --network none sensor --version)" = "$(/root/sensor-*-x86_64/root/usr/bin/sensor --version)" ]
 }
