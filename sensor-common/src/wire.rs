@@ -357,12 +357,18 @@ pub struct ExecRecord {
     pub cap_permitted: u64,
     /// Bytes of argv before any cut.
     pub argv_bytes: u64,
+    /// `i_size` of the executable.
+    pub exe_size: u64,
+    /// Its modification time, nanoseconds since the Unix epoch; 0 when unread.
+    pub exe_mtime_ns: i64,
+    /// Its change time.
+    pub exe_ctime_ns: i64,
     /// `bprm->argc`.
     pub argc: u32,
     /// Thread id that called exec, when it was not the leader; else equal to the tgid.
     pub old_tid: u32,
-    /// Mode of the executable.
-    pub exe_mode: u32,
+    /// Zero.
+    pub reserved: u32,
     /// Controlling terminal: major, 0 when there is none.
     pub tty_major: u32,
     /// Controlling terminal: minor.
@@ -439,7 +445,7 @@ const _: () = assert!(size_of::<TaskFacts>() == 112);
 const _: () = assert!(size_of::<RecordHeader>() == 144);
 const _: () = assert!(size_of::<FileRecord>() == 240);
 const _: () = assert!(size_of::<ScriptRecord>() == 176);
-const _: () = assert!(size_of::<ExecRecord>() == 248);
+const _: () = assert!(size_of::<ExecRecord>() == 272);
 const _: () = assert!(size_of::<ForkRecord>() == 264);
 const _: () = assert!(size_of::<ExitRecord>() == 152);
 const _: () = assert!(size_of::<CredentialsRecord>() == 160);

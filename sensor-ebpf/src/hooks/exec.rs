@@ -13,12 +13,15 @@
 //! Misses: argv that was swapped out again before the tracepoint (flagged as unreadable); an ELF image that
 //! binfmt_misc interprets (another architecture's) has no script record, its exec record keeps `bprm->filename`.
 
+use core::marker::PhantomData;
+
 use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_kernel_str, bpf_probe_read_user};
 use sensor_common::{
     limits::{CGROUP_BYTES_MAX, GROUPS_MAX},
     wire::{ExecRecord, RecordKind, ScriptRecord, Span, path_flags, record_flags},
 };
 
+use super::file::time_ns;
 use crate::{
     context::{Access, Context as _, Typed, at_function, at_tracepoint, optional},
     emit::{self, Fill},
@@ -120,34 +123,41 @@ fn executed<A: Access>(old_tid: u32, bprm: Ptr) {
         }
         let mm: Ptr = load(task, offset!(task_mm));
         let fs: Ptr = load(task, offset!(task_fs));
-        let exe = file_start::<A>(A::load(bprm, offset!(binprm_file)));
+        let file: Ptr = A::load(bprm, offset!(binprm_file));
+        let exe = file_start::<A>(file);
+        let dentry: Ptr = A::load(file, offset!(file_path) + offset!(path_dentry));
         let cwd = Start {
             dentry: load(fs, offset!(fs_pwd) + offset!(path_dentry)),
             vfsmount: load(fs, offset!(fs_pwd) + offset!(path_mnt)),
         };
-        Exec {
-            bprm: bprm as u64,
+        Exec::<A> {
+            bprm,
             old_tid,
+            inode: A::load(dentry, offset!(dentry_inode)),
             exe,
             cwd,
             arg_start: load(mm, offset!(mm_arg_start)),
             arg_end: load(mm, offset!(mm_arg_end)),
             env_start: load(mm, offset!(mm_env_start)),
             env_end: load(mm, offset!(mm_env_end)),
+            access: PhantomData,
         }
         .emit();
     }
 }
 
-struct Exec {
-    bprm: u64,
+/// `A` reaches the program and its inode.
+struct Exec<A> {
+    bprm: Ptr,
     old_tid: u32,
+    inode: Ptr,
     exe: Start,
     cwd: Start,
     arg_start: u64,
     arg_end: u64,
     env_start: u64,
     env_end: u64,
+    access: PhantomData<A>,
 }
 
 const FIXED: usize = size_of::<ExecRecord>();
@@ -156,7 +166,7 @@ const fn path_room<C: Class>() -> usize {
     C::NAME_LIMIT - FIXED - CGROUP_BYTES_MAX - (C::ARGV_MASK + 1) - 2 * C::STRING_MAX
 }
 
-impl Exec {
+impl<A: Access> Exec<A> {
     #[inline(always)]
     fn emit(&mut self) {
         let seq = emit::next_seq(Self::KIND);
@@ -181,13 +191,13 @@ impl Exec {
     }
 }
 
-impl Fill for Exec {
+impl<A: Access> Fill for Exec<A> {
     const KIND: RecordKind = RecordKind::Exec;
 
     #[inline(always)]
     fn fill<C: Class>(&mut self, slot: &Slot<C>, seq: u64) -> bool {
         let record = slot.base.cast::<ExecRecord>();
-        let bprm = self.bprm as Ptr;
+        let (bprm, inode) = (self.bprm, self.inode);
         let task = task::current();
         // SAFETY: every slot is larger than the fixed part; loads are typed, or go through helpers.
         unsafe {
@@ -197,17 +207,19 @@ impl Fill for Exec {
             (*record).cap_effective = load(cred, offset!(cred_cap_effective));
             (*record).cap_permitted = load(cred, offset!(cred_cap_permitted));
             (*record).argv_bytes = self.arg_end.wrapping_sub(self.arg_start);
-            (*record).argc = probe(bprm, offset!(binprm_argc));
+            (*record).argc = A::load(bprm, offset!(binprm_argc));
             (*record).old_tid = self.old_tid;
             (*record).pid_in_ns = task::pid_in_namespace(task);
             let (major, minor) = tty(task);
             (*record).tty_major = major;
             (*record).tty_minor = minor;
-            let inode = probe_ptr(self.exe.dentry as Ptr, offset!(dentry_inode));
-            (*record).exe_mode = u32::from(probe::<u16>(inode, offset!(inode_mode)));
+            (*record).exe_size = A::load(inode, offset!(inode_size));
+            (*record).exe_mtime_ns = time_ns::<A>(inode, offset!(inode_mtime_sec), offset!(inode_mtime_nsec));
+            (*record).exe_ctime_ns = time_ns::<A>(inode, offset!(inode_ctime_sec), offset!(inode_ctime_nsec));
+            (*record).reserved = 0;
             // The name that was executed can be gone while the file has others; a memfd never had one.
             let unhashed = probe::<u64>(self.exe.dentry as Ptr, offset!(dentry_hash_pprev)) == 0;
-            if unhashed || probe::<u32>(inode, offset!(inode_nlink)) == 0 {
+            if unhashed || A::load::<u32>(inode, offset!(inode_nlink)) == 0 {
                 flags |= record_flags::EXE_UNLINKED;
             }
 
@@ -232,8 +244,8 @@ impl Fill for Exec {
                     at
                 }
             };
-            let filename = probe_ptr(bprm, offset!(binprm_filename));
-            let interp = probe_ptr(bprm, offset!(binprm_interp));
+            let filename = A::load::<u64>(bprm, offset!(binprm_filename)) as Ptr;
+            let interp = A::load::<u64>(bprm, offset!(binprm_interp)) as Ptr;
             at = copy_string(slot, at, filename, &raw mut (*record).filename, &mut flags);
             if filename == interp {
                 (*record).interp = Span { offset: 0, len: 0 };

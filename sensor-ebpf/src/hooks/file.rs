@@ -159,10 +159,15 @@ impl<A: Access, const KIND: u16> FileEvent<A, KIND> {
     }
 }
 
+/// Of `i_ctime_nsec`: since 6.13 its highest bit says that somebody has asked for the time.
+const NSEC_MASK: u32 = (1 << 30) - 1;
+
+/// A time of an inode; 0 where it cannot be read.
+///
 /// # Safety
 /// As for [`Access::load`].
 #[inline(always)]
-unsafe fn time_ns<A: Access>(inode: Ptr, sec: usize, nsec: usize) -> i64 {
+pub unsafe fn time_ns<A: Access>(inode: Ptr, sec: usize, nsec: usize) -> i64 {
     if !crate::kernel::present(sec) || !crate::kernel::present(nsec) {
         return 0;
     }
@@ -170,6 +175,6 @@ unsafe fn time_ns<A: Access>(inode: Ptr, sec: usize, nsec: usize) -> i64 {
     unsafe {
         A::load::<i64>(inode, sec)
             .wrapping_mul(1_000_000_000)
-            .wrapping_add(i64::from(A::load::<u32>(inode, nsec)))
+            .wrapping_add(i64::from(A::load::<u32>(inode, nsec) & NSEC_MASK))
     }
 }

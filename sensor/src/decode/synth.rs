@@ -141,7 +141,7 @@ pub(crate) fn exec(task: &TaskFacts, boot_ns: u64, spec: &ExecSpec<'_>) -> Vec<u
         argv_bytes: argv.len() as u64,
         argc: u32::try_from(spec.argv.len()).unwrap(),
         old_tid: task.tgid,
-        exe_mode: 0o10_0755,
+        reserved: 0,
         tty_major: spec.tty.0,
         tty_minor: spec.tty.1,
         pid_in_ns: task.tgid,

@@ -43,7 +43,7 @@ const HASHING_MAX: Duration = Duration::from_secs(5);
 
 /// One state of a file's content, as far as a file system tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Version {
+pub(crate) struct Version {
     device: (u32, u32),
     inode: u64,
     size: u64,
@@ -64,6 +64,11 @@ impl Version {
             modified: ns(&stat.stx_mtime),
             changed: ns(&stat.stx_ctime),
         }
+    }
+
+    /// As the kernel side tells of it; `dev` is in the kernel's encoding.
+    pub(crate) fn told(dev: u32, inode: u64, size: u64, modified_ns: i64, changed_ns: i64) -> Self {
+        Self { device: (dev >> 20, dev & 0xf_ffff), inode, size, modified: modified_ns, changed: changed_ns }
     }
 }
 
@@ -87,6 +92,8 @@ pub(crate) struct Ran<'r> {
     pub(crate) inode: u64,
     /// As the process names it, if that is known.
     pub(crate) path: Option<&'r [u8]>,
+    /// Its state when it was run, if the record says that.
+    pub(crate) version: Option<Version>,
 }
 
 /// A file as a record tells of it.
@@ -102,13 +109,7 @@ pub(crate) struct Told<'r> {
 impl Told<'_> {
     fn version(&self) -> Version {
         let Self { record, .. } = self;
-        Version {
-            device: (record.dev >> 20, record.dev & 0xf_ffff),
-            inode: record.inode,
-            size: record.size,
-            modified: record.mtime_ns,
-            changed: record.ctime_ns,
-        }
+        Version::told(record.dev, record.inode, record.size, record.mtime_ns, record.ctime_ns)
     }
 }
 
@@ -179,6 +180,10 @@ impl Hashes {
             return None;
         }
         self.take_answers();
+        // Most programs have run before: no system call.
+        if let Some(Some(known)) = ran.version.and_then(|version| self.known.get(&version)) {
+            return Some(known.clone());
+        }
         let by_path = ran.path.and_then(|path| Some((self.version_by_path(path, ran)?, path)));
         let version = match by_path {
             Some((version, _)) => version,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sensor_common::wire::{ExitRecord, ForkRecord, TaskFacts, record_flags};
+use sensor_common::wire::{ExecRecord, ExitRecord, ForkRecord, TaskFacts, record_flags};
 use sensor_ecs::{
     Arguments, Degradation, EntryMeta, EntryType, Executable, Image, Process, Scalar, Tty, entity_id,
 };
@@ -10,7 +10,7 @@ use sensor_ecs::{
 use crate::decode::{Exec, WirePath};
 
 use super::accounts::{CapabilitySets, Of};
-use super::hashes::Ran;
+use super::hashes::{Ran, Version};
 use super::procfs::{self, ProcFacts, absolute};
 use super::table::{Entry, Ids, Key, Links, Proof};
 use super::{Enricher, environment, leaders};
@@ -357,7 +357,10 @@ impl Enricher {
         // What runs for a script is its interpreter.
         if header.flags & record_flags::SCRIPT == 0 {
             let path = image.executable.as_ref().map(|executable| executable.path());
-            let ran = Ran { pid: task.tgid, dev: task.exe_dev, inode: task.exe_inode, path };
+            let ExecRecord { exe_size, exe_mtime_ns, exe_ctime_ns, .. } = exec.record;
+            let (dev, inode) = (task.exe_dev, task.exe_inode);
+            let version = Version::told(dev, inode, exe_size, exe_mtime_ns, exe_ctime_ns);
+            let ran = Ran { pid: task.tgid, dev, inode, path, version: Some(version) };
             image.sha256 = self.hashes.of_executable(&self.proc_root, ran);
         }
         self.table.set_image(key, Arc::new(image));

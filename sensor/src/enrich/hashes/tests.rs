@@ -8,7 +8,7 @@ use super::*;
 const MAX: u64 = 64 << 20;
 
 fn ran(pid: u32, inode: u64) -> Ran<'static> {
-    Ran { pid, dev: 0, inode, path: None }
+    Ran { pid, dev: 0, inode, path: None, version: None }
 }
 
 /// A `/proc` whose only process runs this.
@@ -67,6 +67,23 @@ fn an_executable_is_found_by_its_name_if_it_is_still_the_one() {
     let abc = eventually(&mut Hashes::new(MAX), root.path(), ran(7, inode));
     assert!(abc.is_some());
     assert_eq!(eventually(&mut hashes, root.path(), gone), abc);
+}
+
+#[test]
+fn what_has_run_before_is_known_by_its_record() {
+    let (root, inode) = proc(b"abc");
+    let told = record(&root.path().join("program"));
+    let version = |ctime_ns| Version::told(told.dev, told.inode, told.size, told.mtime_ns, ctime_ns);
+    let mut hashes = Hashes::new(MAX);
+    let first = eventually(&mut hashes, root.path(), ran(7, inode));
+    assert!(first.is_some());
+    // Nothing can be looked up of this one.
+    let of = |hashes: &mut Hashes, version| {
+        let gone = Ran { version: Some(version), ..ran(8, inode) };
+        hashes.of_executable(root.path(), gone).map(|hash| String::from_utf8(hash.to_vec()).unwrap())
+    };
+    assert_eq!(of(&mut hashes, version(told.ctime_ns)), first);
+    assert_eq!(of(&mut hashes, version(told.ctime_ns + 1)), None);
 }
 
 #[test]
