@@ -49,7 +49,7 @@ pub use error::StoreError;
 #[cfg(feature = "files")]
 pub use export::export;
 pub use log::{Log, LogOptions};
-pub use row::{Encoder, Refused};
+pub use row::{Encoder, ProcessState, Refused};
 #[cfg(feature = "files")]
 pub use store::{DatasetStat, OpenPart, Part, Stat, Store};
 #[cfg(feature = "files")]

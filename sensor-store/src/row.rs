@@ -4,6 +4,8 @@
 //! `u16` column and the value. Text is a length and UTF-8; a list is a count and its values. Lengths and counts are
 //! variable. Numbers are little-endian.
 
+use std::collections::HashSet;
+
 use sensor_ecs::{FieldId, FieldType, Lifetime, Record, Schema, Value, escape, field};
 
 use crate::schema::{self, Column};
@@ -29,12 +31,22 @@ pub struct Encoder {
     fields: Vec<Place>,
     /// Those that have one value in all records of a kind.
     constant: Vec<Place>,
+    /// Those that have one value in all records of a kind and a process in one state.
+    of_process: HashSet<FieldId>,
     escaped: Option<u16>,
-    kinds: Vec<Option<OfKind>>,
+    kinds: Vec<Option<Box<OfKind>>>,
 }
 
 /// Kinds of record that are told apart.
 const KINDS_MAX: usize = 256;
+/// Processes of a kind whose values are kept: those that write in turns.
+const PROCESSES_KEPT: usize = 8;
+/// Longer ones, of a very long command line, are not.
+const KEPT_BYTES_MAX: usize = 16 << 10;
+
+/// A process in one of its states: its number, and another one whenever anything of it changes. Records of one kind that
+/// have the same agree in every field whose [`Lifetime`] is that of the process or longer.
+pub type ProcessState = (u64, u64);
 
 /// What all records of a kind have in common, found at the first.
 #[derive(Debug)]
@@ -44,6 +56,36 @@ struct OfKind {
     state: State,
     /// What may be another in each.
     fields: Vec<Place>,
+    /// What is the same in all of one process, while nothing about it changes.
+    of_process: Vec<Place>,
+    processes: [Option<OfProcess>; PROCESSES_KEPT],
+}
+
+/// The values of a process, as they stand in a row.
+#[derive(Debug)]
+struct OfProcess {
+    of: ProcessState,
+    values: Vec<u8>,
+    state: State,
+}
+
+impl OfKind {
+    /// The values of the record's process, which are written if they are not kept.
+    fn process<R: Record + ?Sized>(&mut self, of: ProcessState, record: &R) -> Option<&OfProcess> {
+        let slot =
+            usize::try_from(of.0 % PROCESSES_KEPT as u64).ok().and_then(|at| self.processes.get_mut(at))?;
+        if slot.as_ref().is_none_or(|kept| kept.of != of) {
+            let mut values = slot.take().map_or_else(Vec::new, |kept| kept.values);
+            values.clear();
+            let mut state = State::default();
+            put(&self.of_process, record, &mut values, &mut state);
+            if values.len() > KEPT_BYTES_MAX {
+                return None;
+            }
+            *slot = Some(OfProcess { of, values, state });
+        }
+        slot.as_ref()
+    }
 }
 
 /// What became of values.
@@ -62,16 +104,19 @@ impl Encoder {
         let fields = fields.filter_map(|(at, column)| Some((records.lookup(column.name)?.id, at, *column)));
         let fields: Vec<Place> = fields.collect();
         let is_constant = |(id, ..): &&Place| records.lifetime(*id) == Lifetime::Constant;
+        let is_of_process = |id| matches!(records.lifetime(id), Lifetime::Process | Lifetime::Program);
         Self {
             constant: fields.iter().filter(is_constant).copied().collect(),
+            of_process: fields.iter().map(|(id, ..)| *id).filter(|id| is_of_process(*id)).collect(),
             fields,
             escaped: schema::find(schema::ESCAPED).and_then(|at| u16::try_from(at).ok()),
             kinds: Vec::new(),
         }
     }
 
-    /// As [`Self::append`], for records that come by the thousand: what all of this kind have in common is written once.
-    /// `has` says which fields any record of the kind can have; it is asked at the first.
+    /// As [`Self::append`], for records that come by the thousand: what all of this kind have in common is written once,
+    /// and what those of a process have in common while it is in one state. `has` says which fields any record of the
+    /// kind can have; it is asked at the first.
     ///
     /// # Errors
     ///
@@ -79,6 +124,7 @@ impl Encoder {
     pub fn append_of_kind<R: Record + ?Sized>(
         &mut self,
         kind: u8,
+        process: Option<ProcessState>,
         has: impl Fn(FieldId) -> bool,
         record: &R,
         out: &mut Vec<u8>,
@@ -90,10 +136,22 @@ impl Encoder {
             put(&self.constant, record, &mut constant, &mut state);
             let is_constant = |id: FieldId| self.constant.iter().any(|(known, ..)| *known == id);
             let fields = self.fields.iter().filter(|(id, ..)| has(*id) && !is_constant(*id));
-            OfKind { constant, state, fields: fields.copied().collect() }
+            let (fields, of_process) = fields.copied().partition(|(id, ..)| !self.of_process.contains(id));
+            Box::new(OfKind { constant, state, fields, of_process, processes: Default::default() })
         });
-        let OfKind { constant, state, fields } = of_kind;
-        append(record, constant, *state, fields, self.escaped, out)
+        let start = out.len();
+        let mut state = of_kind.state;
+        head(record, out)?;
+        out.extend_from_slice(&of_kind.constant);
+        match process.and_then(|of| of_kind.process(of, record)) {
+            Some(kept) => {
+                out.extend_from_slice(&kept.values);
+                state.misfits += kept.state.misfits;
+                state.escaped |= kept.state.escaped;
+            }
+            None => put(&of_kind.of_process, record, out, &mut state),
+        }
+        finish(record, &of_kind.fields, self.escaped, start, state, out)
     }
 
     /// Appends the record. Returns how many values did not fit their column: of several values only the first is kept
@@ -103,20 +161,14 @@ impl Encoder {
     ///
     /// When the event cannot be stored; nothing is appended then.
     pub fn append<R: Record + ?Sized>(&self, record: &R, out: &mut Vec<u8>) -> Result<u32, Refused> {
-        append(record, &[], State::default(), &self.fields, self.escaped, out)
+        let start = out.len();
+        head(record, out)?;
+        finish(record, &self.fields, self.escaped, start, State::default(), out)
     }
 }
 
-/// A row: what is known of its values already, and those of the fields.
-fn append<R: Record + ?Sized>(
-    record: &R,
-    known: &[u8],
-    mut state: State,
-    fields: &[Place],
-    escaped: Option<u16>,
-    out: &mut Vec<u8>,
-) -> Result<u32, Refused> {
-    let start = out.len();
+/// What a row begins with; nothing is appended for a record that cannot be stored.
+fn head<R: Record + ?Sized>(record: &R, out: &mut Vec<u8>) -> Result<(), Refused> {
     let Value::Date(time) = record.value(field::TIMESTAMP) else { return Err(Refused::NoTime) };
     out.extend_from_slice(&[0; 4]);
     out.extend_from_slice(&time.to_le_bytes());
@@ -126,7 +178,18 @@ fn append<R: Record + ?Sized>(
         .unwrap_or(b"unknown");
     out.push(u8::try_from(dataset.len()).unwrap_or(0));
     out.extend_from_slice(dataset);
-    out.extend_from_slice(known);
+    Ok(())
+}
+
+/// The values of the fields, and the end of the row that begins at `start`.
+fn finish<R: Record + ?Sized>(
+    record: &R,
+    fields: &[Place],
+    escaped: Option<u16>,
+    start: usize,
+    mut state: State,
+    out: &mut Vec<u8>,
+) -> Result<u32, Refused> {
     put(fields, record, out, &mut state);
     if let (true, Some(at)) = (state.escaped, escaped) {
         out.extend_from_slice(&at.to_le_bytes());
@@ -249,7 +312,9 @@ fn single(value: Value<'_>, ty: FieldType, out: &mut Vec<u8>) -> bool {
 mod tests {
     use std::collections::BTreeMap;
 
-    use sensor_ecs::{Action, Agent, Ecs, Event, EventId, EventMeta, FileFields, Host, Integration};
+    use sensor_ecs::{
+        Action, Agent, Document, Ecs, Event, EventId, EventMeta, FileFields, Host, Integration, OpenSchema,
+    };
 
     use super::*;
     use crate::read::Reader;
@@ -292,7 +357,7 @@ mod tests {
                     encoder.append(&event, &mut whole).unwrap();
                     let kind = action as u8 + 16 * integration as u8;
                     let has = |field| action.has(field);
-                    encoder.append_of_kind(kind, has, &event, &mut of_kind).unwrap();
+                    encoder.append_of_kind(kind, None, has, &event, &mut of_kind).unwrap();
                     let of_kind = of_kind.strip_prefix(b"before").unwrap();
                     assert_eq!(of_kind[..4], whole[..4]);
                     assert_eq!(values(of_kind), values(&whole));
@@ -300,5 +365,50 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn what_events_of_a_process_have_in_common_is_kept_while_its_state_is_the_same() {
+        let records = OpenSchema::new();
+        let mut encoder = Encoder::new(&records);
+        let long = "x".repeat(KEPT_BYTES_MAX);
+        // Process, state, name, argument, file: 9 has the place of 1.
+        let events = [
+            (1, 1, "cp", "a", "/a"),
+            (1, 1, "cp", "a", "/\u{f7fe}"),
+            (1, 2, "cp", "\u{f7ff}", "/b"),
+            (1, 2, "cp", "\u{f7ff}", "/c"),
+            (9, 2, "mv", &long, "/d"),
+            (9, 2, "mv", &long, "/e"),
+            (1, 2, "cp", "\u{f7ff}", "/f"),
+            (9, 3, "mv", "b", "/g"),
+        ];
+        let document = |(process, state, name, argument, file): (u64, u64, &str, &str, &str)| {
+            let json = serde_json::json!({
+                "@timestamp": "2026-01-02T03:04:05Z", "data_stream": {"dataset": "endpoint.events.file"},
+                "event": {"action": "creation"}, "user": {"name": "root"}, "file": {"path": file},
+                "process": {"pid": process, "name": name, "args": [name, argument], "entity_id": state.to_string()},
+            });
+            let mut document = Document::new();
+            document.parse(json.to_string().as_bytes(), &records).unwrap();
+            document
+        };
+        for event in events {
+            let (mut whole, mut of_process) = (Vec::new(), Vec::new());
+            let misfits = encoder.append(&document(event), &mut whole).unwrap();
+            let state = Some((event.0, event.1));
+            let again =
+                encoder.append_of_kind(1, state, |_| true, &document(event), &mut of_process).unwrap();
+            assert_eq!((misfits, values(&whole)), (again, values(&of_process)), "{event:?}");
+        }
+        // That they agree is not asked again.
+        let (mut first, mut second) = (Vec::new(), Vec::new());
+        encoder
+            .append_of_kind(1, Some((2, 1)), |_| true, &document((2, 1, "a", "a", "/a")), &mut first)
+            .unwrap();
+        encoder
+            .append_of_kind(1, Some((2, 1)), |_| true, &document((2, 1, "b", "b", "/a")), &mut second)
+            .unwrap();
+        assert_eq!(values(&first), values(&second));
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use sensor_ecs::{Agent, Event, EventMeta, Integration, write_json};
-use sensor_eql::LoadedRule;
+use sensor_eql::{LoadedRule, ProcessVersion};
 
 use crate::config::EvidenceSettings;
 use crate::enrich::View;
@@ -184,7 +184,7 @@ impl Emitter {
 }
 
 impl Output for Emitter {
-    fn event(&mut self, event: &Event<'_>) {
+    fn event(&mut self, event: &Event<'_>, process: Option<ProcessVersion>) {
         self.evidence.note(event);
         self.send(event);
         if self.cloud_defend && is_in_container(event) {
@@ -192,7 +192,7 @@ impl Output for Emitter {
             self.send(&Event { meta, ..*event });
         }
         if let Some(store) = &mut self.store {
-            store.event(event);
+            store.event(event, process);
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sensor_ecs::{Action, Event, EventMeta, FieldId, Integration, Record, Value, field};
-use sensor_eql::{Hits, Known, LoadedRule, Memory, Rule, RuleIndex, RuleSet, Selection};
+use sensor_eql::{Hits, Known, LoadedRule, Memory, ProcessVersion, Rule, RuleIndex, RuleSet, Selection};
 
 use crate::enrich::{Enriched, View};
 
@@ -111,7 +111,7 @@ impl<O: Output> Matcher<O> {
         self.last_time_ns = self.last_time_ns.max(event.meta.time_ns);
         self.totals.count(event.meta.action);
         self.totals.degraded += u64::from(enriched.image_lost);
-        self.output.event(event);
+        self.output.event(event, whose(enriched).filter(|_| !enriched.image_lost));
         if let Some(busiest) = &mut self.busiest {
             busiest.note(event);
         }
@@ -166,8 +166,7 @@ impl<O: Output> Matcher<O> {
     /// Takes a look at the event under one of its names, and another one if its process is not what it seems.
     fn look(&mut self, enriched: &Enriched<'_>, event: &Event<'_>, view: View) {
         let kind = Some(event.meta.action as u8 + CONTAINER_KINDS * event.meta.integration as u8);
-        // Other rights than the process's own are those of this event.
-        let process = enriched.process.filter(|_| event.actor.is_none());
+        let process = whose(enriched);
         let look = Look { event, image_lost: enriched.image_lost, view };
         let is_first = view == View::Task && event.meta.integration == Integration::Endpoint;
         self.look_at(event, look, Known { kind, process }, is_first);
@@ -372,6 +371,12 @@ struct Look<'e> {
     event: &'e Event<'e>,
     image_lost: bool,
     view: View,
+}
+
+/// Whose the event is: others of the same agree in every field of the process. Other rights than the process's own are
+/// those of this event.
+fn whose(enriched: &Enriched<'_>) -> Option<ProcessVersion> {
+    enriched.process.filter(|_| enriched.event.actor.is_none())
 }
 
 /// An event whose process has an executable that we do not know. Rules that fall silent when there is none must not do

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use sensor_ecs::{Action, Event};
-use sensor_eql::LoadedRule;
+use sensor_eql::{LoadedRule, ProcessVersion};
 
 use crate::enrich::View;
 
@@ -68,8 +68,8 @@ pub(crate) struct SeveralHit<'a> {
 
 /// Takes events and alerts. Called on the hot path: it must not wait.
 pub(crate) trait Output {
-    /// Every event.
-    fn event(&mut self, event: &Event<'_>);
+    /// Every event, and whose it is: those of the same agree in every field of the process.
+    fn event(&mut self, event: &Event<'_>, process: Option<ProcessVersion>);
 
     /// A hit within the rule's cap.
     fn alert(&mut self, hit: &Hit<'_>);

@@ -14,7 +14,7 @@ use std::path::Path;
 
 use sensor_common::wire::{RecordKind, TaskFacts};
 use sensor_ecs::{Action, Agent, Ecs, Event, Record, Schema, Value};
-use sensor_eql::{LoadedRule, Origin, RuleSet, RuleSource};
+use sensor_eql::{LoadedRule, Origin, ProcessVersion, RuleSet, RuleSource};
 
 use super::*;
 use crate::decode::synth::{self, ExecSpec};
@@ -52,7 +52,7 @@ fn field(event: &Event<'_>, name: &str) -> String {
 }
 
 impl Output for Kept {
-    fn event(&mut self, event: &Event<'_>) {
+    fn event(&mut self, event: &Event<'_>, _: Option<ProcessVersion>) {
         self.events.push(field(event, "event.action"));
     }
 

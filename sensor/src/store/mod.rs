@@ -17,6 +17,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use sensor_ecs::{Action, Ecs, Event, EventMeta};
+use sensor_eql::ProcessVersion;
 use sensor_store::coverage::{Gap, Scope, Session};
 use sensor_store::{Encoder, StoreError};
 use serde::{Deserialize, Serialize};
@@ -136,12 +137,16 @@ impl Storing {
     }
 
     /// Takes an event. Costs a lock that is held for the time of an append, and no allocation once the buffer has grown.
-    pub(crate) fn event(&mut self, event: &Event<'_>) {
+    /// `process` is whose it is, where others in the same state can come.
+    pub(crate) fn event(&mut self, event: &Event<'_>, process: Option<ProcessVersion>) {
         let EventMeta { action, integration, .. } = event.meta;
         let kind = action as u8 + ACTIONS_MAX * integration as u8;
+        // Each event of a process that is none on a file says that its state is another.
+        let process = process.filter(|_| action.is_file()).map(|of| (of.process, of.version));
         let mut state = lock(&self.shared);
         let before = state.pending.len();
-        let taken = self.encoder.append_of_kind(kind, |field| action.has(field), event, &mut state.pending);
+        let taken =
+            self.encoder.append_of_kind(kind, process, |field| action.has(field), event, &mut state.pending);
         if taken.is_err() || state.pending.len() > PENDING_BYTES_MAX || state.ended {
             state.pending.truncate(before);
             state.totals.dropped += 1;
