@@ -203,6 +203,19 @@ impl Hashes {
         })
     }
 
+    /// The same for what was there before the sensor, by its name alone: what does not run under the name that it was
+    /// started by, such as a script, has none.
+    pub(crate) fn of_named_executable(&mut self, ran: Ran<'_>) -> Option<Text> {
+        if self.bytes_max == 0 {
+            return None;
+        }
+        self.take_answers();
+        let path = ran.path?;
+        let version = self.version_by_path(path, ran).filter(|version| version.size <= self.bytes_max)?;
+        let root = self.root.as_ref().map(|(root, _)| root.clone())?;
+        self.of_version(version, |_| Place::File(vec![(root, path.to_vec())]))
+    }
+
     /// The version that has the executable's name, if it is the executable: most are on the file system of the root
     /// directory, and are looked up in half the time that the kernel needs to make entries of `/proc`.
     fn version_by_path(&self, path: &[u8], ran: Ran<'_>) -> Option<Version> {

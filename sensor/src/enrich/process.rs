@@ -295,6 +295,7 @@ impl Enricher {
     pub(super) fn fork(&mut self, fork: &ForkRecord) -> Key {
         let boot_ns = fork.header.boot_ns;
         let creator = self.locate(&fork.header.task, boot_ns);
+        self.hash_what_was_there(creator, &fork.header.task, boot_ns);
         let task = &fork.child;
         let key = Key::new(task.tgid, task.start_boottime_ns);
         let identity = self.new_process(key);
@@ -396,6 +397,7 @@ impl Enricher {
             entry.proof = proof_of(task);
             entry.start_ns = Some(task.start_boottime_ns);
             entry.image_lost = false;
+            entry.hash_asked_ns = 0;
         }
         self.find_entry(key, true);
         (key, previous)

@@ -1,11 +1,10 @@
 //! Records in, events out: which process, which image, which relations.
 
-use std::path::Path;
-
 use sensor_common::wire::TaskFacts;
 use sensor_ecs::{Ecs, Record, Schema, Value};
 
 use super::inside::tests::{container_root, process_in};
+use super::seed::tests::fake_process;
 use super::*;
 use crate::decode::decode;
 use crate::decode::synth::{self, ExecSpec};
@@ -13,7 +12,7 @@ use crate::decode::synth::{self, ExecSpec};
 const SECOND: u64 = 1_000_000_000;
 
 /// Field values of one event, by name, and whether its image was lost.
-struct Seen {
+pub(super) struct Seen {
     fields: std::collections::BTreeMap<String, String>,
     image_lost: bool,
 }
@@ -49,13 +48,13 @@ impl Seen {
         Self { fields, image_lost: enriched.image_lost }
     }
 
-    fn get(&self, name: &str) -> Option<&str> {
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
         assert!(Ecs.lookup(name).is_some(), "no field {name}");
         self.fields.get(name).map(String::as_str)
     }
 
     #[track_caller]
-    fn is(&self, expected: &[(&str, &str)]) {
+    pub(super) fn is(&self, expected: &[(&str, &str)]) {
         for (name, value) in expected {
             let wanted = (!value.is_empty()).then_some(*value);
             assert_eq!(self.get(name), wanted, "{name}");
@@ -63,13 +62,13 @@ impl Seen {
     }
 }
 
-struct Bench {
+pub(super) struct Bench {
     root: tempfile::TempDir,
-    enricher: Enricher,
+    pub(super) enricher: Enricher,
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
         std::fs::create_dir(root.path().join("etc")).unwrap();
         std::fs::write(
@@ -95,33 +94,13 @@ impl Bench {
     }
 
     #[track_caller]
-    fn see(&mut self, bytes: &[u8]) -> Seen {
+    pub(super) fn see(&mut self, bytes: &[u8]) -> Seen {
         self.feed(bytes).unwrap()
     }
 
-    fn proc_root(&self) -> PathBuf {
+    pub(super) fn proc_root(&self) -> PathBuf {
         self.root.path().join("proc")
     }
-}
-
-/// A process directory as `/proc` has it. The executable is a link to a real file, for its inode.
-fn fake_process(proc_root: &Path, pid: u32, ppid: u32, start_ticks: u64, exe: &Path, cmdline: &str) -> u64 {
-    use std::os::unix::fs::{MetadataExt, symlink};
-    let dir = proc_root.join(pid.to_string());
-    std::fs::create_dir_all(&dir).unwrap();
-    std::fs::write(exe, "image").unwrap();
-    let comm = exe.file_name().unwrap().to_str().unwrap();
-    let stat = format!(
-        "{pid} ({comm}) S {ppid} {pid} {pid} 34817 {pid} 4194304 0 0 0 0 0 0 0 0 20 0 1 0 {start_ticks} 0\n"
-    );
-    std::fs::write(dir.join("stat"), stat).unwrap();
-    std::fs::write(dir.join("status"), "Uid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\n").unwrap();
-    std::fs::write(dir.join("cmdline"), cmdline.replace(' ', "\0") + "\0").unwrap();
-    std::fs::write(dir.join("cgroup"), "0::/init.scope\n").unwrap();
-    symlink(exe, dir.join("exe")).unwrap();
-    symlink("/root", dir.join("cwd")).unwrap();
-    symlink("/", dir.join("root")).unwrap();
-    std::fs::metadata(exe).unwrap().ino()
 }
 
 fn shell() -> (TaskFacts, Vec<u8>) {

@@ -50,13 +50,11 @@ pub(super) fn next_steps(question: &Question, package: Option<&Package>, runs_co
     if let Some(process) = question.known.first() {
         let program = process.executable.as_ref().map_or_else(|| "the process".to_owned(), shown);
         steps.push(format!(
-            "Look at {program} (pid {}), its parents and what else they did, below; end what should not run.",
+            "Look at {program} (pid {}), its parents and what else they did; end what should not run.",
             process.pid
         ));
     }
-    steps.push(
-        "Run the query below against all hosts; the same file in few places is what to look at.".to_owned(),
-    );
+    steps.push("Run the query against all hosts; the same file in few places is what to look at.".to_owned());
     steps
 }
 

@@ -22,7 +22,7 @@ pub(super) struct Content {
 }
 
 /// Of what is no text.
-const FIRST_BYTES: usize = 64;
+const FIRST_BYTES: usize = 32;
 
 impl Content {
     pub(super) fn new(bytes: &[u8], truncated: bool) -> Self {

@@ -144,8 +144,16 @@ fn surroundings(to: &mut Lines, evidence: &Evidence) {
     if let Some(left_out) = &evidence.activity_left_out {
         to.line("", &format!("(not recorded: {})", shown(left_out.as_bytes())));
     }
-    for related in &evidence.related_alerts {
-        to.line("also", &shown(related.rule_name.as_bytes()));
+    let mut related: Vec<(&str, usize)> = Vec::new();
+    for alert in &evidence.related_alerts {
+        match related.iter_mut().find(|(name, _)| *name == alert.rule_name) {
+            Some((_, times)) => *times += 1,
+            None => related.push((&alert.rule_name, 1)),
+        }
+    }
+    for (at, (name, times)) in related.into_iter().enumerate() {
+        let times = if times > 1 { format!("  ({times} times)") } else { String::new() };
+        to.line(if at == 0 { "also" } else { "" }, &format!("{}{times}", shown(name.as_bytes())));
     }
     let no_package = if evidence.package.found().is_some() { "no package" } else { "package not known" };
     for (at, neighbour) in evidence.directory.found().into_iter().flatten().take(NEIGHBOURS_MAX).enumerate() {

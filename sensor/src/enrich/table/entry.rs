@@ -116,6 +116,8 @@ pub(crate) struct Entry {
     pub(crate) cgroup_id: u64,
     /// Exact start on the boot clock, once a record told it.
     pub(crate) start_ns: Option<u64>,
+    /// When the hash of an image without one was last asked for, on the boot clock.
+    pub(crate) hash_asked_ns: u64,
     /// The image is missing because we lost it, not because there is none.
     pub(crate) image_lost: bool,
     pub(super) ended_ns: Option<u64>,
@@ -142,6 +144,7 @@ impl Entry {
             sid: 0,
             cgroup_id: 0,
             start_ns: None,
+            hash_asked_ns: 0,
             image_lost: false,
             ended_ns: None,
             seen_ns: 0,
