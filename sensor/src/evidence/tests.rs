@@ -141,6 +141,70 @@ fn names_cannot_command_the_terminal() {
     assert!(text.contains("\\x1b[2J") && !text.contains('\x1b'), "{text}");
 }
 
+/// What is shown of a file is not all that is looked at for hooks.
+#[test]
+fn a_hook_behind_the_beginning_is_found() {
+    let hidden = "DPkg::Pre-In/**/voke {\"/tmp/late\";};";
+    for before in [vec![b'#'; 5000], b"//".repeat(100_000), b"# \xff\0".repeat(2000)] {
+        let root = host("");
+        let file = root.path().join(HOOK.trim_start_matches('/'));
+        fs::write(&file, [&before, &b"\n"[..], hidden.as_bytes()].concat()).unwrap();
+        let (json, text) = answers(&Question { identity: identity(&file), ..question(9) }, root.path());
+        assert_eq!(json["file"]["apt_hooks"][0]["value"], "/tmp/late");
+        assert_eq!(json["file"]["content"]["truncated"], true);
+        assert!(text.contains("APT runs   /tmp/late   (DPkg::Pre-Invoke, line 2)"), "{text}");
+    }
+}
+
+#[test]
+fn a_large_directory_is_counted() {
+    let root = host("x\n");
+    for number in 0..10_000 {
+        fs::write(root.path().join(format!("etc/apt/apt.conf.d/many-{number}")), "").unwrap();
+    }
+    let file = root.path().join(HOOK.trim_start_matches('/'));
+    let (json, text) = answers(&Question { identity: identity(&file), ..question(9) }, root.path());
+    assert_eq!(json["directory"].as_array().unwrap().len(), 32);
+    assert_eq!(json["directory_not_shown"], 10_002 - 32);
+    assert!(text.contains("(and 9996 more, older)"), "{text}");
+}
+
+#[test]
+fn what_is_no_text_is_shown_by_its_first_bytes() {
+    let root = host("");
+    let file = root.path().join(HOOK.trim_start_matches('/'));
+    fs::write(&file, b"\xff\xfeD\0P\0\x1b\0").unwrap();
+    let (json, text) = answers(&Question { identity: identity(&file), ..question(9) }, root.path());
+    assert_eq!(json["file"]["content"]["data"], "fffe440050001b00");
+    assert!(text.contains("content    no text: \\xff\\xfeD\\x00P\\x00\\x1b\\x00"), "{text}");
+}
+
+/// Word by word, as the configuration and the store take them.
+#[test]
+fn the_query_and_the_exception_are_there_to_be_copied() {
+    let root = host("x\n");
+    let (json, text) = answers(&question(9), root.path());
+    for member in ["query", "exception"] {
+        for line in json[member].as_str().unwrap().lines() {
+            assert!(text.lines().any(|shown| shown.ends_with(line)), "{line}\n{text}");
+        }
+    }
+    // Of a program that was started, the command is what happened.
+    let program = Question { path: None, action: Action::Exec, ..question(9) };
+    let (json, _) = answers(&program, root.path());
+    let condition =
+        "process where process.executable == \"/usr/bin/cp\" and process.command_line == \"cp x y\"";
+    assert!(json["exception"].as_str().unwrap().contains(condition), "{json}");
+    let odd = Question { path: Some(Text(b"/etc/\xff".to_vec())), ..question(9) };
+    let (json, text) = answers(&odd, root.path());
+    assert_eq!(json["exception"]["absent"], "the name has bytes that are no text");
+    assert!(text.contains("exception  not known: the name has bytes that are no text"), "{text}");
+    // What a terminal would show otherwise than it is.
+    let turned = Question { path: Some(Text("/etc/\u{202e}x".as_bytes().to_vec())), ..question(9) };
+    let (_, text) = answers(&turned, root.path());
+    assert!(text.contains("query      has characters that a terminal does not show"), "{text}");
+}
+
 #[test]
 fn an_entity_id_tells_when_its_process_began() {
     let id = sensor_ecs::entity_id(b"0a-1b-2c", 901, 1100, 5);

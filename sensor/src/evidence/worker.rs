@@ -22,8 +22,8 @@ use super::{Answer, Bounds, Evidence, Places, Question, gather, package, write};
 
 /// How long alerts that are under way may take when the sensor ends.
 const CLOSE_TIME_MAX: Duration = Duration::from_secs(2);
-/// Alerts that may wait; more go out without evidence.
-const WAITING_MAX: usize = 64;
+/// Alerts that may wait; more go out without evidence. As many as one rule raises at a time, and some.
+const WAITING_MAX: usize = 128;
 /// Threads that may be left behind at one time; until one of them ends, nothing is looked at any more.
 const ABANDONED_MAX: usize = 8;
 
