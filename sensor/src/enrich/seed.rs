@@ -57,7 +57,7 @@ impl Enricher {
         }
         entry.hash_asked_ns = boot_ns;
         let path = entry.process.image.executable.as_ref().map(Executable::path);
-        let ran = Ran { pid: task.tgid, dev: task.exe_dev, inode: task.exe_inode, path };
+        let ran = Ran { pid: task.tgid, dev: task.exe_dev, inode: task.exe_inode, path, version: None };
         let Some(sha256) = self.hashes.of_named_executable(ran) else { return };
         let image = Image { sha256: Some(sha256), ..(*entry.process.image).clone() };
         self.table.set_image(key, Arc::new(image));
