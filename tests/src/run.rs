@@ -33,14 +33,6 @@ impl Run {
         self.events.iter().filter(wanted).collect()
     }
 
-    /// Programs that did not run, of all kinds, as the totals have it.
-    #[must_use]
-    pub fn missed(&self) -> u64 {
-        let said = self.stderr.rsplit_once("programs that did not run ").map(|(_, rest)| rest);
-        let digits = said.and_then(|rest| rest.split(|c: char| !c.is_ascii_digit()).next());
-        digits.and_then(|digits| digits.parse().ok()).unwrap_or(0)
-    }
-
     /// The one file event with this path and action.
     pub fn file(&self, path: &str, action: &str) -> Result<&Doc> {
         let of_path = |doc: &&Doc| doc.is("event.category", "file") && doc.is("file.path", path);
