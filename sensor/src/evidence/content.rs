@@ -1,6 +1,8 @@
 //! What is in a file: its beginning, its hash.
 
 use std::fs::File;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
@@ -64,6 +66,23 @@ pub(super) struct Read {
     pub(super) beginning: Vec<u8>,
     /// Lower-case hexadecimal, or why there is none.
     pub(super) sha256: Result<String, &'static str>,
+}
+
+/// Longer than what a time of change is exact to.
+const WRITE_STEP: Duration = Duration::from_millis(10);
+
+/// Waits until something is in the file that does not change any more, or until the time is over.
+pub(super) fn settle(opened: &mut Opened, until: Instant) {
+    while Instant::now() < until {
+        thread::sleep(WRITE_STEP);
+        let Ok(stat) = rustix::fs::fstat(&opened.file) else { return };
+        let state = |stat: &rustix::fs::Stat| (stat.st_size, stat.st_mtime, stat.st_mtime_nsec);
+        let is_still = stat.st_size > 0 && state(&stat) == state(&opened.stat);
+        opened.stat = stat;
+        if is_still {
+            return;
+        }
+    }
 }
 
 /// Reads a file's beginning, `looked_at` bytes of it at least, and hashes all of it, as far as time and size allow.

@@ -20,7 +20,7 @@ mod worker;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Mutex;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use sensor_ecs::{Action, Event, Process, Value, field};
@@ -247,6 +247,9 @@ impl Bounds {
     }
 }
 
+/// A file is known before its first byte is written. Its writer has so much time.
+const WRITE_TIME_MAX: Duration = Duration::from_millis(200);
+
 /// Makes a change to the answers.
 type Setter<'s> = dyn Fn(&mut dyn FnMut(&mut Evidence)) + 's;
 
@@ -333,7 +336,12 @@ fn about_file(
     let directory = path.get(..path.iter().rposition(|byte| *byte == b'/').unwrap_or(0)).unwrap_or_default();
     let mut opened = opened;
     let file = match &mut opened {
-        Ok(opened) => file_evidence(opened, &path, root_name, bounds).map_err(|error| error.to_string()),
+        Ok(opened) => {
+            if question.action == Action::Creation {
+                content::settle(opened, deadline.min(Instant::now() + WRITE_TIME_MAX));
+            }
+            file_evidence(opened, &path, root_name, bounds).map_err(|error| error.to_string())
+        }
         Err(refusal) => Err(refusal.to_string()),
     };
     let runs_commands = file.as_ref().is_ok_and(|file| !file.apt_hooks.is_empty());

@@ -1,6 +1,7 @@
 //! A question and its answers, on a host made for the purpose.
 
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -103,6 +104,28 @@ fn the_questions_about_a_hook_are_answered() {
     assert!(json["login"]["absent"].is_string());
     assert!(text.contains("APT runs   id   (APT::Update::Pre-Invoke, line 1)"), "{text}");
     assert!(text.contains("package    none has this file"), "{text}");
+}
+
+/// The event comes before the first byte.
+#[test]
+fn a_file_that_is_not_written_yet_is_waited_for() {
+    let root = host("");
+    let file = root.path().join(HOOK.trim_start_matches('/'));
+    let mut opened =
+        open::regular(&open::root(Path::new("/")).unwrap(), file.as_os_str().as_bytes(), identity(&file))
+            .unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(Duration::from_millis(50));
+            fs::write(&file, "x\n").unwrap();
+        });
+        content::settle(&mut opened, Instant::now() + Duration::from_secs(60));
+    });
+    assert_eq!(opened.stat.st_size, 2);
+    // Nobody writes: the end of the time is the end.
+    fs::write(&file, "").unwrap();
+    content::settle(&mut opened, Instant::now() + Duration::from_millis(50));
+    assert_eq!(opened.stat.st_size, 0);
 }
 
 #[test]
