@@ -16,7 +16,8 @@ pub fn rfind(byte: u8, text: &[u8]) -> Option<usize> {
 }
 
 /// The high bit of each byte that is this one, the first of them lowest.
-const fn same_as(byte: u8, eight: [u8; 8]) -> u64 {
+#[must_use]
+pub const fn same_as(byte: u8, eight: [u8; 8]) -> u64 {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
     const LOW: u64 = u64::from_ne_bytes([0x7f; 8]);
     let differs = u64::from_le_bytes(eight) ^ (ONES * byte as u64);

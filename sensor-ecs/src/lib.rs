@@ -25,7 +25,7 @@ pub use event::{
     Action, Event, EventMeta, FileFields, FileType, Integration, Names, Operation, Outcome, ProcessView,
 };
 pub use fields::field;
-pub use file::{Executable, PathView, rfind};
+pub use file::{Executable, PathView, rfind, same_as};
 pub use host::{Agent, Host};
 pub use id::{EventId, entity_id};
 pub use json::{write_escaped_flag, write_facts, write_json};

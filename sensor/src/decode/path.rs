@@ -1,8 +1,7 @@
 //! A path as the kernel walked it, and the absolute paths it stands for.
 
-use memchr::memchr;
 use sensor_common::wire::{PathRef, path_flags};
-use sensor_ecs::rfind;
+use sensor_ecs::same_as;
 
 use super::error::{DecodeError, Part};
 
@@ -58,7 +57,7 @@ impl<'a> WirePath<'a> {
                 return Err(DecodeError::Unterminated { what, got: last });
             }
             // A name that changed while it was read can be shorter than what was read of it.
-            if part.first() == Some(&0) || has_empty_component(part) {
+            if has_empty_component(part) {
                 flags |= path_flags::TORN;
             }
         }
@@ -82,7 +81,7 @@ impl<'a> WirePath<'a> {
             return Err(DecodeError::Unterminated { what, got: leaf.last().copied().unwrap_or(0) });
         };
         // A name that changed while it was read can be shorter than what was read of it.
-        let name = memchr(0, leaf).and_then(|end| leaf.get(..end)).unwrap_or(leaf);
+        let name = Components(leaf).next().unwrap_or_default();
         let torn = if name.len() == leaf.len() && !name.is_empty() { 0 } else { path_flags::TORN };
         Ok(Self { leaf: Some(name), flags: self.flags | torn, ..self })
     }
@@ -162,7 +161,9 @@ impl<'a> WirePath<'a> {
         let Some(leaf) = self.leaf.filter(|_| !components.is_empty()) else {
             return write_absolute(components, out);
         };
-        let parents = memchr(0, components).and_then(|end| components.get(end + 1..)).unwrap_or_default();
+        let mut parents = Components(components);
+        parents.next();
+        let Components(parents) = parents;
         if !parents.is_empty() {
             write_absolute(parents, out);
         }
@@ -178,37 +179,104 @@ impl<'a> WirePath<'a> {
     }
 }
 
-/// Whether two NULs follow each other. Without a way out of the loop it is done for many bytes at a time.
+/// Names from the leaf upwards, each ended by a NUL.
+struct Components<'a>(&'a [u8]);
+
+impl<'a> Iterator for Components<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let text = self.0;
+        if text.is_empty() {
+            return None;
+        }
+        let end = nul(text).unwrap_or(text.len());
+        self.0 = text.get(end + 1..).unwrap_or_default();
+        text.get(..end)
+    }
+}
+
+/// Where the first NUL is. Names are short: to call what searches long texts fast costs more than the search.
+fn nul(text: &[u8]) -> Option<usize> {
+    let (eights, last) = text.as_chunks::<8>();
+    for (at, eight) in eights.iter().enumerate() {
+        let ends = same_as(0, *eight);
+        if ends != 0 {
+            return Some(8 * at + ends.trailing_zeros() as usize / 8);
+        }
+    }
+    Some(8 * eights.len() + last.iter().position(|byte| *byte == 0)?)
+}
+
+/// Whether a component is empty: it begins with the NUL that ends it.
 fn has_empty_component(part: &[u8]) -> bool {
-    let next = part.get(1..).unwrap_or_default();
-    part.iter().zip(next).fold(false, |found, (byte, next)| found | (byte | next == 0))
+    /// One bit for each byte, that of the first lowest: whether it is NUL and follows one.
+    fn empty(ends: u64, before: u64) -> u64 {
+        ends & (ends << 8 | before)
+    }
+    let (eights, last) = part.as_chunks::<8>();
+    // A component begins where the text does.
+    let (mut before, mut found) = (0x80, 0);
+    for eight in eights {
+        let ends = same_as(0, *eight);
+        found |= empty(ends, before);
+        before = ends >> 56;
+    }
+    // Rather some bytes twice than one by one.
+    if let Some(eight) = part.last_chunk().filter(|_| !last.is_empty()) {
+        return found | empty(same_as(0, *eight), 0) != 0;
+    }
+    let mut follows = before != 0;
+    found != 0 || last.iter().any(|byte| std::mem::replace(&mut follows, *byte == 0) && *byte == 0)
 }
 
 /// Appends `/`-separated components given from the leaf upwards; `/` for none. Empty ones, which a torn path can
 /// have, are left out.
 pub(crate) fn write_absolute(components: &[u8], out: &mut Vec<u8>) {
     let begun = out.len();
-    // What is written is as long as what is read, less what is empty: it is filled in without asking for room again.
+    // What is written is as long as what is read, less what is empty: it is filled in, from its end, without asking
+    // for room again.
     out.extend_from_slice(components);
-    let (mut end, mut rest) = (begun, components);
-    while !rest.is_empty() {
-        let (before, component) = match rfind(0, rest) {
-            Some(at) => (rest.get(..at), rest.get(at + 1..)),
-            None => (None, Some(rest)),
-        };
-        if let Some(component) = component.filter(|component| !component.is_empty())
-            && let Some((slash, name)) =
-                out.get_mut(end..end + 1 + component.len()).and_then(<[u8]>::split_first_mut)
-        {
+    let mut end = out.len();
+    for component in Components(components).filter(|component| !component.is_empty()) {
+        let Some(at) = end.checked_sub(1 + component.len()) else { break };
+        if let Some((slash, name)) = out.get_mut(at..end).and_then(<[u8]>::split_first_mut) {
             *slash = b'/';
-            name.copy_from_slice(component);
-            end += 1 + component.len();
+            copy(component, name);
         }
-        rest = before.unwrap_or_default();
+        end = at;
     }
-    out.truncate(end);
-    if end == begun {
+    if end > begun {
+        out.drain(begun..end);
+    }
+    if out.len() == begun {
         out.push(b'/');
+    }
+}
+
+/// Between slices of one length; a call costs more than most names.
+fn copy(from: &[u8], to: &mut [u8]) {
+    /// By the first and the last so many bytes, if they are all.
+    fn by_ends<const N: usize>(from: &[u8], to: &mut [u8]) -> bool {
+        if from.len() > 2 * N {
+            return false;
+        }
+        let (Some(first), Some(last)) = (from.first_chunk::<N>(), from.last_chunk::<N>()) else {
+            return false;
+        };
+        let Some(begin) = to.first_chunk_mut() else { return false };
+        *begin = *first;
+        let Some(end) = to.last_chunk_mut() else { return false };
+        *end = *last;
+        true
+    }
+    let done = by_ends::<8>(from, to)
+        || by_ends::<4>(from, to)
+        || by_ends::<2>(from, to)
+        || by_ends::<1>(from, to)
+        || by_ends::<16>(from, to);
+    if !done {
+        to.copy_from_slice(from);
     }
 }
 

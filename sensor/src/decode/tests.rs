@@ -215,4 +215,22 @@ proptest! {
         prop_assert_eq!(task_view(&file.path), below);
         prop_assert_eq!(namespace_view(&file.path), format!("/{}", names.join("/")));
     }
+
+    #[test]
+    fn components_are_written_as_they_are_read(components in prop::collection::vec(0..3_u8, 0..60)) {
+        let mut components: Vec<u8> = components.into_iter().map(|kind| [0, b'a', 0xff][kind as usize]).collect();
+        components.push(0);
+        let names = || components.split(|byte| *byte == 0);
+        let empty = names().rev().skip(1).any(<[u8]>::is_empty);
+        let path = WirePath::new(Part::Path, PathRef::default(), &components, &[]).unwrap();
+        prop_assert_eq!(path.doubts().any(|doubt| doubt == PathDoubt::Torn), empty);
+        let mut expected = b"before".to_vec();
+        names().rev().filter(|name| !name.is_empty()).for_each(|name| expected.extend([b"/", name].concat()));
+        if expected.len() == b"before".len() {
+            expected.push(b'/');
+        }
+        let mut out = b"before".to_vec();
+        path.write_namespace_view(&mut out);
+        prop_assert_eq!(out, expected);
+    }
 }

@@ -238,7 +238,7 @@ impl Enricher {
     pub(crate) fn event(&mut self, wire: &Wire<'_>) -> Option<Enriched<'_>> {
         let boot_ns = wire.header().boot_ns;
         match wire {
-            Wire::File(file) => Some(self.file(file)),
+            Wire::File(file) => self.file(file),
             Wire::Exec(exec) => {
                 let (key, previous) = self.exec(exec);
                 self.previous = previous;
@@ -294,7 +294,9 @@ impl Enricher {
         }
     }
 
-    fn file(&mut self, file: &File<'_>) -> Enriched<'_> {
+    /// Always an event. Written at once to where the caller wants it: it is large.
+    #[inline(never)]
+    fn file(&mut self, file: &File<'_>) -> Option<Enriched<'_>> {
         let record = &file.record;
         let key = self.locate(&record.header.task, record.header.boot_ns);
         self.paths.set(file, &mut self.mounts);
@@ -317,7 +319,7 @@ impl Enricher {
         let [mode, uid, gid] = self.numbers.of(record);
         let relations = self.table.relations(key);
         let container = relations.and_then(|relations| relations.own.process.container.as_ref());
-        Enriched {
+        Some(Enriched {
             event: Event {
                 meta,
                 host: &self.host,
@@ -356,7 +358,7 @@ impl Enricher {
             image_lost: relations.is_none_or(|relations| relations.own.image_lost),
             process: relations
                 .map(|relations| ProcessVersion { process: key.number(), version: relations.version() }),
-        }
+        })
     }
 
     fn meta(&mut self, action: Action, boot_ns: u64) -> EventMeta {

@@ -36,8 +36,12 @@ impl ById {
     }
 
     pub(super) fn name(&self, id: u32) -> Option<&[u8]> {
-        let at = self.0.binary_search_by_key(&id, |(id, _)| *id).ok()?;
-        self.0.get(at).map(|(_, name)| &**name)
+        // Most files are root's.
+        let known = match self.0.first() {
+            Some(first) if first.0 == id => Some(first),
+            _ => self.0.get(self.0.binary_search_by_key(&id, |(id, _)| *id).ok()?),
+        };
+        known.map(|(_, name)| &**name)
     }
 }
 
