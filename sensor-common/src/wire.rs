@@ -463,4 +463,8 @@ pub struct KindCounters {
     pub lost_no_intent: u64,
     /// Operations that began and whose return no program saw.
     pub lost_no_return: u64,
+    /// Operations that were allowed, of those whose end a program sees that runs for much else too.
+    pub begun: u64,
+    /// Those of which nothing more was seen: they failed, or that program did not run.
+    pub unfinished: u64,
 }

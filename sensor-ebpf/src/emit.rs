@@ -69,6 +69,24 @@ pub fn count_no_return(kind: RecordKind) {
     diagnose!("an operation of kind {} ended unseen", kind as u32);
 }
 
+/// Counts an operation that has begun (1), or that was none (-1).
+#[inline(always)]
+pub fn count_begun(kind: RecordKind, change: i64) {
+    if let Some(counters) = counters(kind) {
+        // SAFETY: a value of the map.
+        unsafe { atomic::add(&raw mut (*counters).begun, change as u64) };
+    }
+}
+
+/// Counts an operation that had begun, and that failed or whose end no program saw.
+#[inline(always)]
+pub fn count_unfinished(kind: RecordKind) {
+    if let Some(counters) = counters(kind) {
+        // SAFETY: a value of the map.
+        unsafe { atomic::add(&raw mut (*counters).unfinished, 1) };
+    }
+}
+
 /// Reserves a slot of class `C`, has it filled, and submits it.
 #[inline(always)]
 pub fn emit<F: Fill, C: Class>(record: &mut F, seq: u64) {

@@ -20,13 +20,16 @@ use crate::{
 
 /// Something that a thread is about to do.
 pub trait Intent: Sized + 'static {
-    /// The kind of record that is lost with it.
-    fn kind(&self) -> RecordKind;
+    /// Counts what is lost: another thread takes its place.
+    fn taken(&self);
 
     fn places() -> &'static Array<Place<Self>>;
 
     /// The names that it is about, once or twice the same; see [`is_intended`].
     fn hints(&self) -> [u64; 2];
+
+    /// Counts what may be lost: it is still there, and its thread does something else.
+    fn left(&self);
 }
 
 /// Room for the intent of one thread; `thread` is zero when nobody has it.
@@ -87,7 +90,7 @@ static CREATING: Array<Place<CreateIntent>> = Array::with_max_entries(1 << PLACE
 #[map]
 static RENAMING: Array<Place<RenameIntent>> = Array::with_max_entries(1 << PLACES_BITS, 0);
 
-impl Intent for CreateIntent {
+impl CreateIntent {
     #[inline(always)]
     fn kind(&self) -> RecordKind {
         if self.op == FileOp::Unlink as u64 || self.op == FileOp::Rmdir as u64 {
@@ -95,6 +98,16 @@ impl Intent for CreateIntent {
         } else {
             RecordKind::FileCreate
         }
+    }
+}
+
+impl Intent for CreateIntent {
+    #[inline(always)]
+    fn taken(&self) {
+        if self.op != 0 {
+            emit::count_begun(self.kind(), -1);
+        }
+        emit::count_no_intent(self.kind());
     }
 
     #[inline(always)]
@@ -106,12 +119,19 @@ impl Intent for CreateIntent {
     fn hints(&self) -> [u64; 2] {
         [self.hint; 2]
     }
+
+    #[inline(always)]
+    fn left(&self) {
+        if self.op != 0 {
+            emit::count_unfinished(self.kind());
+        }
+    }
 }
 
 impl Intent for RenameIntent {
     #[inline(always)]
-    fn kind(&self) -> RecordKind {
-        RecordKind::FileRename
+    fn taken(&self) {
+        emit::count_no_intent(RecordKind::FileRename);
     }
 
     #[inline(always)]
@@ -122,6 +142,14 @@ impl Intent for RenameIntent {
     #[inline(always)]
     fn hints(&self) -> [u64; 2] {
         self.hints
+    }
+
+    /// One that began has returned unseen.
+    #[inline(always)]
+    fn left(&self) {
+        if self.call != 0 {
+            emit::count_no_return(RecordKind::FileRename);
+        }
     }
 }
 
@@ -169,7 +197,10 @@ pub fn intend<I: Intent>(kind: RecordKind, thread: u64, hints: [u64; 2], write: 
 fn take<I: Intent>(thread: u64) -> Option<*mut I> {
     if let Some(intent) = get::<I>(thread) {
         // SAFETY: the thread's own.
-        count(unsafe { (*intent).hints() }, LESS);
+        unsafe {
+            (*intent).left();
+            count((*intent).hints(), LESS);
+        }
         return Some(intent);
     }
     let place = place_with::<I>(thread, FREE).or_else(|| place::<I>(thread, 0))?;
@@ -181,7 +212,7 @@ fn take<I: Intent>(thread: u64) -> Option<*mut I> {
         }
         if before != FREE {
             // It stays counted under its names: its owner may be changing them now.
-            emit::count_no_intent((*place).intent.kind());
+            (*place).intent.taken();
         }
         Some(&raw mut (*place).intent)
     }
@@ -211,23 +242,16 @@ pub fn forget_on(hint: u64) {
 /// Forgets what a thread was about to do: it ends, or it takes another thread's id.
 #[inline(always)]
 pub fn forget_all(thread: u64) {
-    forget::<CreateIntent>(thread);
-    if let Some(intent) = get::<RenameIntent>(thread) {
-        // SAFETY: the thread's own.
-        unsafe { count_unseen(intent) };
-        forget::<RenameIntent>(thread);
-    }
+    leave::<CreateIntent>(thread);
+    leave::<RenameIntent>(thread);
 }
 
-/// A rename that began and is still there when its thread does something else has returned unseen.
-///
-/// # Safety
-/// `intent` must be in its place.
 #[inline(always)]
-pub unsafe fn count_unseen(intent: *const RenameIntent) {
-    // SAFETY: the caller's promise.
-    if unsafe { (*intent).call } != 0 {
-        emit::count_no_return(RecordKind::FileRename);
+fn leave<I: Intent>(thread: u64) {
+    if let Some(intent) = get::<I>(thread) {
+        // SAFETY: the thread's own.
+        unsafe { (*intent).left() };
+        forget::<I>(thread);
     }
 }
 

@@ -47,7 +47,7 @@ use super::file::FileEvent;
 use crate::{
     context::{Access, Context as _, at_function},
     diag::diagnose,
-    filter,
+    emit, filter,
     intents::{self, CreateIntent},
     kernel::{DCACHE_PAR_LOOKUP, Ptr, load, loaded, offset, probe, probe_ptr},
     path::Start,
@@ -99,7 +99,7 @@ fn allow<A: Access>(dentry: Ptr, op: FileOp, other: Ptr) {
             (*intent).name_hash = name_hash;
             // `mknod` of a regular file asks for the same permission as `open`.
             if op != FileOp::Open || (*intent).op != FileOp::Mknod as u64 {
-                (*intent).op = op as u64;
+                begin(intent, op);
             }
             (*intent).other = other as u64;
             return;
@@ -113,10 +113,28 @@ fn allow<A: Access>(dentry: Ptr, op: FileOp, other: Ptr) {
             parent,
             name_hash,
             hint,
-            op: op as u64,
+            op: 0,
             other: other as u64,
         };
-        intents::intend(RecordKind::FileCreate, task::thread_key(), [hint; 2], |to| *to = intent);
+        intents::intend(RecordKind::FileCreate, task::thread_key(), [hint; 2], |to| {
+            *to = intent;
+            begin(to, op);
+        });
+    }
+}
+
+/// From now on the name may come to be at any time.
+///
+/// # Safety
+/// `intent` must be in its place.
+#[inline(always)]
+unsafe fn begin(intent: *mut CreateIntent, op: FileOp) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if (*intent).op == 0 {
+            emit::count_begun(RecordKind::FileCreate, 1);
+        }
+        (*intent).op = op as u64;
     }
 }
 
@@ -196,7 +214,7 @@ fn by_mknod<A: Access>(dentry: Ptr) {
         // SAFETY: a place of this thread's own.
         unsafe {
             if (*intent).dentry == dentry as u64 {
-                (*intent).op = FileOp::Mknod as u64;
+                begin(intent, FileOp::Mknod);
             }
         }
     }
@@ -233,6 +251,7 @@ fn instantiated<A: Access>(dentry: Ptr, inode: Ptr) {
         if A::load::<u32>(dentry, offset!(dentry_flags)) & loaded(&DCACHE_PAR_LOOKUP) as u32 != 0 {
             // Found, not made; a later lookup of the name must not be taken for the making.
             (*intent).op = 0;
+            emit::count_begun(RecordKind::FileCreate, -1);
             return;
         }
         ((*intent).vfsmount, (*intent).op, (*intent).other)
@@ -242,6 +261,7 @@ fn instantiated<A: Access>(dentry: Ptr, inode: Ptr) {
     if vfsmount != 0
         && probe::<u64>(vfsmount as Ptr, offset!(vfsmount_sb)) != probe::<u64>(dentry, offset!(dentry_sb))
     {
+        emit::count_begun(RecordKind::FileCreate, -1);
         diagnose!("creation: the mount is not of the file's file system");
         return;
     }

@@ -25,7 +25,7 @@ use super::create::is_intended;
 use super::file::FileEvent;
 use crate::{
     context::{Access, Context as _, at_function},
-    filter,
+    emit, filter,
     intents::{self, CreateIntent},
     kernel::{Ptr, offset, probe},
     path::Start,
@@ -55,6 +55,7 @@ fn intend<A: Access>(dir: Ptr, dentry: Ptr, op: FileOp) {
     intents::intend(RecordKind::FileDelete, task::thread_key(), [intent.hint; 2], |to| {
         // SAFETY: the thread's own place.
         unsafe { *to = intent };
+        emit::count_begun(RecordKind::FileDelete, 1);
     });
 }
 
@@ -93,6 +94,7 @@ fn deleted<A: Access>(dentry: Ptr) {
     // SAFETY: a load through an argument.
     let inode = unsafe { A::load(dentry, offset!(dentry_inode)) };
     if probe::<u64>(vfsmount as Ptr, offset!(vfsmount_sb)) != probe::<u64>(dentry, offset!(dentry_sb)) {
+        emit::count_begun(RecordKind::FileDelete, -1);
         return;
     }
     FileEvent::<A, { RecordKind::FileDelete as u16 }> {

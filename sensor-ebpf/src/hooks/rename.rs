@@ -61,9 +61,6 @@ fn intend<A: Access>(old_dir: Ptr, old_dentry: Ptr, new_dentry: Ptr) {
         }
         let vfsmount: u64 = A::load(old_dir, offset!(path_mnt));
         let key = task::thread_key();
-        if let Some(before) = intents::get(key) {
-            intents::count_unseen(before);
-        }
         intents::intend(RecordKind::FileRename, key, hints, |to: *mut RenameIntent| {
             (*to).call = 0;
             (*to).old_dentry = old_dentry as u64;

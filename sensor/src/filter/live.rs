@@ -59,8 +59,8 @@ impl RecordSource for Filtered {
         self.kernel.next_record(take)
     }
 
-    fn counted(&self) -> io::Result<Counted> {
-        RecordSource::counted(&self.kernel)
+    fn counted(&mut self) -> io::Result<Counted> {
+        RecordSource::counted(&mut self.kernel)
     }
 
     fn switched_off(&self) -> Vec<&'static str> {

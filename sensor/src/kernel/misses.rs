@@ -2,10 +2,15 @@
 //!
 //! Programs at breakpoints share one such guard for all of a CPU, which is also held while any process uses a map through
 //! a system call; what they leave out is counted since 6.7. Before, nobody knows.
+//!
+//! Most of these runs would have made a record, and count as one. The programs that see a file's name come or go run
+//! for every lookup too: of their misses those are losses that an operation can have gone with, which was allowed and
+//! was not seen to end. One that failed cannot be told from them.
 
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::time::{Duration, Instant};
 
 use aya::Ebpf;
 use sensor_common::wire::RecordKind;
@@ -17,9 +22,23 @@ use super::programs::HookStatus;
 /// Came with the counting, and is the only trace of it in the types.
 pub(super) const COUNTED_SINCE: (&str, &str) = ("bpf_link_info", "perf_event.kprobe.missed");
 
+const KINDS: usize = RecordKind::ALL.len();
+/// Hooks that also run for much that makes no record.
+const ENDINGS: [&str; 2] = ["security_d_instantiate", "d_delete"];
+/// An operation that has been under way for so long has ended.
+const UNDER_WAY_MAX: Duration = Duration::from_secs(10);
+
 /// Runs that were left out, by the kind of record that might have come of them.
-pub(super) fn of(ebpf: &Ebpf, hooks: &[HookStatus]) -> io::Result<[u64; RecordKind::ALL.len()]> {
-    let mut missed = [0; RecordKind::ALL.len()];
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Misses {
+    pub(super) plain: [u64; KINDS],
+    /// Of programs at [`ENDINGS`].
+    pub(super) endings: [u64; KINDS],
+}
+
+/// Reads what the kernel has counted.
+pub(super) fn of(ebpf: &Ebpf, hooks: &[HookStatus]) -> io::Result<Misses> {
+    let mut missed = Misses::default();
     for status in hooks.iter().filter(|status| status.is_used) {
         let Some(kind) = capability::kind_of(status.hook.name) else { continue };
         let parts = status.chosen().map(|chosen| chosen.parts).unwrap_or_default();
@@ -27,12 +46,54 @@ pub(super) fn of(ebpf: &Ebpf, hooks: &[HookStatus]) -> io::Result<[u64; RecordKi
             // What is not loaded any more cannot miss anything.
             let Some(program) = ebpf.program(part.program) else { continue };
             let Ok(fd) = program.fd() else { continue };
-            if let Some(sum) = missed.get_mut(kind.index()) {
+            let is_ending = ENDINGS.contains(&status.hook.name);
+            let sums = if is_ending { &mut missed.endings } else { &mut missed.plain };
+            if let Some(sum) = sums.get_mut(kind.index()) {
                 *sum += recursion_misses(fd.as_fd().as_raw_fd())?;
             }
         }
     }
     Ok(missed)
+}
+
+/// What the programs have counted of the operations of one kind.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Operations {
+    /// Those that failed or whose end was not seen, and whose thread has gone on to something else.
+    pub(super) unfinished: u64,
+    /// Those that are under way, or as the others, but for their thread.
+    pub(super) open: u64,
+}
+
+/// Which misses of a kind's ending are losses.
+#[derive(Debug, Default)]
+pub(super) struct Ending {
+    missed: u64,
+    unfinished: u64,
+    lost: u64,
+    /// Misses that operations may have gone with which seem to be under way.
+    suspected: u64,
+    suspected_since: Option<Instant>,
+}
+
+impl Ending {
+    /// How many there are so far. What is suspected is told when it becomes certain; `at_once`, when nothing is under
+    /// way any more.
+    pub(super) fn lost(&mut self, missed: u64, now: Operations, time: Instant, at_once: bool) -> u64 {
+        let misses = self.suspected + missed.saturating_sub(self.missed);
+        let certain = misses.min(now.unfinished.saturating_sub(self.unfinished));
+        self.missed = missed;
+        self.unfinished = now.unfinished;
+        self.lost += certain;
+        self.suspected = (misses - certain).min(now.open);
+        if self.suspected == 0 {
+            self.suspected_since = None;
+        } else if at_once || time >= *self.suspected_since.get_or_insert(time) + UNDER_WAY_MAX {
+            self.lost += std::mem::take(&mut self.suspected);
+            self.suspected_since = None;
+        }
+        self.lost
+    }
 }
 
 /// That the program at a function's return did not run shows in the one at its entry, whatever the reason: the next
@@ -58,6 +119,39 @@ fn recursion_misses(program: i32) -> io::Result<u64> {
 mod tests {
     use super::*;
     use crate::kernel::hooks::HOOKS;
+
+    #[test]
+    fn a_miss_is_a_loss_where_an_operation_did_not_end() {
+        let time = Instant::now();
+        let operations = |unfinished, open| Operations { unfinished, open };
+        let mut ending = Ending::default();
+        // Lookups, and operations that failed.
+        assert_eq!(ending.lost(5, operations(0, 0), time, false), 0);
+        assert_eq!(ending.lost(5, operations(7, 0), time, false), 0);
+        // Neither more than were missed nor more than did not end.
+        assert_eq!(ending.lost(8, operations(9, 0), time, false), 2);
+        assert_eq!(ending.lost(9, operations(19, 0), time, false), 3);
+        // Under way, and well.
+        assert_eq!(ending.lost(12, operations(19, 1), time, false), 3);
+        assert_eq!(ending.lost(12, operations(19, 0), time, false), 3);
+        // Under way, and not.
+        assert_eq!(ending.lost(14, operations(19, 1), time, false), 3);
+        assert_eq!(ending.lost(14, operations(20, 0), time, false), 4);
+    }
+
+    #[test]
+    fn what_is_never_seen_to_end_is_told_after_some_time() {
+        let time = Instant::now();
+        let open = Operations { unfinished: 0, open: 1 };
+        let mut ending = Ending::default();
+        assert_eq!(ending.lost(3, open, time, false), 0);
+        assert_eq!(ending.lost(3, open, time + UNDER_WAY_MAX / 2, false), 0);
+        assert_eq!(ending.lost(3, open, time + UNDER_WAY_MAX, false), 1);
+        // Once.
+        assert_eq!(ending.lost(3, open, time + 3 * UNDER_WAY_MAX, false), 1);
+        let mut ending = Ending::default();
+        assert_eq!(ending.lost(3, open, time, true), 1);
+    }
 
     #[test]
     fn only_the_return_of_a_function_whose_entry_is_seen_is_not_asked_for() {

@@ -17,6 +17,7 @@ mod switches;
 use std::{
     fs, io,
     os::fd::{AsFd, BorrowedFd},
+    time::Instant,
 };
 
 use aya::{
@@ -35,6 +36,7 @@ pub(crate) use error::KernelError;
 pub(crate) use heap::{drop_code, trim as trim_heap};
 pub(crate) use hooks::{Attach, HOOKS, Mode};
 pub(crate) use host::{Capability, HostFacts, require_capabilities};
+use misses::{Ending, Misses, Operations};
 pub(crate) use programs::HookStatus;
 use programs::Programs;
 use switches::Switches;
@@ -106,18 +108,22 @@ impl Lost {
     }
 }
 
+/// [`sensor_common::wire::KindCounters`], as a map's value can be read.
+type Counters = [u64; 6];
+
 /// The loaded programs and their ring.
 pub(crate) struct Kernel {
     ebpf: Ebpf,
     ring: RingBuf<MapData>,
-    counters: PerCpuArray<MapData, [u64; 4]>,
+    counters: PerCpuArray<MapData, Counters>,
     filter: Array<MapData, [u8; size_of::<FilterTables>()]>,
     /// What the filter's map was last given.
     written: Option<Box<FilterTables>>,
     followed: HashMap<MapData, u32, u64>,
     is_following: Array<MapData, u64>,
-    /// Runs that were left out, of programs that are unloaded by now.
-    missed: [u64; RecordKind::ALL.len()],
+    /// Runs that were left out, when the programs were unloaded.
+    missed: Option<Misses>,
+    endings: [Ending; RecordKind::ALL.len()],
     are_misses_uncounted: bool,
     logger: Option<aya_log::EbpfLogger<&'static dyn log::Log>>,
     hooks: Vec<HookStatus>,
@@ -203,7 +209,8 @@ impl Kernel {
             written: None,
             followed,
             is_following,
-            missed: [0; RecordKind::ALL.len()],
+            missed: None,
+            endings: Default::default(),
             are_misses_uncounted,
             logger,
             hooks,
@@ -294,19 +301,27 @@ impl Kernel {
     /// # Errors
     ///
     /// When the counters cannot be read.
-    pub(crate) fn counted(&self) -> io::Result<Counted> {
+    pub(crate) fn counted(&mut self) -> io::Result<Counted> {
         let mut counted = Counted { are_misses_uncounted: self.are_misses_uncounted, ..Counted::default() };
-        for (lost, kind) in counted.lost.iter_mut().zip(RecordKind::ALL) {
+        let misses = match self.missed {
+            Some(missed) => missed,
+            None => misses::of(&self.ebpf, &self.hooks)?,
+        };
+        let misses = misses.plain.iter().zip(misses.endings).zip(&mut self.endings);
+        let by_kind = counted.lost.iter_mut().zip(RecordKind::ALL).zip(misses);
+        for ((lost, kind), ((missed, missed_endings), ending)) in by_kind {
             let per_cpu = self.counters.get(&(kind.index() as u32), 0).map_err(io::Error::other)?;
-            for [_, ring_full, no_intent, no_return] in per_cpu.iter() {
-                lost.ring_full += ring_full;
-                lost.no_intent += no_intent;
-                lost.missed += no_return;
+            let mut sums: Counters = Default::default();
+            for counters in per_cpu.iter() {
+                for (sum, counter) in sums.iter_mut().zip(counters) {
+                    // What began on one processor may be taken back on another.
+                    *sum = sum.wrapping_add(*counter);
+                }
             }
-        }
-        let missed = misses::of(&self.ebpf, &self.hooks)?;
-        for ((lost, missed), before) in counted.lost.iter_mut().zip(missed).zip(self.missed) {
-            lost.missed += missed + before;
+            let [seq, ring_full, no_intent, no_return, begun, unfinished] = sums;
+            let operations = Operations { unfinished, open: begun.saturating_sub(seq + unfinished) };
+            let ended_unseen = ending.lost(missed_endings, operations, Instant::now(), self.missed.is_some());
+            *lost = Lost { ring_full, no_intent, missed: no_return + missed + ended_unseen };
         }
         Ok(counted)
     }
@@ -341,7 +356,7 @@ impl Kernel {
     /// Detaches every program; the ring keeps what it holds.
     pub(crate) fn detach(&mut self) {
         match misses::of(&self.ebpf, &self.hooks) {
-            Ok(missed) => self.missed = missed,
+            Ok(missed) => self.missed = Some(missed),
             Err(error) => tracing::warn!("losses cannot be read: {error}"),
         }
         programs::detach_all(&mut self.ebpf, &self.hooks);

@@ -188,7 +188,7 @@ pub(crate) async fn run<S: RecordSource, O: Output>(
 }
 
 /// What was lost; said once if it cannot be read.
-fn counted(source: &impl RecordSource, is_unknown: &mut bool) -> Option<Counted> {
+fn counted(source: &mut impl RecordSource, is_unknown: &mut bool) -> Option<Counted> {
     let counted = source.counted();
     if let (Err(error), false) = (&counted, *is_unknown) {
         tracing::warn!("losses cannot be read: {error}");

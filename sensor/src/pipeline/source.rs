@@ -23,7 +23,7 @@ pub(crate) trait RecordSource {
     /// # Errors
     ///
     /// When it cannot be read.
-    fn counted(&self) -> io::Result<Counted>;
+    fn counted(&mut self) -> io::Result<Counted>;
 
     /// What keeps records from being made at all.
     fn switched_off(&self) -> Vec<&'static str> {
@@ -62,7 +62,7 @@ impl RecordSource for crate::kernel::Kernel {
         Self::next_record(self, take)
     }
 
-    fn counted(&self) -> io::Result<Counted> {
+    fn counted(&mut self) -> io::Result<Counted> {
         Self::counted(self)
     }
 

@@ -313,7 +313,7 @@ impl RecordSource for Recorded {
         self.records.pop_front().map(|bytes| take(&bytes)).is_some()
     }
 
-    fn counted(&self) -> io::Result<Counted> {
+    fn counted(&mut self) -> io::Result<Counted> {
         let mut counted = Counted::default();
         counted.lost[RecordKind::Exec.index()].ring_full = 2;
         Ok(counted)

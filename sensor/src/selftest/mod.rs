@@ -170,7 +170,7 @@ fn impossible(what: &'static str) -> impl FnOnce(std::io::Error) -> SelfTestErro
     move |cause| SelfTestError::Impossible { what, cause }
 }
 
-fn lost(kernel: &Kernel) -> u64 {
+fn lost(kernel: &mut Kernel) -> u64 {
     kernel.counted().map_or(0, |counted| counted.lost.iter().map(|lost| lost.total()).sum())
 }
 

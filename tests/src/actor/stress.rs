@@ -24,8 +24,8 @@ const BETWEEN_FILES: Duration = Duration::from_millis(4);
 pub(super) fn run(operation: &str, rest: &[OsString]) -> Result<()> {
     match (operation, rest) {
         ("rename-held", [dir, count]) => rename_held(Path::new(dir), number(count)?),
-        ("rename-paced", [dir, count, pause_us]) => {
-            rename_paced(dir, number(count)?, Duration::from_micros(number(pause_us)?))
+        ("rename-paced" | "create-paced" | "pipe-paced", [dir, count, pause_us]) => {
+            paced(operation, dir, number(count)?, Duration::from_micros(number(pause_us)?))
         }
         ("fail-in-threads", [dir, count]) => fail_in_threads(Path::new(dir), number(count)?),
         ("execs", [program, count]) => (0..number(count)?).try_for_each(|_| execute(program, &[])),
@@ -147,18 +147,30 @@ fn state(thread: Pid) -> Option<char> {
 }
 
 /// Says that it is ready, and begins when its input ends.
-fn rename_paced(dir: &OsStr, count: u64, pause: Duration) -> Result<()> {
+fn paced(operation: &str, dir: &OsStr, count: u64, pause: Duration) -> Result<()> {
     std::env::set_current_dir(dir)?;
-    File::create("paced-0")?;
+    let name = |number: u64| format!("paced-{number}");
+    if operation == "rename-paced" {
+        File::create(name(0))?;
+    }
     println!("ready");
     io::copy(&mut io::stdin(), &mut io::sink())?;
     for number in 0..count {
-        fs::rename(format!("paced-{number}"), format!("paced-{}", number + 1))?;
+        match operation {
+            "rename-paced" => fs::rename(name(number), name(number + 1))?,
+            "create-paced" => drop(File::create_new(name(number))?),
+            _ => drop(io::pipe()?),
+        }
         if !pause.is_zero() {
             thread::sleep(pause);
         }
     }
-    Ok(fs::remove_file(format!("paced-{count}"))?)
+    match operation {
+        "rename-paced" => fs::remove_file(name(count))?,
+        "create-paced" => (0..count).try_for_each(|number| fs::remove_file(name(number)))?,
+        _ => {}
+    }
+    Ok(())
 }
 
 /// A directory that is `left/here` and `right/there` by turns while files are made in it: no other path is ever theirs.

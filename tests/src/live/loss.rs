@@ -19,6 +19,7 @@ tests![
     overload_is_told_kind_by_kind,
     renames_whose_return_the_kernel_leaves_out_are_told,
     programs_that_were_interrupted_by_themselves_are_told,
+    what_is_missed_of_other_things_than_creations_is_no_loss,
     threads_that_fail_on_purpose_hide_nobody,
 ];
 
@@ -157,6 +158,15 @@ fn renames_whose_return_the_kernel_leaves_out_are_told(ctx: &Ctx) -> Result<Outc
 /// Under full preemption a process can be interrupted inside a program by another that comes to the same place on the
 /// same CPU: the kernel does not run the program a second time there, and only counts.
 fn programs_that_were_interrupted_by_themselves_are_told(ctx: &Ctx) -> Result<Outcome> {
+    preempted(ctx, interrupted)
+}
+
+/// The program that sees a file's name come to be runs for every pipe, too.
+fn what_is_missed_of_other_things_than_creations_is_no_loss(ctx: &Ctx) -> Result<Outcome> {
+    preempted(ctx, interrupted_by_others)
+}
+
+fn preempted(ctx: &Ctx, show: fn(&Ctx) -> Result<Outcome>) -> Result<Outcome> {
     const HOW: &str = "/sys/kernel/debug/sched/preempt";
     if !Path::new(CHRT).exists() {
         return Ok(Outcome::Skipped(format!("the machine has no {CHRT}")));
@@ -171,7 +181,7 @@ fn programs_that_were_interrupted_by_themselves_are_told(ctx: &Ctx) -> Result<Ou
     } else if !realtime {
         return Ok(Outcome::Skipped("this kernel cannot be made preemptible".to_owned()));
     }
-    let outcome = interrupted(ctx);
+    let outcome = show(ctx);
     if let Some(before) = before {
         fs::write(HOW, before)?;
     }
@@ -184,17 +194,10 @@ fn interrupted(ctx: &Ctx) -> Result<Outcome> {
     const ROUNDS_MAX: u64 = 30;
     let sensor = Sensor::start_own(ctx, Kind::SeeingAll)?;
     let (low, high) = (ctx.dir("low")?.display().to_string(), ctx.dir("high")?.display().to_string());
-    let on_one_cpu = |words: &[&str], actor: &[&str]| {
-        let mut command = Command::new("/usr/bin/taskset");
-        command.arg("2").args(words).args([crate::ctx::ACTOR, "act"]).args(actor);
-        command
-    };
     let by_probe = std::env::var(ATTACH_VARIABLE).as_deref() == Ok("kprobe");
     let mut happened = 0;
     for _ in 0..ROUNDS_MAX {
-        let mut busy = on_one_cpu(&[], &["rename-paced", &low, &BUSY.to_string(), "0"]);
-        let mut other = on_one_cpu(&[CHRT, "-f", "50"], &["rename-paced", &high, &PACED.to_string(), "100"]);
-        at_once(&mut [&mut busy, &mut other])?;
+        on_one_cpu(["rename-paced", &low, &BUSY.to_string()], ["rename-paced", &high, &PACED.to_string()])?;
         happened += BUSY + PACED;
         // Probes do not let their processor go.
         if by_probe || is_told(ctx)? {
@@ -216,6 +219,65 @@ fn interrupted(ctx: &Ctx) -> Result<Outcome> {
     ensure!(seen + lost == happened, account);
     ensure!(by_probe || run.stderr.contains("programs that did not run"), "none was interrupted:\n{account}");
     Ok(Outcome::Passed)
+}
+
+fn interrupted_by_others(ctx: &Ctx) -> Result<Outcome> {
+    const BUSY: u64 = 200;
+    const PACED: u64 = 50;
+    const ROUNDS_MAX: u64 = 30;
+    let sensor = Sensor::start_own(ctx, Kind::SeeingAll)?;
+    let (low, high) = (ctx.dir("low")?.display().to_string(), ctx.dir("high")?.display().to_string());
+    let (busy, paced) = (BUSY.to_string(), PACED.to_string());
+    let by_probe = std::env::var(ATTACH_VARIABLE).as_deref() == Ok("kprobe");
+    let mut happened = 0;
+    for _ in 0..ROUNDS_MAX {
+        on_one_cpu(["create-paced", &low, &busy], ["pipe-paced", &high, &paced])?;
+        on_one_cpu(["create-paced", &low, &busy], ["create-paced", &high, &paced])?;
+        happened += BUSY + BUSY + PACED;
+        if by_probe || recursion_misses(sensor.pid()?)? > 0 {
+            break;
+        }
+    }
+    let left_out = recursion_misses(sensor.pid()?)?;
+    let run = sensor.stop()?;
+    gaps_tell_all(&run)?;
+    let created = |dir: &str| {
+        let docs = run.files(&format!("{dir}/"));
+        docs.iter().filter(|doc| doc.is("event.action", "creation")).count() as u64
+    };
+    let (seen, lost) = (created(&low) + created(&high), lost(&run, "file_create")?);
+    println!("{left_out} runs were left out, {lost} of {happened} were lost");
+    let account =
+        format!("{happened} happened, {seen} were delivered, {lost} said to be lost:\n{}", run.stderr);
+    ensure!(by_probe || left_out > 0, "none was interrupted:\n{account}");
+    if run.stderr.contains(UNCOUNTED) {
+        ensure!(seen + lost <= happened, account);
+    } else {
+        ensure!(seen + lost == happened, account);
+    }
+    Ok(Outcome::Passed)
+}
+
+/// Runs two actors on one CPU; the second interrupts the first.
+fn on_one_cpu(busy: [&str; 3], other: [&str; 3]) -> Result<()> {
+    let actor = |words: &[&str], actor: [&str; 3], pause_us: &str| {
+        let mut command = Command::new("/usr/bin/taskset");
+        command.arg("2").args(words).args([crate::ctx::ACTOR, "act"]).args(actor).arg(pause_us);
+        command
+    };
+    at_once(&mut [&mut actor(&[], busy, "0"), &mut actor(&[CHRT, "-f", "50"], other, "100")])
+}
+
+/// What the kernel has left out of the programs that a process holds.
+fn recursion_misses(pid: u32) -> Result<u64> {
+    let mut sum = 0;
+    for entry in fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
+        // Descriptors come and go.
+        let Ok(text) = fs::read_to_string(entry?.path()) else { continue };
+        let count = text.lines().find_map(|line| line.strip_prefix("recursion_misses:"));
+        sum += count.and_then(|count| count.trim().parse::<u64>().ok()).unwrap_or(0);
+    }
+    Ok(sum)
 }
 
 /// What a thread is about to do is remembered in one of so many places, also when it fails and the thread lives on. Who comes
