@@ -1,5 +1,8 @@
 //! Answers as events of their own, one ECS document a line: what a schedule of hunts sends where events go.
 
+use std::hash::{BuildHasher as _, RandomState};
+
+use sensor_ecs::EventId;
 use serde_json::{Map, Value, json};
 
 use super::machine::{status, value};
@@ -23,7 +26,11 @@ const DATASET: &str = "sensor.hunt";
 /// with what became of it.
 #[must_use]
 pub fn documents(done: &Done, author: &Author) -> String {
-    let mut out = String::new();
+    let (mut out, nonce, mut sequence) = (String::new(), nonce(), 0);
+    let mut send = |action: &str, about: Map<String, Value>| {
+        out.push_str(&document(author, &EventId::new(nonce, sequence), action, about));
+        sequence += 1;
+    };
     for (index, (query, outcome)) in done.hunt.queries.iter().zip(&done.outcomes).enumerate() {
         let about = || {
             let mut about = Map::new();
@@ -39,21 +46,35 @@ pub fn documents(done: &Done, author: &Author) -> String {
             about.insert("query".into(), (index + 1).into());
             about.insert("language".into(), query.language.to_string().into());
             about.insert("row".into(), Value::Object(cells.collect()));
-            out.push_str(&document(author, "hunt_row", about));
+            send("hunt_row", about);
         }
         let mut about = about();
         about.extend(status(index, query, outcome));
-        out.push_str(&document(author, "hunt_ran", about));
+        send("hunt_ran", about);
     }
     out
 }
 
-fn document(author: &Author, action: &str, about: Map<String, Value>) -> String {
+/// What tells the events of one run from those of any other.
+fn nonce() -> [u8; 10] {
+    let state = RandomState::new();
+    let mut nonce = [0; 10];
+    let bytes = [0, 1].map(|half: u8| state.hash_one(half).to_ne_bytes());
+    for (place, byte) in nonce.iter_mut().zip(bytes.as_flattened()) {
+        *place = *byte;
+    }
+    nonce
+}
+
+fn document(author: &Author, id: &EventId, action: &str, about: Map<String, Value>) -> String {
     let mut document = json!({
         "@timestamp": date_text(author.time_ms),
         "data_stream": { "type": "logs", "dataset": DATASET, "namespace": author.namespace },
         "ecs": { "version": sensor_ecs::ECS_VERSION },
-        "event": { "kind": "event", "module": "sensor", "dataset": DATASET, "action": action },
+        "event": {
+            "id": String::from_utf8_lossy(id.as_bytes()),
+            "kind": "event", "module": "sensor", "dataset": DATASET, "action": action,
+        },
         "host": {
             "name": rustix::system::uname().nodename().to_string_lossy(),
             "os": { "type": "linux" },
@@ -97,6 +118,16 @@ mod tests {
         assert_eq!(lines.len(), 3);
         assert_eq!(lines[0]["sensor"]["hunt"]["row"], json!({ "file.name": "a\nb", "cc": 3 }));
         assert_eq!(lines[0]["agent"]["id"], "me");
+        // What receives them knows by it whether it has one already.
+        let again = documents(&done, &author);
+        let ids: std::collections::BTreeSet<String> = [&text, &again]
+            .iter()
+            .flat_map(|text| text.lines())
+            .map(|line| {
+                serde_json::from_str::<Value>(line).unwrap()["event"]["id"].as_str().unwrap().to_owned()
+            })
+            .collect();
+        assert_eq!(ids.len(), 6);
         assert_eq!(lines[1]["sensor"]["hunt"]["notes"][0], "period not fully covered");
         assert_eq!(
             (&lines[1]["event"]["action"], &lines[1]["sensor"]["hunt"]["rows"]),

@@ -57,14 +57,14 @@ fn index_template() -> Value {
     for (name, kind) in OF_ALERTS {
         put(&mut properties, name, of_kind(kind));
     }
-    // Copies of whole documents, kept for people and not looked up.
-    for name in ["Events", "sensor.evidence"] {
+    // Copies of whole documents, and columns of any name and type: kept for people and not looked up.
+    for name in ["Events", "sensor.evidence", "sensor.hunt.row"] {
         put(&mut properties, name, json!({"type": "object", "enabled": false}));
     }
     json!({
         "index_patterns": [
             "logs-endpoint.events.file-*", "logs-endpoint.events.process-*", "logs-endpoint.alerts-*",
-            "logs-sensor.gap-*"
+            "logs-sensor.gap-*", "logs-sensor.hunt-*", "logs-cloud_defend.file-*", "logs-cloud_defend.process-*"
         ],
         "data_stream": {},
         "priority": PRIORITY,
@@ -126,6 +126,7 @@ mod tests {
         assert_eq!(all["file"]["properties"]["path"], json!({"type": "keyword", "ignore_above": 1024}));
         assert_eq!(all["rule"]["properties"]["id"]["type"], "keyword");
         assert_eq!(all["Events"]["enabled"], false);
+        assert_eq!(all["sensor"]["properties"]["hunt"]["properties"]["row"]["enabled"], false);
         assert_eq!(template["data_stream"], json!({}));
     }
 }

@@ -47,8 +47,7 @@ impl Caps {
         };
         let number = time_ns.div_euclid(loaded.rule.interval_ns.max(1));
         let mut before = None;
-        // Records of other CPUs can be a little late; they count in the interval that has begun.
-        if number > window.number {
+        if window.is_over_in(number) {
             before = window.close(index);
             window.number = number;
             window.raised = 0;
@@ -83,7 +82,7 @@ impl Caps {
         close: &mut impl FnMut(HeldBack),
     ) {
         for ((at, window), loaded) in self.windows.iter_mut().enumerate().zip(rules) {
-            let is_over = now_ns.div_euclid(loaded.rule.interval_ns.max(1)) > window.number;
+            let is_over = window.is_over_in(now_ns.div_euclid(loaded.rule.interval_ns.max(1)));
             if is_over && let Some(held_back) = window.close(RuleIndex(u32::try_from(at).unwrap_or(u32::MAX)))
             {
                 close(held_back);
@@ -93,6 +92,12 @@ impl Caps {
 }
 
 impl Window {
+    /// Records of other CPUs can be a little late: they count in the interval that has begun. Long before it is a clock
+    /// that was set back, and the rule must not stay silent until it is what it was.
+    fn is_over_in(&self, number: i64) -> bool {
+        number > self.number || number < self.number.saturating_sub(1)
+    }
+
     fn close(&mut self, rule: RuleIndex) -> Option<HeldBack> {
         let count = std::mem::take(&mut self.held_back);
         (count > 0).then_some(HeldBack { rule, count, last_ns: self.last_ns })

@@ -21,6 +21,8 @@ use super::vitals::{RuleNames, Tally};
 /// Processes of which is remembered what the rules make of them; those of some hundred bytes per 500 rules.
 const PROCESSES_REMEMBERED: usize = 2048;
 
+/// An event that is older than the last by less is late; by more, and the clock was set back.
+const LATE_MAX_NS: i64 = 60_000_000_000;
 /// Kinds of event that are not those of containers, at most.
 const CONTAINER_KINDS: u8 = 16;
 const _: () = assert!(Action::ALL.len() <= CONTAINER_KINDS as usize);
@@ -108,7 +110,10 @@ impl<O: Output> Matcher<O> {
     /// Counts an event, hands it on, and raises what the rules make of it.
     pub(super) fn event(&mut self, enriched: &Enriched<'_>) {
         let event = &enriched.event;
-        self.last_time_ns = self.last_time_ns.max(event.meta.time_ns);
+        let ahead_ns = self.last_time_ns.saturating_sub(event.meta.time_ns);
+        if !(0..LATE_MAX_NS).contains(&ahead_ns) {
+            self.last_time_ns = event.meta.time_ns;
+        }
         self.totals.count(event.meta.action);
         self.totals.degraded += u64::from(enriched.image_lost);
         self.output.event(event, whose(enriched).filter(|_| !enriched.image_lost));

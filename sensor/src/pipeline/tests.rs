@@ -259,6 +259,20 @@ fn a_flood_is_capped_and_the_rest_is_told() {
     assert_eq!((kept.alerts.len(), kept.held_back.as_slice()), (200, [50, 50].as_slice()));
 }
 
+/// The first is of a clock that was ahead by a day.
+#[test]
+fn a_clock_that_is_set_back_silences_no_rule() {
+    let (mut records, task) = started("/usr/bin/dash");
+    records.push(synth::create(&task, 86_413 * SECOND, &format!("{APT_DIR}/ahead"), "/"));
+    for begin in [13, 613] {
+        for at in 0..150_u64 {
+            records.push(synth::create(&task, begin * SECOND + at, &format!("{APT_DIR}/{at}"), "/"));
+        }
+    }
+    let (_, kept) = replay(&records);
+    assert_eq!((kept.alerts.len(), kept.held_back.as_slice()), (201, [50, 50].as_slice()));
+}
+
 #[test]
 fn records_wait_for_the_scan() {
     let root = tempfile::tempdir().unwrap();

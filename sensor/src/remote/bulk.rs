@@ -87,7 +87,8 @@ impl Outcome {
             200..=299 => Fate::Arrived,
             409 => Fate::Known,
             // The document is not at fault: who we are, a stream that is not there, a node that is busy.
-            401 | 403 | 404 | 429 | 500.. => Fate::Later(self.why()),
+            401 | 403 | 404 => Fate::Denied(self.why()),
+            429 | 500.. => Fate::Later(self.why()),
             _ => Fate::Refused(self.why()),
         }
     }

@@ -1,5 +1,6 @@
 //! The thread that empties a spool.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -32,6 +33,8 @@ pub(crate) enum Fate {
     Known,
     /// Not now.
     Later(String),
+    /// Not now, and it takes somebody to change that: for this stream alone, perhaps.
+    Denied(String),
     /// Never.
     Refused(String),
 }
@@ -48,6 +51,16 @@ pub(crate) trait Destination: Send {
     fn send(&mut self, records: &[Record]) -> impl Future<Output = Answer> + Send;
 }
 
+/// How often a document is sent, while others arrive, that the server has no time for: half a minute at least.
+const BUSY_TRIES_MAX: u32 = 60;
+/// The same of one for whose stream there is no right, or no place.
+pub(super) const DENIED_TRIES_MAX: u32 = 3;
+/// For so long others that are denied for the same reason are given up at once.
+const GIVEN_UP_LASTS: Duration = Duration::from_secs(600);
+
+/// How often each document that is left was sent while others arrived, by its number.
+type Tries = BTreeMap<u64, u32>;
+
 /// Why sending ended.
 struct Ending;
 
@@ -58,6 +71,8 @@ pub(super) struct Sender<D> {
     dead: DeadLetters,
     report: Report,
     backoff: Backoff,
+    /// Why documents were last given up that were denied while others arrived, and when.
+    given_up: Option<(String, Instant)>,
 }
 
 impl<D: Destination> Sender<D> {
@@ -68,7 +83,7 @@ impl<D: Destination> Sender<D> {
         dead: DeadLetters,
         report: Report,
     ) -> Self {
-        Self { name, shared, destination, dead, report, backoff: Backoff::default() }
+        Self { name, shared, destination, dead, report, backoff: Backoff::default(), given_up: None }
     }
 
     /// Sends until the end is wanted and nothing waits, or it is time.
@@ -88,7 +103,7 @@ impl<D: Destination> Sender<D> {
                 self.trouble(&format!("the spool cannot be read: {cause}"));
                 Vec::new()
             });
-            let Some(last) = records.last().map(|record| record.number) else {
+            if records.is_empty() {
                 if self.shared.deadline().is_some() {
                     break;
                 }
@@ -99,12 +114,8 @@ impl<D: Destination> Sender<D> {
                 }
                 continue;
             };
-            if self.deliver(records).await.is_err() {
-                break;
-            }
-            if let Err(cause) = self.shared.spool().done(last) {
-                tracing::warn!("{}: how far everything arrived cannot be noted: {cause}", self.name);
-            }
+            let Ok(last) = self.deliver(records).await else { break };
+            self.done(last);
             if synced.elapsed() >= ROUND {
                 self.sync();
                 synced = Instant::now();
@@ -113,14 +124,24 @@ impl<D: Destination> Sender<D> {
         self.sync();
     }
 
+    /// So far nothing has to be sent any more.
+    fn done(&self, last: u64) {
+        if let Err(cause) = self.shared.spool().done(last) {
+            tracing::warn!("{}: how far everything arrived cannot be noted: {cause}", self.name);
+        }
+    }
+
     fn sync(&self) {
         if let Err(cause) = self.shared.spool().sync() {
             tracing::warn!("{}: the spool cannot be brought to the disk: {cause}", self.name);
         }
     }
 
-    /// Sends these until each has arrived or is refused for good.
-    async fn deliver(&mut self, records: Vec<Record>) -> Result<(), Ending> {
+    /// Sends these until each has arrived or is refused for good, and what comes behind them meanwhile. Returns the
+    /// number of the last.
+    async fn deliver(&mut self, records: Vec<Record>) -> Result<u64, Ending> {
+        let mut last = records.last().map_or(0, |record| record.number);
+        let mut tries = Tries::default();
         let mut parts = vec![records];
         while let Some(part) = parts.pop() {
             if part.is_empty() {
@@ -132,13 +153,22 @@ impl<D: Destination> Sender<D> {
                 Answer::Each(fates) => {
                     self.count_request(begun.elapsed());
                     let arrived = fates.iter().any(|fate| matches!(fate, Fate::Arrived | Fate::Known));
-                    if let Some((left, why)) = self.settle(part, fates) {
-                        parts.push(left);
+                    if let Some((mut left, why)) = self.settle(part, fates, arrived, &mut tries) {
                         if arrived {
                             self.backoff.reset();
                         }
                         self.trouble(&why);
                         self.wait(None).await?;
+                        // One that never goes must not keep those behind it; and if they go, it is not the server.
+                        if parts.is_empty() {
+                            if let Some(before) = left.first().and_then(|record| record.number.checked_sub(1))
+                            {
+                                self.done(before);
+                            }
+                            left.extend(self.more(&left));
+                            last = left.last().map_or(last, |record| record.number.max(last));
+                        }
+                        parts.push(left);
                     } else {
                         self.backoff.reset();
                         self.works();
@@ -162,7 +192,19 @@ impl<D: Destination> Sender<D> {
                 }
             }
         }
-        Ok(())
+        Ok(last)
+    }
+
+    /// What fits into a request beside these.
+    fn more(&self, beside: &[Record]) -> Vec<Record> {
+        let (count_max, bytes_max) = self.destination.limits();
+        let bytes = beside.iter().map(|record| record.bytes.len()).sum();
+        let taken =
+            self.shared.spool().take(count_max.saturating_sub(beside.len()), bytes_max.saturating_sub(bytes));
+        taken.unwrap_or_else(|cause| {
+            self.trouble(&format!("the spool cannot be read: {cause}"));
+            Vec::new()
+        })
     }
 
     async fn send(&mut self, part: &[Record]) -> Result<Answer, Ending> {
@@ -173,10 +215,18 @@ impl<D: Destination> Sender<D> {
         }
     }
 
-    /// What is left of the documents, and why; the rest is done with.
-    fn settle(&mut self, part: Vec<Record>, fates: Vec<Fate>) -> Option<(Vec<Record>, String)> {
+    /// What is left of the documents, and why; the rest is done with. Where others arrived, patience has an end.
+    fn settle(
+        &mut self,
+        part: Vec<Record>,
+        fates: Vec<Fate>,
+        others_arrived: bool,
+        tries: &mut Tries,
+    ) -> Option<(Vec<Record>, String)> {
         let (mut left, mut reason) = (Vec::new(), None);
         for (record, fate) in part.into_iter().zip(fates) {
+            let is_denied = matches!(fate, Fate::Denied(_));
+            let tries_max = if is_denied { DENIED_TRIES_MAX } else { BUSY_TRIES_MAX };
             match fate {
                 Fate::Arrived => self.shared.totals().delivered += 1,
                 Fate::Known => {
@@ -185,13 +235,28 @@ impl<D: Destination> Sender<D> {
                     totals.duplicates += 1;
                 }
                 Fate::Refused(why) => self.bury(&why, &record),
-                Fate::Later(why) => {
-                    reason.get_or_insert(why);
-                    left.push(record);
+                Fate::Later(why) | Fate::Denied(why) => {
+                    let tries = tries.entry(record.number).or_default();
+                    *tries += u32::from(others_arrived);
+                    if *tries >= tries_max || others_arrived && is_denied && self.was_given_up(&why) {
+                        if is_denied {
+                            self.given_up = Some((why.clone(), Instant::now()));
+                        }
+                        self.bury(&why, &record);
+                    } else {
+                        reason.get_or_insert(why);
+                        left.push(record);
+                    }
                 }
             }
         }
         reason.map(|why| (left, why))
+    }
+
+    /// Whether another document was given up for the same reason, in these minutes.
+    fn was_given_up(&self, why: &str) -> bool {
+        let lasts = |since: &Instant| since.elapsed() < GIVEN_UP_LASTS;
+        self.given_up.as_ref().is_some_and(|(given_up, since)| given_up == why && lasts(since))
     }
 
     fn bury(&mut self, why: &str, record: &Record) {

@@ -186,6 +186,46 @@ fn of_a_partial_failure_only_what_failed_is_sent_again() {
     assert_eq!((sent.delivered, sent.dead, sent.duplicates), (9, 1, 1));
 }
 
+/// No right to one of the streams, as when documents go to a further one: the others go on.
+#[test]
+fn a_stream_that_is_denied_does_not_hold_up_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let stub = Stub::start([]);
+    stub.state.lock().unwrap().denied = Some("cloud_defend");
+    let (remote, said) = bulk(folder.path(), &stub.url);
+    let denied = |number: usize| document(number).replace("endpoint.events.file", "cloud_defend.file");
+    remote.sink.line(|out| out.extend_from_slice(denied(1).as_bytes()));
+    for number in 0..20 {
+        put(&remote, number..number + 1);
+        wait("the next", || stub.documents() == number + 1);
+    }
+    wait("the end", || remote.shared.waiting().documents == 0);
+    let sent = remote.shared.sent();
+    assert_eq!((sent.delivered, sent.dead), (20, 1));
+    // It is known now.
+    remote.sink.line(|out| out.extend_from_slice(denied(2).as_bytes()));
+    put(&remote, 20..21);
+    all_dealt_with(&remote, 23);
+    let dead = fs::read_to_string(folder.path().join("dead-letters/test.ndjson")).unwrap();
+    assert!(dead.lines().count() == 2 && dead.contains("403: some_exception"), "{dead}");
+    assert!(said.lock().unwrap().iter().any(|line| line.contains("refuses a document")));
+}
+
+/// A server that denies everything is one whose key has expired: nothing is given up.
+#[test]
+fn nothing_is_given_up_while_nothing_arrives() {
+    let folder = tempfile::tempdir().unwrap();
+    let stub = Stub::start([]);
+    stub.state.lock().unwrap().denied = Some("logs");
+    let (remote, _) = bulk(folder.path(), &stub.url);
+    put(&remote, 0..10);
+    wait("some attempts", || stub.state.lock().unwrap().requests.len() > sender::DENIED_TRIES_MAX as usize);
+    assert_eq!((remote.shared.waiting().documents, remote.shared.sent().dead), (10, 0));
+    stub.state.lock().unwrap().denied = None;
+    all_dealt_with(&remote, 10);
+    assert_eq!(stub.documents(), 10);
+}
+
 #[test]
 fn a_document_that_does_not_fit_the_mapping_is_kept_with_the_reason() {
     let folder = tempfile::tempdir().unwrap();

@@ -40,6 +40,8 @@ pub(super) struct State {
     pub(super) bytes_max: Option<usize>,
     /// Documents with this in them are not mapped.
     pub(super) poison: Option<&'static str>,
+    /// Documents for streams with this in their name are not taken.
+    pub(super) denied: Option<&'static str>,
 }
 
 pub(super) struct Stub {
@@ -157,6 +159,9 @@ fn answer(stream: &mut impl Write, head: &str, body: Vec<u8>, state: &Mutex<Stat
         let mut status = statuses.get(at).copied().unwrap_or(0);
         if state.poison.is_some_and(|poison| pair[1].to_string().contains(poison)) {
             status = 400;
+        }
+        if state.denied.is_some_and(|denied| key.0.contains(denied)) {
+            status = 403;
         }
         if status == 0 {
             status = if state.documents.contains_key(&key) { 409 } else { 201 };
