@@ -1,11 +1,12 @@
 //! Documents from elsewhere: straight into sealed files, without the log.
 
+use std::collections::BTreeMap;
 use std::io::BufRead;
 
-use sensor_ecs::{Document, OpenSchema, Unknown};
+use sensor_ecs::{Document, FieldId, OpenSchema, Record as _, Schema as _, Unknown, Value, field};
 
 use crate::error::StoreError;
-use crate::row::{Encoder, Refused};
+use crate::row::{Encoder, Refused, dataset_of_category, named_dataset};
 use crate::schema;
 use crate::segment::GROUP_ROWS;
 use crate::writer::Writer;
@@ -39,6 +40,10 @@ pub struct ImportReport {
     pub refused: u64,
     /// Values left out: of another type than their field, or further ones of a field that has one.
     pub misfits: u64,
+    /// Of which fields, and how many: those after the first, where the store keeps one.
+    pub cut: BTreeMap<&'static str, u64>,
+    /// Events stored that name no dataset and were given that of their category.
+    pub derived: u64,
     /// The first lines that were refused.
     pub problems: Vec<LineProblem>,
     /// Values left out because the store has no column of their name.
@@ -66,6 +71,9 @@ impl Writer {
     ) -> Result<ImportReport, StoreError> {
         let records = OpenSchema::new();
         let encoder = Encoder::new(&records);
+        let single = schema::columns().iter().filter(|column| !column.list);
+        let single: Vec<(FieldId, &'static str)> =
+            single.filter_map(|column| Some((records.lookup(column.name)?.id, column.name))).collect();
         let mut document = Document::noting_unknown();
         let mut report = ImportReport::default();
         let mut held = Held::default();
@@ -98,8 +106,9 @@ impl Writer {
                 Ok(misfits) => {
                     report.misfits += u64::from(misfits);
                     held.count += 1;
+                    report.note(&document, &single);
                 }
-                Err(Refused::NoTime) => report.refuse(number, 0, "it has no @timestamp"),
+                Err(Refused::NoTime) => report.refuse(number, 0, no_time(&document)),
                 Err(Refused::TooLarge) => report.refuse(number, 0, "the event is larger than a mebibyte"),
             }
             if held.count >= GROUP_ROWS || held.rows.len() >= HELD_BYTES_MAX {
@@ -132,7 +141,36 @@ impl Writer {
     }
 }
 
+/// Why a document has no time.
+fn no_time(document: &Document) -> &'static str {
+    match document.value(field::TIMESTAMP) {
+        Value::Absent => "it has no @timestamp",
+        Value::List(_) => "its @timestamp is a list",
+        Value::Keyword(text) => match str::from_utf8(text).ok().and_then(sensor_ecs::time::parse_strict) {
+            Some(_) => OUT_OF_RANGE,
+            None => "its @timestamp is no date",
+        },
+        Value::Long(_) | Value::Double(_) => OUT_OF_RANGE,
+        Value::Boolean(_) | Value::Date(_) => "its @timestamp is no date",
+    }
+}
+
+const OUT_OF_RANGE: &str = "its @timestamp is out of range: a date is from 1677-09-22 to 2262-04-11";
+
 impl ImportReport {
+    /// What the store does not have as the document had it.
+    fn note(&mut self, document: &Document, single: &[(FieldId, &'static str)]) {
+        for (id, name) in single {
+            if let Value::List([_, more @ ..]) = document.value(*id)
+                && !more.is_empty()
+            {
+                *self.cut.entry(name).or_default() += more.len() as u64;
+            }
+        }
+        let derived = named_dataset(document).is_none() && dataset_of_category(document).is_some();
+        self.derived += u64::from(derived);
+    }
+
     fn refuse(&mut self, line: u64, column: usize, cause: &str) {
         self.refused += 1;
         if self.problems.len() < PROBLEMS_MAX {

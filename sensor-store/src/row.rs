@@ -172,13 +172,33 @@ fn head<R: Record + ?Sized>(record: &R, out: &mut Vec<u8>) -> Result<(), Refused
     let Value::Date(time) = record.value(field::TIMESTAMP) else { return Err(Refused::NoTime) };
     out.extend_from_slice(&[0; 4]);
     out.extend_from_slice(&time.to_le_bytes());
-    let dataset = [field::DATA_STREAM_DATASET, field::EVENT_DATASET]
-        .into_iter()
-        .find_map(|id| record.value(id).as_keyword().filter(|name| is_dataset(name)))
-        .unwrap_or(b"unknown");
+    let dataset = named_dataset(record).or_else(|| dataset_of_category(record)).unwrap_or(b"unknown");
     out.push(u8::try_from(dataset.len()).unwrap_or(0));
     out.extend_from_slice(dataset);
     Ok(())
+}
+
+/// The dataset that a record says it is of.
+pub(crate) fn named_dataset<R: Record + ?Sized>(record: &R) -> Option<&[u8]> {
+    let ids = [field::DATA_STREAM_DATASET, field::EVENT_DATASET];
+    ids.into_iter().find_map(|id| record.value(id).as_keyword().filter(|name| is_dataset(name)))
+}
+
+/// The dataset that has records of the category, for one that names none: hunts look for them there.
+pub(crate) fn dataset_of_category<R: Record + ?Sized>(record: &R) -> Option<&'static [u8]> {
+    let of = |value: Value<'_>| -> Option<&'static [u8]> {
+        Some(match value.as_keyword()? {
+            b"file" => b"endpoint.events.file",
+            b"process" => b"endpoint.events.process",
+            b"network" => b"endpoint.events.network",
+            b"library" => b"endpoint.events.library",
+            _ => return None,
+        })
+    };
+    match record.value(field::EVENT_CATEGORY) {
+        Value::List(items) => items.iter().find_map(|item| of(item.as_value())),
+        one => of(one),
+    }
 }
 
 /// The values of the fields, and the end of the row that begins at `start`.

@@ -67,6 +67,9 @@ pub(super) struct HuntArgs {
     /// How the rows are written.
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub format: Format,
+    /// In CSV, put a quote before a text that a spreadsheet would take for a formula.
+    #[arg(long)]
+    pub spreadsheet: bool,
     /// `agent.id` of the documents that --format events writes.
     #[arg(long, value_name = "ID")]
     pub agent_id: Option<String>,
@@ -131,11 +134,11 @@ pub(super) enum Format {
 
 #[derive(Clone, Debug, Subcommand)]
 pub(super) enum StoreCommand {
-    /// Add events, one JSON document a line.
+    /// Add events, one JSON document a line. What is imported twice is there twice.
     Import(ImportArgs),
     /// Say what a store holds.
     Stat(StatArgs),
-    /// Write a store's events as one JSON document a line, dataset by dataset, in the order in which they are kept.
+    /// Write the events of stores as one JSON document a line, in the order of time.
     Export(ExportArgs),
     /// Seal the log, merge small files, remove what is too old or too much. The sensor starts it by itself.
     Keep(KeepArgs),

@@ -43,7 +43,7 @@ pub(super) fn hunt(mut args: HuntArgs) -> Result<ExitCode, String> {
             }
             Format::Summary => print(&people::overview(&hunt))?,
             Format::Ndjson => print(&harmless_json(&machine::lines(&hunt)))?,
-            Format::Csv => csv(&hunt)?,
+            Format::Csv => csv(&hunt, args.spreadsheet)?,
             Format::Events => {
                 let author = Author {
                     agent: args.agent_id.clone(),
@@ -175,9 +175,9 @@ fn run(hunt: Hunt, sources: &Sources) -> Done {
     Done { hunt, outcomes }
 }
 
-fn csv(done: &Done) -> Result<(), String> {
+fn csv(done: &Done, spreadsheet: bool) -> Result<(), String> {
     for outcome in &done.outcomes {
-        let table = machine::csv(outcome);
+        let table = machine::csv(outcome, spreadsheet);
         // A terminal would obey what names contain; a program gets them as they are.
         let shown = || table.split("\r\n").map(harmless).collect::<Vec<_>>().join("\r\n");
         print(&if io::stdout().is_terminal() { shown() } else { table })?;

@@ -63,27 +63,42 @@ fn import(args: &ImportArgs) -> Result<ExitCode, String> {
         if report.unknown.total() > 0 {
             note(format_args!("{}: {}", path.display(), left_out(&report.unknown)));
         }
+        if !report.cut.is_empty() {
+            let fields = report.cut.iter().map(|(name, times)| (*name, *times)).collect();
+            let (total, named) = (report.cut.values().sum(), most_frequent(fields));
+            let what = format!("{} left out of fields that keep their first: {named}", count(total, "value"));
+            note(format_args!("{}: {what}", path.display()));
+        }
+        if report.derived > 0 {
+            let events = count(report.derived, "event");
+            let what = "without data_stream.dataset and event.dataset stored as event.category says";
+            note(format_args!("{}: {events} {what}", path.display()));
+        }
     }
     writer.close(now().saturating_mul(NS_PER_MS)).map_err(|cause| cause.to_string())?;
     Ok(if refused == 0 { ExitCode::SUCCESS } else { ExitCode::from(super::NOT_ALL_RAN) })
 }
 
-/// The most frequent names first.
 fn left_out(unknown: &Unknown) -> String {
-    const NAMED: usize = 10;
-    let mut names: Vec<(&String, &u64)> = unknown.names.iter().collect();
-    names.sort_by_key(|(_, times)| std::cmp::Reverse(**times));
+    let names = unknown.names.iter().map(|(name, times)| (name.as_str(), *times)).collect();
+    let others = if unknown.others > 0 && unknown.names.len() <= NAMED { ", and others" } else { "" };
+    let (total, named) = (count(unknown.total(), "more value"), most_frequent(names));
+    format!("{total} left out, for which the store has no column: {named}{others}")
+}
+
+/// Names that are told.
+const NAMED: usize = 10;
+
+/// The most frequent names first.
+fn most_frequent(mut names: Vec<(&str, u64)>) -> String {
+    names.sort_by_key(|(_, times)| std::cmp::Reverse(*times));
     let named: Vec<String> = names
         .iter()
         .take(NAMED)
-        .map(|(name, times)| format!("{} ({})", harmless(name), grouped(**times)))
+        .map(|(name, times)| format!("{} ({})", harmless(name), grouped(*times)))
         .collect();
-    let more = if names.len() > NAMED || unknown.others > 0 { ", and others" } else { "" };
-    format!(
-        "{} left out, for which the store has no column: {}{more}",
-        count(unknown.total(), "more value"),
-        named.join(", ")
-    )
+    let more = if names.len() > NAMED { ", and others" } else { "" };
+    format!("{}{more}", named.join(", "))
 }
 
 /// What the sensor has begun gives way to whatever else the host has to do.

@@ -79,7 +79,8 @@ pub(super) fn evaluate(node: &Node, columns: &[Option<Vector>], rows: usize, con
     if let Some(value) = node.as_const() {
         return Vector { ty: node.ty, data: Data::Same(value.clone(), rows) };
     }
-    if node.ty == Type::Boolean {
+    // A call and a choice may have several values; the others are conditions.
+    if node.ty == Type::Boolean && !matches!(node.op, Op::Call(..) | Op::Case(..)) {
         return Vector { ty: Type::Boolean, data: Data::Boolean(truths(node, columns, rows, context)) };
     }
     let mut builder = Builder::new(node.ty);

@@ -231,9 +231,11 @@ impl<'a> Lexer<'a> {
         let token = match text.parse::<i64>() {
             Ok(number) if whole => Token::Long(number),
             _ => {
-                let number = text.parse().map_err(|_| {
-                    Diagnostic::error(Span::new(start, self.at), format!("{text} is not a number"))
-                })?;
+                let wrong = |cause| Diagnostic::error(Span::new(start, self.at), format!("{text} {cause}"));
+                let number: f64 = text.parse().map_err(|_| wrong("is not a number"))?;
+                if !number.is_finite() {
+                    return Err(wrong("is too large for a number"));
+                }
                 Token::Double(number)
             }
         };

@@ -60,6 +60,12 @@ impl Query {
         self.plan.output.iter().map(|(name, ty, _)| Column { name: name.clone(), ty: *ty }).collect()
     }
 
+    /// Whether it needs a store: `row` makes its rows itself.
+    #[must_use]
+    pub fn reads_events(&self) -> bool {
+        matches!(self.plan.scan, bound::Scan::Store { .. })
+    }
+
     /// Runs over one or several hosts' stores.
     ///
     /// # Errors

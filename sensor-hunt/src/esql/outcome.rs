@@ -96,8 +96,7 @@ impl fmt::Display for Cell {
 /// `2026-01-02T03:04:05.678Z`
 #[must_use]
 pub fn date_text(ms: i64) -> String {
-    let Some(ns) = ms.checked_mul(1_000_000) else { return format!("{ms} ms") };
-    let text = sensor_ecs::time::rfc3339(ns);
+    let Some(text) = sensor_ecs::time::rfc3339_of_millis(ms) else { return format!("{ms} ms") };
     let text = String::from_utf8_lossy(&text);
     format!("{}Z", text.get(..23).unwrap_or_default())
 }

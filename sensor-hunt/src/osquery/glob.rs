@@ -55,6 +55,13 @@ pub(crate) struct Walk {
     links: HashMap<(u64, u64), u32>,
 }
 
+/// Whether a pattern can find anything: a path is absolute.
+pub(crate) fn is_rooted(pattern: &[u8]) -> bool {
+    let mut alternatives = Vec::new();
+    braces(pattern, &mut alternatives);
+    alternatives.iter().any(|glob| matches!(glob.first(), Some(b'/' | b'~')))
+}
+
 impl Walk {
     /// `pattern` is the right side of LIKE.
     pub(crate) fn new(context: &Context, pattern: &[u8]) -> Result<Self, Trouble> {

@@ -1,7 +1,11 @@
 //! What a table is: its columns, what a query must say, and how its rows are made.
 
+use std::collections::HashSet;
+use std::hash::{BuildHasher as _, RandomState};
+
 use super::cell::{Cell, Row};
 use super::context::{Context, Trouble};
+use super::glob;
 
 /// A column's type, as osquery documents it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +95,26 @@ impl Query {
         self.equal(index).next().map(Cell::int)
     }
 
+    /// Whether a path in a directory is met for the first time, where it may be found in several ways.
+    pub(crate) fn once(&self) -> impl FnMut(&[u8], &[u8]) -> bool + use<> {
+        // Keyed hashes: as many as files are looked at, which is bounded.
+        let mut seen = (self.constraints.len() > 1).then(|| (RandomState::new(), HashSet::new()));
+        move |path, directory| match &mut seen {
+            Some((keys, seen)) => seen.insert(keys.hash_one((path, directory))),
+            None => true,
+        }
+    }
+
+    /// Leaves out the patterns that can find nothing, if anything else says where to look: SQLite checks LIKE again.
+    pub(crate) fn drop_unrooted(&mut self, table: &Table) {
+        let unrooted = |(index, op, cell): &(usize, Op, Cell)| {
+            *op == Op::Like && table.is_path(*index) && cell.text().is_some_and(|text| !glob::is_rooted(text))
+        };
+        if !self.constraints.iter().all(unrooted) {
+            self.constraints.retain(|constraint| !unrooted(constraint));
+        }
+    }
+
     pub(crate) fn wants(&self, index: usize) -> bool {
         self.wanted >> index.min(63) & 1 == 1
     }
@@ -129,6 +153,12 @@ impl Table {
         rows: fn(&Context, &Query) -> Result<Rows, Trouble>,
     ) -> Self {
         Self { name, columns, key: &[], index: &["id"], required: &[], rows }
+    }
+
+    /// Whether rows are found by walking what the column is given.
+    pub(crate) fn is_path(&self, index: usize) -> bool {
+        let name = self.columns.get(index).map_or("", |column| column.name);
+        matches!(name, "path" | "directory") && self.required.contains(&name)
     }
 
     pub(crate) fn column(&self, name: &str) -> Option<usize> {

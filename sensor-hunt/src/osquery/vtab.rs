@@ -19,6 +19,7 @@ use rusqlite::{Error, Result};
 
 use super::cell::{Cell, Row};
 use super::context::{Context, Trouble};
+use super::glob::is_rooted;
 use super::table::{Op, Query, Rows, Table};
 
 /// What SQLite keeps with a module.
@@ -50,6 +51,8 @@ const UNLIMITED: c_int = 1;
 const COST_OF_ONE: f64 = 10.0;
 const COST_OF_SOME: f64 = 10_000.0;
 const COST_OF_ALL: f64 = 1_000_000.0;
+/// Of a pattern that finds nothing: whatever else can be had is better.
+const COST_OF_NOTHING: f64 = 1e20;
 const COST_OF_FAILURE: f64 = 1e30;
 
 // SAFETY: `Opened` is `repr(C)` and begins with `sqlite3_vtab`.
@@ -75,7 +78,9 @@ unsafe impl VTab<'_> for Opened {
         let mut plan = String::new();
         let mut argument = 0;
         let (mut found, mut by_equal, mut later) = (table.required.is_empty(), false, false);
-        for (constraint, mut usage) in info.constraints_and_usages() {
+        let unrooted = unrooted(table, info);
+        let mut nowhere = false;
+        for (position, (constraint, mut usage)) in info.constraints_and_usages().enumerate() {
             let op = match constraint.operator() {
                 IndexConstraintOp::SQLITE_INDEX_CONSTRAINT_EQ => Op::Equals,
                 IndexConstraintOp::SQLITE_INDEX_CONSTRAINT_LIKE => Op::Like,
@@ -92,7 +97,8 @@ unsafe impl VTab<'_> for Opened {
                 later |= required;
                 continue;
             }
-            found |= required;
+            nowhere |= unrooted.contains(&position);
+            found |= required && !unrooted.contains(&position);
             by_equal |= op == Op::Equals;
             argument += 1;
             usage.set_argv_index(argument);
@@ -104,6 +110,7 @@ unsafe impl VTab<'_> for Opened {
             return Ok(false);
         }
         let (cost, rows) = match (found, by_equal, argument) {
+            (false, ..) if nowhere => (COST_OF_NOTHING, 1_000_000),
             (false, ..) => (COST_OF_FAILURE, 1_000_000),
             (true, true, _) => (COST_OF_ONE, 10),
             (true, false, 1..) => (COST_OF_SOME, 1_000),
@@ -111,7 +118,7 @@ unsafe impl VTab<'_> for Opened {
         };
         info.set_estimated_cost(cost);
         info.set_estimated_rows(rows);
-        info.set_idx_num(if found { 0 } else { UNLIMITED });
+        info.set_idx_num(if found || nowhere { 0 } else { UNLIMITED });
         info.set_idx_str(&format!("{:x};{plan}", info.col_used()));
         Ok(true)
     }
@@ -128,7 +135,22 @@ unsafe impl VTab<'_> for Opened {
     }
 }
 
-fn query(plan: Option<&str>, values: &Filters<'_>) -> Query {
+/// The places of the constraints that are a LIKE with which no path can be found. One that is not known yet is not among
+/// them.
+fn unrooted(table: &Table, info: &IndexInfo) -> Vec<usize> {
+    let like = |constraint: &rusqlite::vtab::IndexConstraint<'_>| {
+        constraint.operator() == IndexConstraintOp::SQLITE_INDEX_CONSTRAINT_LIKE
+            && usize::try_from(constraint.column()).is_ok_and(|index| table.is_path(index))
+    };
+    let places = info.constraints().enumerate().filter(|(_, constraint)| like(constraint));
+    let text_of = |place| match info.rhs_value(place) {
+        Ok(Some(ValueRef::Text(text))) => Some(text),
+        _ => None,
+    };
+    places.map(|(place, _)| place).filter(|place| text_of(*place).is_some_and(|it| !is_rooted(it))).collect()
+}
+
+fn query(table: &Table, plan: Option<&str>, values: &Filters<'_>) -> Query {
     let (wanted, plan) = plan.and_then(|plan| plan.split_once(';')).unwrap_or_default();
     let mut query = Query { wanted: u64::from_str_radix(wanted, 16).unwrap_or(u64::MAX), ..Query::default() };
     for (part, value) in plan.split_terminator(',').zip(values.iter()) {
@@ -143,6 +165,7 @@ fn query(plan: Option<&str>, values: &Filters<'_>) -> Query {
             query.constraints.push((index, op, cell));
         }
     }
+    query.drop_unrooted(table);
     query
 }
 
@@ -187,7 +210,7 @@ unsafe impl VTabCursor for Cursor {
             )));
         }
         self.occurrences.clear();
-        self.rows = Some((table.rows)(context, &query(columns, values)).map_err(error)?);
+        self.rows = Some((table.rows)(context, &query(table, columns, values)).map_err(error)?);
         self.advance()
     }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::answer::{Done, Outcome};
+use crate::answer::{Answer, Done, Outcome};
 use crate::esql::{Cell, date_text};
 use crate::file::HuntQuery;
 
@@ -92,12 +92,9 @@ pub fn lines(done: &Done) -> String {
     for (index, (query, outcome)) in done.hunt.queries.iter().zip(&done.outcomes).enumerate() {
         if let Ok(answer) = outcome {
             for row in &answer.rows {
-                let mut object = Map::new();
-                for (column, cell) in answer.columns.iter().zip(row) {
-                    object.insert(column.name.clone(), value(cell));
-                }
-                let line = json!({ "hunt": hunt, "query": index + 1, "row": object });
-                out.push_str(&format!("{line}\n"));
+                let hunt = Value::from(hunt.as_str());
+                let row = row_text(answer, row);
+                out.push_str(&format!("{{\"hunt\":{hunt},\"query\":{},\"row\":{row}}}\n", index + 1));
             }
         }
         let mut last = status(index, query, outcome);
@@ -107,19 +104,40 @@ pub fn lines(done: &Done) -> String {
     out
 }
 
-/// A table with a head, as RFC 4180 says. A text that a spreadsheet would take for a formula gets a quote before it.
+/// A row as JSON, its columns in their order. Of two of one name, which SQL may have, the last counts.
+fn row_text(answer: &Answer, row: &[Cell]) -> String {
+    let names = || answer.columns.iter().map(|column| column.name.as_str());
+    let mut out = String::from("{");
+    for (at, (name, cell)) in names().zip(row).enumerate() {
+        if names().skip(at + 1).any(|later| later == name) {
+            continue;
+        }
+        let comma = if out.len() > 1 { "," } else { "" };
+        out.push_str(&format!("{comma}{}:{}", Value::from(name), value(cell)));
+    }
+    out + "}"
+}
+
+/// A table with a head, as RFC 4180 says, with every value as it is: null is nothing, an empty text is `""`, several
+/// values are a list of JSON. For a spreadsheet, what it would take for a formula gets a quote before it.
 #[must_use]
-pub fn csv(outcome: &Outcome) -> String {
+pub fn csv(outcome: &Outcome, spreadsheet: bool) -> String {
     let Ok(answer) = outcome else { return String::new() };
     let mut out = String::new();
     let line = |fields: Vec<String>| format!("{}\r\n", fields.join(","));
-    out.push_str(&line(answer.columns.iter().map(|column| field(&column.name)).collect()));
+    let text = |text: &str| match text {
+        "" => "\"\"".to_owned(),
+        text if spreadsheet && text.starts_with(['=', '+', '-', '@', '\t', '\r']) => {
+            field(&format!("'{text}"))
+        }
+        text => field(text),
+    };
+    out.push_str(&line(answer.columns.iter().map(|column| text(&column.name)).collect()));
     for row in &answer.rows {
         let fields = row.iter().map(|cell| match cell {
             Cell::Null => String::new(),
-            Cell::Text(text) if text.starts_with(['=', '+', '-', '@', '\t', '\r']) => {
-                field(&format!("'{text}"))
-            }
+            Cell::Text(it) => text(it),
+            Cell::List(_) => field(&value(cell).to_string()),
             other => field(&other.to_string()),
         });
         out.push_str(&line(fields.collect()));
@@ -132,5 +150,50 @@ fn field(text: &str) -> String {
         format!("\"{}\"", text.replace('"', "\"\""))
     } else {
         text.to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::esql::{Column, Type};
+    use crate::file::Hunt;
+
+    fn answer(columns: &[&str], row: Vec<Cell>) -> Answer {
+        let columns = columns.iter().map(|name| Column { name: (*name).into(), ty: Type::Keyword });
+        Answer { columns: columns.collect(), rows: vec![row], ..Answer::default() }
+    }
+
+    fn text(text: &str) -> Cell {
+        Cell::Text(text.into())
+    }
+
+    #[test]
+    fn csv_holds_values_as_they_are() {
+        let row = vec![
+            text("-c"),
+            text("=1+1"),
+            text(""),
+            Cell::Null,
+            Cell::List(vec![text("a, b"), text("c\"")]),
+            text("a\r\nb"),
+        ];
+        let outcome = Ok(answer(&["a", "b", "c", "d", "e", "f"], row));
+        let rest = "\"\",,\"[\"\"a, b\"\",\"\"c\\\"\"\"\"]\",\"a\r\nb\"\r\n";
+        assert_eq!(csv(&outcome, false), format!("a,b,c,d,e,f\r\n-c,=1+1,{rest}"));
+        assert_eq!(csv(&outcome, true), format!("a,b,c,d,e,f\r\n'-c,'=1+1,{rest}"));
+    }
+
+    #[test]
+    fn a_line_has_its_columns_in_their_order() {
+        let outcome = Ok(answer(&["z", "a", "z"], vec![Cell::Long(1), text("\""), Cell::Null]));
+        let hunt = Hunt::parse("[hunt]\nname = 'h\"'\nquery = ['select 1']").unwrap();
+        let lines = lines(&Done { hunt, outcomes: vec![outcome] });
+        let line = lines.lines().next().unwrap();
+        assert_eq!(line, r#"{"hunt":"h\"","query":1,"row":{"a":"\"","z":null}}"#);
+        let outcome = Ok(answer(&["z", "a"], vec![Cell::Long(1), text("b")]));
+        let hunt = Hunt::parse("[hunt]\nname = 'h'\nquery = ['select 1']").unwrap();
+        let lines = super::lines(&Done { hunt, outcomes: vec![outcome] });
+        assert!(lines.starts_with(r#"{"hunt":"h","query":1,"row":{"z":1,"a":"b"}}"#), "{lines}");
     }
 }

@@ -28,6 +28,48 @@ fn a_query_of_the_live_host_is_answered_in_each_format() {
 }
 
 #[test]
+fn a_row_needs_no_store() {
+    let done = sensor(&["hunt", "-q", "row a = [\"-c\", \"\"], b = \"\", c = null", "--format", "csv"]);
+    assert_eq!(done.status.code(), Some(0), "{}", String::from_utf8_lossy(&done.stderr));
+    assert_eq!(out(&done), "a,b,c\r\n\"[\"\"-c\"\",\"\"\"\"]\",\"\",\r\n");
+}
+
+#[test]
+fn an_import_says_what_it_changes_and_why_it_refuses() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let events = r#"{"@timestamp":"2026-01-02T03:04:05Z","event":{"category":["file"],"action":["a","b","c"]},"file":{"name":"f"}}
+{"@timestamp":"2026-01-02T03:04:06Z","event":{"category":"process","action":"exec"},"process":{"name":["p","q"]}}
+{"@timestamp":"2026-01-02T03:04:07Z","event":{"category":["network"],"dataset":"mine"},"destination":{"ip":["10.0.0.1"]}}
+{"@timestamp":"2500-01-01T00:00:00Z"}
+{"@timestamp":"yesterday"}
+{"@timestamp":["2026-01-02T03:04:05Z"]}
+{"event":{}}
+"#;
+    std::fs::write(at("e.ndjson"), events).unwrap();
+    let done = sensor(&["store", "import", &at("e.ndjson"), "--store", &at("store")]);
+    let said = String::from_utf8(done.stderr).unwrap();
+    assert_eq!(done.status.code(), Some(3), "{said}");
+    for part in [
+        "3 values left out of fields that keep their first: event.action (2), process.name (1)\n",
+        "2 events without data_stream.dataset and event.dataset stored as event.category says\n",
+        "e.ndjson:4: its @timestamp is out of range",
+        "e.ndjson:5: its @timestamp is no date",
+        "e.ndjson:6: its @timestamp is a list",
+        "e.ndjson:7: it has no @timestamp",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let query =
+        "from logs-endpoint.events.*, logs-mine-* metadata _index | keep _index, event.action | sort _index";
+    let rows = out(&sensor(&["hunt", "-q", query, "--store", &at("store"), "--format", "csv"]));
+    let expected =
+        ["endpoint.events.file-default,a", "endpoint.events.process-default,exec", "mine-default,"];
+    let expected: String = expected.iter().map(|line| format!("logs-{line}\r\n")).collect();
+    assert_eq!(rows, format!("_index,event.action\r\n{expected}"));
+}
+
+#[test]
 fn the_exit_status_tells_what_ran() {
     let folder = tempfile::tempdir().unwrap();
     let hunt = folder.path().join("h.toml");

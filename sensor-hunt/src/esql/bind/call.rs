@@ -7,7 +7,7 @@ use super::stats::reduce_of;
 use super::{Binder, Bound};
 use crate::esql::ast::{Expr, Kind, Name};
 use crate::esql::bound::{Node, Op};
-use crate::esql::functions::{Arg, Function, Returns, find, internal, refuse_pattern};
+use crate::esql::functions::{Arg, Function, Returns, find, internal, refuse_pattern, refuse_word};
 use crate::esql::outcome::Type;
 use crate::esql::value::Val;
 
@@ -81,6 +81,15 @@ impl Binder {
                     if let Some(cause) = refuse_pattern(text) {
                         return Err(Diagnostic::error(pattern.span, cause));
                     }
+                }
+                Self::apply(function, nodes, span)
+            }
+            (Some(function), "date_diff" | "date_extract") => {
+                let word = nodes.first().and_then(|node| Some((node.span, node.as_const()?.as_text()?)));
+                if let Some((at, word)) = word
+                    && let Some(cause) = refuse_word(function.name, word)
+                {
+                    return Err(Diagnostic::error(at, cause));
                 }
                 Self::apply(function, nodes, span)
             }

@@ -87,7 +87,15 @@ impl Binder {
 
     fn list(&mut self, items: &[Expr], span: Span) -> Bound<Node> {
         let (mut values, mut ty) = (Vec::new(), Type::Null);
+        if items.is_empty() {
+            return Err(Diagnostic::error(span, "a list holds at least one value").help("`null` is no value"));
+        }
         for item in items {
+            match item.kind {
+                Kind::Null => return Err(Diagnostic::error(item.span, "a list does not hold null")),
+                Kind::List(_) => return Err(Diagnostic::error(item.span, "a list does not hold lists")),
+                _ => {}
+            }
             let node = self.expr(item)?;
             let shared = common(ty, node.ty)
                 .ok_or_else(|| Diagnostic::error(node.span, "the values of a list must be of one type"))?;

@@ -8,7 +8,7 @@ use crate::esql::value::{Val, canonical_ip};
 
 /// Reads a date: `strict_date_optional_time`, in UTC unless it says otherwise.
 pub(in crate::esql) fn date_of(text: &str) -> Option<i64> {
-    sensor_ecs::time::parse(text).map(|ns| ns.div_euclid(1_000_000))
+    sensor_ecs::time::parse_strict(text)
 }
 
 pub(in crate::esql) fn boolean_of(text: &str) -> bool {
@@ -23,7 +23,7 @@ pub(in crate::esql) fn convert<'a>(value: Val<'a>, ty: Type) -> Evaluated<'a> {
             Val::Text(text) => return Ok(Val::Text(text)),
             Val::Boolean(value) => value.to_string(),
             Val::Long(value) => value.to_string(),
-            Val::Double(value) => format!("{value:?}"),
+            Val::Double(value) => double_text(value),
             Val::Date(ms) => date_text(ms),
             Val::Null | Val::Period(..) | Val::List(_) => return Ok(Val::Null),
         }),
@@ -50,7 +50,7 @@ pub(in crate::esql) fn convert<'a>(value: Val<'a>, ty: Type) -> Evaluated<'a> {
         (Type::Boolean, Val::Long(value)) => Val::Boolean(value != 0),
         (Type::Boolean, Val::Double(value)) => Val::Boolean(value != 0.0),
         (Type::Boolean, Val::Boolean(value)) => Val::Boolean(value),
-        (Type::Date, Val::Text(text)) => Val::Date(date_of(text.trim()).ok_or("failed to parse date field")?),
+        (Type::Date, Val::Text(text)) => Val::Date(date_of(&text).ok_or("failed to parse date field")?),
         (Type::Date, Val::Long(value) | Val::Date(value)) => Val::Date(value),
         (Type::Date, Val::Double(value)) => Val::Date(whole(value).ok_or("out of [long] range")?),
         (Type::Ip, Val::Text(text)) => Val::text(canonical_ip(&text).ok_or("is not an IP string literal.")?),
@@ -58,9 +58,24 @@ pub(in crate::esql) fn convert<'a>(value: Val<'a>, ty: Type) -> Evaluated<'a> {
     })
 }
 
-/// Rounded half away from zero, as Elasticsearch does.
+/// Rounded half up, as Java's `Math.round`: -1.5 is -1.
 fn whole(number: f64) -> Option<i64> {
-    (number.abs() < 9.2e18).then(|| number.round() as i64)
+    let below = number.floor();
+    let rounded = if number - below >= 0.5 { below + 1.0 } else { below };
+    // 2^63 itself is the greatest.
+    (number.abs() <= 9_223_372_036_854_775_808.0).then_some(rounded as i64)
+}
+
+/// As Java's `Double.toString`: digits from 0.001 on and below ten million, else with an exponent.
+fn double_text(number: f64) -> String {
+    if number == 0.0 || (1e-3..1e7).contains(&number.abs()) || !number.is_finite() {
+        return format!("{number:?}");
+    }
+    let text = format!("{number:E}");
+    match text.split_once('E') {
+        Some((digits, exponent)) if !digits.contains('.') => format!("{digits}.0E{exponent}"),
+        _ => text,
+    }
 }
 
 pub(super) fn to<'a>(env: Env, args: Vec<Val<'a>>) -> Evaluated<'a> {

@@ -1,15 +1,13 @@
 //! Functions of dates, in UTC.
 
 use super::{Env, Evaluated, next};
-use crate::esql::ast::Unit;
-use crate::esql::parse::unit;
 use crate::esql::value::Val;
 
 pub(super) const DAY: i64 = 86_400_000;
 
 /// Year, month and day of a day counted from 1970-01-01.
 pub(super) fn civil(day: i64) -> (i64, i64, i64) {
-    let text = sensor_ecs::time::rfc3339(day.saturating_mul(DAY).saturating_mul(1_000_000));
+    let text = sensor_ecs::time::rfc3339_of_millis(day.saturating_mul(DAY)).unwrap_or([b'0'; 30]);
     let number = |range: std::ops::Range<usize>| {
         let digits = text.get(range).unwrap_or_default();
         digits.iter().fold(0, |number, digit| number * 10 + i64::from(digit.wrapping_sub(b'0')))
@@ -57,27 +55,58 @@ pub(super) fn bucket<'a>(_: Env, args: Vec<Val<'a>>) -> Evaluated<'a> {
     truncated(period, date)
 }
 
+/// What `date_diff` counts: so many nanoseconds, or months.
+#[derive(Clone, Copy)]
+enum Counted {
+    Nanos(i64),
+    Months(i64),
+}
+
+/// The words of `date_diff`, which are not those of a span of time: `m` is a month, `y` a day of the year.
+fn counted(word: &str) -> Option<Counted> {
+    const MS: i64 = 1_000_000;
+    Some(match word.to_ascii_lowercase().as_str() {
+        "nanosecond" | "nanoseconds" | "ns" => Counted::Nanos(1),
+        "microsecond" | "microseconds" | "mcs" => Counted::Nanos(1_000),
+        "millisecond" | "milliseconds" | "ms" => Counted::Nanos(MS),
+        "second" | "seconds" | "ss" | "s" => Counted::Nanos(1_000 * MS),
+        "minute" | "minutes" | "mi" | "n" => Counted::Nanos(60_000 * MS),
+        "hour" | "hours" | "hh" => Counted::Nanos(3_600_000 * MS),
+        "day" | "days" | "dd" | "d" | "dayofyear" | "dy" | "y" | "weekday" | "weekdays" | "dw" => {
+            Counted::Nanos(DAY * MS)
+        }
+        "week" | "weeks" | "wk" | "ww" => Counted::Nanos(7 * DAY * MS),
+        "month" | "months" | "mm" | "m" => Counted::Months(1),
+        "quarter" | "quarters" | "qq" | "q" => Counted::Months(3),
+        "year" | "years" | "yyyy" | "yy" => Counted::Months(12),
+        _ => return None,
+    })
+}
+
+const NO_UNIT: &str = "is not a valid unit";
+const NO_PART: &str = "is not a part of a date";
+
+/// Why the first argument of `date_diff` or `date_extract` cannot be, if it cannot.
+pub(in crate::esql) fn refuse_word(function: &str, word: &str) -> Option<String> {
+    let (known, what) = match function {
+        "date_diff" => (counted(word).is_some(), NO_UNIT),
+        _ => (part(word, 0).is_some(), NO_PART),
+    };
+    (!known).then(|| format!("[{word}] {what}"))
+}
+
 pub(super) fn date_diff<'a>(_: Env, args: Vec<Val<'a>>) -> Evaluated<'a> {
     let mut args = args.into_iter();
     let (word, start, end) = (next(&mut args), next(&mut args), next(&mut args));
     let (Some(word), Some(start), Some(end)) = (word.as_text(), start.as_long(), end.as_long()) else {
         return Ok(Val::Null);
     };
-    let word = word.to_ascii_lowercase();
-    let unit = match word.as_str() {
-        "mi" | "n" => unit("minute"),
-        "dd" => unit("day"),
-        "hh" => unit("hour"),
-        "ss" => unit("second"),
-        "mm" => unit("month"),
-        "qq" => unit("quarter"),
-        "yy" | "yyyy" => unit("year"),
-        "wk" | "ww" => unit("week"),
-        other => unit(other),
-    };
-    let count = match unit.ok_or("is not a valid unit")? {
-        Unit::Millis(span) => end.saturating_sub(start) / span,
-        Unit::Months(span) => whole_months(start, end) / span,
+    let count = match counted(word).ok_or(NO_UNIT)? {
+        Counted::Nanos(span) => {
+            let nanos = (i128::from(end) - i128::from(start)) * 1_000_000;
+            i64::try_from(nanos / i128::from(span)).unwrap_or(i64::MAX)
+        }
+        Counted::Months(span) => whole_months(start, end) / span,
     };
     Ok(Val::Long(count))
 }
@@ -102,11 +131,16 @@ pub(super) fn date_extract<'a>(_: Env, args: Vec<Val<'a>>) -> Evaluated<'a> {
     let mut args = args.into_iter();
     let (word, date) = (next(&mut args), next(&mut args));
     let (Some(word), Some(ms)) = (word.as_text(), date.as_long()) else { return Ok(Val::Null) };
+    part(word, ms).map(Val::Long).ok_or(NO_PART)
+}
+
+/// A part of a date, by the name that it has in Java's `ChronoField`.
+fn part(word: &str, ms: i64) -> Option<i64> {
     let day = ms.div_euclid(DAY);
     let of_day = ms.rem_euclid(DAY);
     let (year, month, of_month) = civil(day);
     let of_year = day - day_of(year, 1, 1).unwrap_or(day) + 1;
-    Ok(Val::Long(match word.to_ascii_lowercase().as_str() {
+    Some(match word.to_ascii_lowercase().as_str() {
         "year" | "year_of_era" => year,
         "month_of_year" => month,
         "day_of_month" => of_month,
@@ -136,8 +170,8 @@ pub(super) fn date_extract<'a>(_: Env, args: Vec<Val<'a>>) -> Evaluated<'a> {
         "micro_of_day" => of_day * 1_000,
         "nano_of_second" => of_day % 1_000 * 1_000_000,
         "nano_of_day" => of_day * 1_000_000,
-        _ => return Err("is not a part of a date that is supported"),
-    }))
+        _ => return None,
+    })
 }
 
 /// A date and a span of time.

@@ -14,7 +14,7 @@ use super::outcome::Type;
 use super::value::Val;
 
 pub(super) use convert::{boolean_of, convert, date_of};
-pub(super) use date::shift;
+pub(super) use date::{refuse_word, shift};
 pub(super) use date_pattern::refuse as refuse_pattern;
 pub(super) use number::percentile;
 

@@ -50,6 +50,16 @@ fn several(mut terms: Vec<Expr>, make: impl FnOnce(Vec<Expr>) -> Kind) -> Expr {
     }
 }
 
+fn negative(start: Span, expr: Expr) -> Expr {
+    let span = start.to(expr.span);
+    let kind = match expr.kind {
+        Kind::Long(number) => Kind::Long(-number),
+        Kind::Double(number) => Kind::Double(-number),
+        kind => Kind::Negate(Box::new(Expr { kind, span: expr.span })),
+    };
+    Expr { kind, span }
+}
+
 impl Parser<'_> {
     pub(in crate::esql) fn expression(&mut self) -> Parsed<Expr> {
         self.depth += 1;
@@ -210,29 +220,28 @@ impl Parser<'_> {
 
     fn sign(&mut self) -> Parsed<Expr> {
         let start = self.span();
-        let mut minus = false;
+        let (mut minus, mut last_minus) = (false, false);
         loop {
             if self.symbol("-") {
-                minus = !minus;
-            } else if !self.symbol("+") {
+                (minus, last_minus) = (!minus, true);
+            } else if self.symbol("+") {
+                last_minus = false;
+            } else {
                 break;
             }
         }
-        let expr = self.cast()?;
-        if !minus {
-            return Ok(expr);
+        // The sign of a number is part of it: what is cast in `-1.5::long` is -1.5.
+        let of_number = last_minus && matches!(self.peek(), Token::Long(_) | Token::Double(_));
+        let mut expr = self.primary()?;
+        if of_number {
+            expr = negative(start, expr);
+            minus = !minus;
         }
-        let span = start.to(expr.span);
-        let kind = match expr.kind {
-            Kind::Long(number) => Kind::Long(-number),
-            Kind::Double(number) => Kind::Double(-number),
-            kind => Kind::Negate(Box::new(Expr { kind, span: expr.span })),
-        };
-        Ok(Expr { kind, span })
+        let expr = self.cast(expr)?;
+        Ok(if minus { negative(start, expr) } else { expr })
     }
 
-    fn cast(&mut self) -> Parsed<Expr> {
-        let mut expr = self.primary()?;
+    fn cast(&mut self, mut expr: Expr) -> Parsed<Expr> {
         for _ in 0..CHAIN_MAX {
             if !self.symbol("::") {
                 return Ok(expr);

@@ -33,17 +33,20 @@ fn rows(context: &Context, query: &Query) -> Result<Rows, Trouble> {
             directories.extend(Some(path?).filter(|path| path.ends_with(b"/")));
         }
     }
-    let mut found = Vec::new();
+    let (mut found, mut once) = (Vec::new(), query.once());
     for path in paths {
         let parent = path.iter().rposition(|byte| *byte == b'/').and_then(|at| path.get(..at.max(1)));
         let parent = parent.unwrap_or_default().to_vec();
-        if !directories.contains(&parent) {
+        if !directories.contains(&parent) && once(&path, &parent) {
             of_path(context, &path, &parent, &mut found)?;
         }
     }
     for directory in directories {
         for entry in context.host().list(&directory).map(|(entries, _)| entries).unwrap_or_default() {
-            of_path(context, &below(&directory, &entry.name), &directory, &mut found)?;
+            let path = below(&directory, &entry.name);
+            if once(&path, &directory) {
+                of_path(context, &path, &directory, &mut found)?;
+            }
         }
     }
     all(found)

@@ -100,7 +100,13 @@ fn rows(context: &Context, query: &Query) -> Result<Rows, Trouble> {
         Ok(_) => Box::new(std::iter::empty()),
         Err(trouble) => Box::new(std::iter::once(Err(trouble))),
     });
-    Ok(Box::new(by_path.chain(by_directory).chain(by_pattern)))
+    let mut once = query.once();
+    let text = |row: &Row, index| row.get(index).and_then(Cell::text).unwrap_or_default().to_vec();
+    let rows = by_path.chain(by_directory).chain(by_pattern);
+    Ok(Box::new(rows.filter(move |row| match row {
+        Ok(row) => once(&text(row, PATH), &text(row, DIRECTORY)),
+        Err(_) => true,
+    })))
 }
 
 /// `=` with a `%` was almost certainly meant as LIKE.

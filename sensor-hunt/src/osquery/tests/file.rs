@@ -89,6 +89,58 @@ fn an_or_of_patterns_loses_and_doubles_nothing() {
 }
 
 #[test]
+fn what_two_constraints_find_is_one_row() {
+    let root = etc();
+    for table in ["file", "hash"] {
+        for (condition, expected) in [
+            ("path LIKE '/etc/pass%' AND path LIKE '/etc/%'", vec!["/etc/passwd"]),
+            ("path = '/etc/passwd' AND path LIKE '/etc/%'", vec!["/etc/passwd"]),
+            (
+                "directory LIKE '/etc/cron%' AND directory LIKE '/etc/%/' AND path LIKE '%/a'",
+                vec!["/etc/cron.d/a"],
+            ),
+        ] {
+            let answer = below(root.path(), &format!("SELECT path FROM {table} WHERE {condition}"));
+            assert_eq!(sorted(&answer), expected, "{table}: {condition}");
+            let wrong = answer.warnings.iter().any(|it| it.contains("nothing can match"));
+            assert!(!wrong, "{table}: {condition}: {:?}", answer.warnings);
+        }
+    }
+}
+
+/// Where to look is said beside a pattern that has no beginning.
+#[test]
+fn a_pattern_without_a_root_narrows_what_others_find() {
+    let root = etc();
+    for table in ["file", "hash"] {
+        for (condition, expected) in [
+            ("directory = '/etc' AND path LIKE '%wd'", vec!["/etc/passwd"]),
+            ("path LIKE '%wd' AND directory = '/etc'", vec!["/etc/passwd"]),
+            (
+                "(path LIKE '/etc/%' OR path LIKE '/etc/cron.d/%') AND path LIKE '%a%'",
+                vec!["/etc/cron.d/a", "/etc/passwd"],
+            ),
+            (
+                "(path = '/etc/passwd' OR directory = '/etc/cron.d') AND path LIKE '%passwd'",
+                vec!["/etc/passwd"],
+            ),
+            ("path LIKE '/etc/%' AND path LIKE '%passwd' AND directory LIKE '%tc'", vec!["/etc/passwd"]),
+        ] {
+            let sql = format!("SELECT path FROM {table} WHERE {condition} AND path NOT LIKE '%/'");
+            let answer = below(root.path(), &sql);
+            assert_eq!(sorted(&answer), expected, "{sql}");
+            let wrong = answer.warnings.iter().any(|it| it.contains("nothing can match"));
+            assert!(!wrong, "{sql}: {:?}", answer.warnings);
+        }
+    }
+    let joined = "WITH wanted(pattern) AS (VALUES ('%wd'), ('/etc/gr%')) \
+                  SELECT path FROM wanted JOIN file ON path LIKE pattern AND directory = '/etc'";
+    assert_eq!(sorted(&below(root.path(), joined)), ["/etc/group", "/etc/passwd"]);
+    let alone = below(root.path(), "SELECT path FROM file WHERE path LIKE '%passwd'");
+    assert!(alone.rows.is_empty() && alone.warnings.iter().any(|it| it.contains("nothing can match")));
+}
+
+#[test]
 fn values_are_those_of_stat() {
     let root = etc();
     let file = root.path().join("etc/cron.d/a");
