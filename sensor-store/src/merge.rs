@@ -61,7 +61,7 @@ pub(crate) fn choose(segments: &[Entry], today: i64, all: bool) -> Option<Vec<En
 pub(crate) fn run(root: &Path, job: Job) -> Merged {
     let mut inputs = Vec::new();
     for entry in &job.inputs {
-        match Segment::open(&root.join(&entry.path), Texts::Plain) {
+        match Segment::open(&root.join(&entry.path), Texts::Repeated) {
             Ok(segment) => inputs.push(segment),
             Err(cause) => return Merged::Damaged(Box::new(entry.clone()), cause),
         }

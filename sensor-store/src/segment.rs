@@ -6,7 +6,8 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow_array::{Array as _, ArrayRef, StringArray};
+use arrow_array::types::Int32Type;
+use arrow_array::{Array as _, ArrayRef, DictionaryArray, StringArray};
 use arrow_schema::{Field, Schema};
 use bytes::Bytes;
 use parquet::arrow::ProjectionMask;
@@ -29,7 +30,7 @@ use zstd::bulk::Compressor;
 
 use crate::error::StoreError;
 use crate::schema::{self, Column, SCHEMA_VERSION};
-use crate::table::{Table, Texts, field, nulls};
+use crate::table::{DISTINCT, Table, Texts, field, nulls};
 use crate::text_chunk::TextChunk;
 
 /// Rows of a group: what a hunt works on at once, and what has one dictionary.
@@ -41,8 +42,6 @@ const VERSION_KEY: &str = "sensor.schema_version";
 const MEASURED: [&str; 4] = ["@timestamp", "agent.id", "event.action", "host.id"];
 
 const ZSTD_LEVEL: i32 = 1;
-/// Every value of it is another one.
-const DISTINCT: &str = "event.id";
 
 fn compression() -> Compression {
     Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL).unwrap_or_default())
@@ -105,10 +104,18 @@ impl ColumnWriter {
             Self::Other(writer) => {
                 compute_leaves(field, array)?.iter().try_for_each(|leaf| writer.write(leaf))
             }
-            Self::Text(chunk) => match array.as_any().downcast_ref::<StringArray>() {
-                Some(texts) => chunk.extend(texts.iter().map(|text| text.map(str::as_bytes)), packer),
-                None => chunk.extend(std::iter::repeat_n(None, array.len()), packer),
-            },
+            Self::Text(chunk) => {
+                let as_any = array.as_any();
+                if array.null_count() == array.len() {
+                    chunk.extend(std::iter::once((None, array.len() as u32)), packer)
+                } else if let Some(texts) = as_any.downcast_ref::<DictionaryArray<Int32Type>>() {
+                    extend_keyed(chunk, texts, packer)
+                } else if let Some(texts) = as_any.downcast_ref::<StringArray>() {
+                    chunk.extend(texts.iter().map(|text| (text.map(str::as_bytes), 1)), packer)
+                } else {
+                    Err(ParquetError::General(format!("text that comes as {}", array.data_type())))
+                }
+            }
         }
     }
 
@@ -125,6 +132,27 @@ impl ColumnWriter {
                 group.append_column(&bytes, result)
             }
         }
+    }
+}
+
+/// What repeats has the key of the row before: it is not compared.
+fn extend_keyed(
+    chunk: &mut TextChunk,
+    texts: &DictionaryArray<Int32Type>,
+    packer: &mut Compressor<'static>,
+) -> Result<(), ParquetError> {
+    let (keys, values) = (texts.keys(), texts.values());
+    let values = values.as_any().downcast_ref::<StringArray>();
+    let values = values.ok_or_else(|| ParquetError::General("a dictionary of no texts".to_owned()))?;
+    let text = |key: i32| {
+        let key = usize::try_from(key).ok().filter(|key| *key < values.len())?;
+        values.is_valid(key).then(|| values.value(key).as_bytes())
+    };
+    if keys.null_count() == 0 {
+        let runs = keys.values().chunk_by(|one, next| one == next);
+        chunk.extend(runs.map(|run| (run.first().and_then(|key| text(*key)), run.len() as u32)), packer)
+    } else {
+        chunk.extend(keys.iter().map(|key| (key.and_then(text), 1)), packer)
     }
 }
 

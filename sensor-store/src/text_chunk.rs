@@ -84,28 +84,34 @@ impl TextChunk {
         Self { measured, given_up: distinct, ..Self::default() }
     }
 
+    /// Each value comes with the number of rows that have it one after the other.
     pub(crate) fn extend<'a>(
         &mut self,
-        mut values: impl Iterator<Item = Option<&'a [u8]>>,
+        mut values: impl Iterator<Item = (Option<&'a [u8]>, u32)>,
         packer: &mut Compressor<'static>,
     ) -> Result<()> {
         // Internal iteration: the rows with values and those without come one after the other.
-        values.try_for_each(|value| {
+        values.try_for_each(|(value, times)| {
             let Some(value) = value else {
-                self.row(None);
+                self.rows(None, times);
                 return Ok(());
             };
             if self.given_up {
-                let there = self.add_plain(value);
-                self.row(there.then_some(PLAIN));
-                return if self.plain.len() >= PAGE_BYTES { self.end_page(packer) } else { Ok(()) };
+                for _ in 0..times {
+                    let there = self.add_plain(value);
+                    self.rows(there.then_some(PLAIN), 1);
+                    if self.plain.len() >= PAGE_BYTES {
+                        self.end_page(packer)?;
+                    }
+                }
+                return Ok(());
             }
             if !self.last_place.is_empty() && self.dictionary.get(self.last_place.clone()) == Some(value) {
-                self.again += 1;
+                self.again += times;
                 return Ok(());
             }
             let number = self.number_of(value);
-            self.row(number);
+            self.rows(number, times);
             if self.dictionary.len() > DICTIONARY_BYTES_MAX {
                 self.end_page(packer)?;
                 self.given_up = true;
@@ -114,15 +120,15 @@ impl TextChunk {
         })
     }
 
-    /// Notes one more row, with the number of its value, after those that repeat the one before.
-    fn row(&mut self, number: Option<u32>) {
+    /// Notes so many more rows, with the number of their value, after those that repeat the one before.
+    fn rows(&mut self, number: Option<u32>, times: u32) {
         self.repeat();
-        self.present.push(u32::from(number.is_some()), 1);
-        self.rows += 1;
+        self.present.push(u32::from(number.is_some()), times);
+        self.rows += times;
         if let Some(number) = number
             && !self.given_up
         {
-            self.numbers.push(number, 1);
+            self.numbers.push(number, times);
         }
     }
 
