@@ -137,6 +137,16 @@ impl Store {
         }
     }
 
+    /// What stands among the logs and is none, whose events, if it had any, are not read.
+    ///
+    /// # Errors
+    ///
+    /// When the folder cannot be read.
+    pub fn damaged_logs(&self) -> Result<Vec<String>, StoreError> {
+        let names = wal::names(&self.root)?.into_iter().filter(|path| wal::is_damaged(path));
+        Ok(names.map(|path| format!("{}: damaged, nothing of it can be read", path.display())).collect())
+    }
+
     /// Every event that is there now, in the order of the parts' first events.
     ///
     /// # Errors
@@ -209,6 +219,7 @@ impl Store {
             let partitions = Rows(log.rows).partitions(false).unwrap_or_default();
             stat.rows_unsealed += partitions.iter().map(|partition| partition.len() as u64).sum::<u64>();
         }
+        stat.damaged.extend(self.damaged_logs()?);
         stat.datasets.sort_by(|a, b| a.dataset.cmp(&b.dataset));
         Ok(stat)
     }

@@ -43,19 +43,35 @@ pub(crate) fn path(root: &Path, number: u64) -> PathBuf {
     folder(root).join(format!("{number:012}.wal"))
 }
 
-/// The numbers of the logs that are there, in order.
-pub(crate) fn numbers(root: &Path) -> Result<Vec<u64>, StoreError> {
+/// The files that are called logs.
+pub(crate) fn names(root: &Path) -> Result<Vec<PathBuf>, StoreError> {
     let folder = folder(root);
     let entries = fs::read_dir(&folder).map_err(StoreError::at(&folder))?;
     let mut all = Vec::new();
     for entry in entries {
-        let name = entry.map_err(StoreError::at(&folder))?.file_name();
-        let number: Option<u64> =
-            name.to_str().and_then(|name| name.strip_suffix(".wal")).and_then(|n| n.parse().ok());
-        all.extend(number);
+        let path = entry.map_err(StoreError::at(&folder))?.path();
+        if path.extension().is_some_and(|extension| extension == "wal") {
+            all.push(path);
+        }
     }
     all.sort_unstable();
     Ok(all)
+}
+
+/// The numbers of the logs that are there, in order.
+pub(crate) fn numbers(root: &Path) -> Result<Vec<u64>, StoreError> {
+    let number = |path: PathBuf| path.file_stem()?.to_str()?.parse().ok();
+    let mut all: Vec<u64> = names(root)?.into_iter().filter_map(number).collect();
+    all.sort_unstable();
+    Ok(all)
+}
+
+/// Whether a file does not begin as a log does. One that is gone, or that nothing was written to, is no damaged one.
+#[cfg(feature = "files")]
+pub(crate) fn is_damaged(path: &Path) -> bool {
+    let mut head = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(MAGIC.len() as u64).read_to_end(&mut head));
+    read.is_ok_and(|read| read > 0 && head != MAGIC)
 }
 
 fn frame(payload: &[u8], packed: &mut Vec<u8>) {

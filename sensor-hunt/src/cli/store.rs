@@ -193,19 +193,20 @@ fn export(args: &ExportArgs) -> Result<ExitCode, String> {
     let (since, until) = (at(&args.since, i64::MIN)?, at(&args.until, i64::MAX)?);
     let terminal = io::stdout().is_terminal();
     let mut out = BufWriter::with_capacity(1 << 20, io::stdout().lock());
-    let mut parts = Vec::new();
+    let (mut parts, mut damaged) = (Vec::new(), Vec::new());
     for path in named(&args.stores, &args.named) {
         let store = Store::open(path).map_err(|cause| cause.to_string())?;
         parts.extend(store.snapshot().map_err(|cause| cause.to_string())?);
+        damaged.extend(store.damaged_logs().map_err(|cause| cause.to_string())?);
     }
     let (mut events, mut written) = (0_u64, Ok(()));
-    let damaged = sensor_store::export(&parts, since, until, &mut |line| {
+    damaged.extend(sensor_store::export(&parts, since, until, &mut |line| {
         // A terminal would obey what names contain.
         let shown = terminal.then(|| str::from_utf8(line).map(harmless_json).ok()).flatten();
         written = out.write_all(shown.as_ref().map_or(line, |shown| shown.as_bytes()));
         events += u64::from(written.is_ok());
         if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    });
+    }));
     damaged.iter().for_each(|text| note(format_args!("{}", harmless(text))));
     match written.and_then(|()| out.flush()) {
         Err(cause) if cause.kind() != io::ErrorKind::BrokenPipe => {

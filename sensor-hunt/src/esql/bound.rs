@@ -6,7 +6,7 @@ use regex_automata::meta::Regex;
 use sensor_eql::Span;
 use sensor_eql::pattern::{Cidr, LuceneRegex, Wildcard};
 
-use super::ast::{Arith, Compare};
+use super::ast::{Arith, Compare, Name};
 use super::dissect::Dissect;
 use super::functions::Function;
 use super::grok::Grok;
@@ -141,7 +141,7 @@ pub(super) enum Source {
 #[derive(Clone, Debug)]
 pub(super) enum Scan {
     /// The datasets wanted, as patterns of names, and those to leave out.
-    Store { patterns: Vec<String>, excluded: Vec<String> },
+    Store { patterns: Vec<Name>, excluded: Vec<String> },
     /// `row`
     Row,
 }

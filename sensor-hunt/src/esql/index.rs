@@ -5,6 +5,31 @@ use sensor_eql::pattern::Wildcard;
 
 use super::outcome::Type;
 
+/// Datasets that this sensor records.
+pub(super) const RECORDED: [&str; 2] = ["endpoint.events.file", "endpoint.events.process"];
+
+/// How the names of indices begin that public hunts and rules ask: those of data streams, of alerts and of Beats.
+const FAMILIES: [&str; 11] = [
+    "logs-",
+    "metrics-",
+    "traces-",
+    "synthetics-",
+    ".alerts-",
+    "auditbeat-",
+    "filebeat-",
+    "heartbeat-",
+    "metricbeat-",
+    "packetbeat-",
+    "winlogbeat-",
+];
+
+/// Whether a pattern names what a store may have, now or after an import.
+pub(super) fn is_known(pattern: &str) -> bool {
+    let name = pattern.rsplit(':').next().unwrap_or(pattern);
+    FAMILIES.iter().any(|family| name.starts_with(family))
+        || RECORDED.iter().any(|dataset| matches(name, dataset))
+}
+
 /// The name that the dataset's data stream has.
 pub(super) fn name_of(dataset: &str) -> String {
     format!("logs-{dataset}-default")
@@ -45,5 +70,19 @@ mod tests {
         assert!(matches("other:logs-endpoint.events.*", "endpoint.events.file"));
         assert!(!matches("logs-endpoint.events.file-*", "endpoint.events.process"));
         assert!(!matches("metrics-*", "endpoint.events.file"));
+        for known in [
+            "*",
+            "logs*",
+            "*:logs-x-*",
+            "logs-system.auth-*",
+            "auditbeat-*",
+            ".alerts-security.*",
+            "metrics-*",
+        ] {
+            assert!(is_known(known), "{known}");
+        }
+        for unknown in ["nosuch-*", "log-endpoint.events.*", "endpoint.events.file", "other:nosuch", ""] {
+            assert!(!is_known(unknown), "{unknown}");
+        }
     }
 }

@@ -32,7 +32,11 @@ use sensor_store::Store;
 /// Whether a query is refused for what is not there, and not for how it is written.
 #[must_use]
 pub fn is_unsupported(found: &Diagnostics) -> bool {
-    let lacks = |text: &str| text.contains(" is not supported") || text.starts_with("Unknown column");
+    let lacks = |text: &str| {
+        text.contains(" is not supported")
+            || text.starts_with("Unknown column")
+            || text.starts_with("Unknown index")
+    };
     found.0.iter().any(|one| lacks(&one.message))
 }
 

@@ -17,8 +17,6 @@ const WARNINGS_MAX: usize = 20;
 const PART_CHARS_MAX: usize = 60;
 /// A pause shorter than this is not told: a restart, a minute between two signs of life.
 const PAUSE_MS: i64 = 120_000;
-/// Datasets that this sensor records.
-const RECORDED: [&str; 2] = ["endpoint.events.file", "endpoint.events.process"];
 
 /// Elasticsearch's words, with where and how often.
 pub(super) fn warnings(warnings: &Warnings, text: &str) -> Vec<String> {
@@ -81,14 +79,13 @@ fn span_text(ms: i64) -> String {
 pub(super) fn coverage(
     stores: &[Store],
     fields: &[&'static str],
-    patterns: &[String],
+    wanted: &[&str],
     parts: &[Part],
     bounds: &Bounds,
     settings: &Settings,
 ) -> Result<Vec<String>, RunError> {
     let mut notes = Vec::new();
-    let wanted: Vec<&str> = patterns.iter().map(String::as_str).collect();
-    let recorded: Vec<&str> = RECORDED
+    let recorded: Vec<&str> = index::RECORDED
         .into_iter()
         .filter(|dataset| wanted.iter().any(|pattern| index::matches(pattern, dataset)))
         .collect();

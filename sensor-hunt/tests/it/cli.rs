@@ -70,6 +70,48 @@ fn an_import_says_what_it_changes_and_why_it_refuses() {
 }
 
 #[test]
+fn an_index_that_cannot_be_is_told_and_so_is_a_log_that_is_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let event = r#"{"@timestamp":"2026-01-02T03:04:05Z","event":{"category":["file"]}}"#;
+    std::fs::write(at("e.ndjson"), event).unwrap();
+    assert_eq!(sensor(&["store", "import", &at("e.ndjson"), "--store", &at("store")]).status.code(), Some(0));
+    let ask = |query: &str| {
+        let done = sensor(&["hunt", "-q", query, "--store", &at("store")]);
+        (done.status.code(), out(&done))
+    };
+    for (query, index, place) in [
+        ("from nosuch-*", "Unknown index [nosuch-*]", "query:1:6"),
+        ("from nosuch, -logs-*, more", "Unknown index [nosuch,more]", "query:1:6"),
+    ] {
+        let (status, said) = ask(query);
+        assert!(status == Some(1) && said.contains(index) && said.contains(place), "{query}: {said}");
+    }
+    for (query, rows, note) in [
+        ("from nosuch-*, logs-endpoint.events.*", "1 row ", "no index is called `nosuch-*`"),
+        (
+            "from logs-endpoint.events.process-*",
+            "0 rows ",
+            "no stored events belong to logs-endpoint.events.process-*",
+        ),
+        ("from auditbeat-*", "0 rows ", "no stored events belong to auditbeat-*"),
+        ("from logs-system.auth-*", "0 rows ", "others must be imported"),
+    ] {
+        let (status, said) = ask(query);
+        assert!(status == Some(0) && said.contains(rows) && said.contains(note), "{query}: {said}");
+    }
+    std::fs::create_dir_all(at("store/wal")).unwrap();
+    std::fs::write(at("store/wal/000000000099.wal"), "garbage".repeat(100)).unwrap();
+    let told = "000000000099.wal: damaged, nothing of it can be read";
+    let (status, said) = ask("from logs-*");
+    assert!(status == Some(0) && said.contains(told), "{said}");
+    assert!(out(&sensor(&["store", "stat", &at("store")])).contains(told));
+    let exported = sensor(&["store", "export", &at("store")]);
+    assert_eq!(exported.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&exported.stderr).contains(told));
+}
+
+#[test]
 fn the_exit_status_tells_what_ran() {
     let folder = tempfile::tempdir().unwrap();
     let hunt = folder.path().join("h.toml");

@@ -146,7 +146,7 @@ impl Binder {
         for source in sources {
             match source.text.strip_prefix('-') {
                 Some(rest) => excluded.push(rest.to_owned()),
-                None => patterns.push(source.text.clone()),
+                None => patterns.push(source.clone()),
             }
         }
         for (index, column) in schema::columns().iter().enumerate() {

@@ -7,17 +7,17 @@ mod steps;
 use std::cell::RefCell;
 use std::sync::atomic::Ordering;
 
-use sensor_eql::Span;
+use sensor_eql::{Diagnostic, Span};
 use sensor_store::{Part, Store, schema};
 
 use super::aggregate::Groups;
-use super::ast::Compare;
+use super::ast::{Compare, Name};
 use super::bound::{Node, Op, Plan, Scan, Slot, Source, Step};
 use super::eval::{Context, Warnings, constant};
-use super::notes;
 use super::outcome::{Cell, Column, Outcome, Progress, RunError, Scanned, Settings, Type};
 use super::value::Val;
 use super::vector::Vector;
+use super::{index, notes};
 use batch::Batch;
 pub(super) use scan::Bounds;
 use scan::Collected;
@@ -47,7 +47,8 @@ pub(super) fn run(
         Scan::Store { patterns, excluded } => {
             let (parts, mut notes) = chosen(stores, patterns, excluded)?;
             let bounds = Bounds::of(&plan);
-            notes.extend(notes::coverage(stores, &plan.fields, patterns, &parts, &bounds, settings)?);
+            let wanted: Vec<&str> = patterns.iter().map(|pattern| pattern.text.as_str()).collect();
+            notes.extend(notes::coverage(stores, &plan.fields, &wanted, &parts, &bounds, settings)?);
             let gathered = scan::scan(&plan, breaker, &parts, &bounds, settings, progress)?;
             notes.extend(gathered.notes);
             outcome.notes = notes;
@@ -144,15 +145,29 @@ fn fold(node: &mut Node, context: &Context) {
 /// The parts of the datasets that the patterns name, and what is to be said of it.
 fn chosen(
     stores: &[Store],
-    patterns: &[String],
+    patterns: &[Name],
     excluded: &[String],
 ) -> Result<(Vec<Part>, Vec<String>), RunError> {
     let mut parts = Vec::new();
     let mut notes = Vec::new();
     for store in stores {
         parts.extend(store.snapshot()?);
+        notes.extend(store.damaged_logs()?);
     }
-    for pattern in patterns {
+    let known = |pattern: &&Name| {
+        index::is_known(&pattern.text)
+            || parts.iter().any(|part| index::matches(&pattern.text, part.dataset()))
+    };
+    let (known, unknown): (Vec<&Name>, Vec<&Name>) = patterns.iter().partition(known);
+    if let (true, [first, .., last] | [first @ last]) = (known.is_empty(), unknown.as_slice()) {
+        let names: Vec<&str> = unknown.iter().map(|pattern| pattern.text.as_str()).collect();
+        let text = format!("Unknown index [{}]", names.join(","));
+        return Err(RunError::Query(Diagnostic::error(first.span.to(last.span), text).into()));
+    }
+    for pattern in unknown {
+        notes.push(format!("no index is called `{}`", pattern.text));
+    }
+    for pattern in patterns.iter().map(|pattern| &pattern.text) {
         if pattern.contains(':') {
             notes.push(format!(
                 "`{pattern}` names another cluster, which is not asked; give its store with --store"
@@ -160,8 +175,8 @@ fn chosen(
         }
     }
     parts.retain(|part| {
-        let names = |pattern: &String| super::index::matches(pattern, part.dataset());
-        patterns.iter().any(names) && !excluded.iter().any(names)
+        let names = |pattern: &str| index::matches(pattern, part.dataset());
+        patterns.iter().any(|pattern| names(&pattern.text)) && !excluded.iter().any(|pattern| names(pattern))
     });
     Ok((parts, notes))
 }
