@@ -88,14 +88,17 @@ pub(super) fn settle(opened: &mut Opened, until: Instant) {
 /// Reads a file's beginning, `looked_at` bytes of it at least, and hashes all of it, as far as time and size allow.
 pub(super) fn read(opened: &mut Opened, bounds: Bounds, looked_at: usize) -> std::io::Result<Read> {
     let size = u64::try_from(opened.stat.st_size).unwrap_or(0);
-    let mut beginning = Vec::new();
+    let (mut beginning, mut seen) = (Vec::new(), 0);
     let kept_max = bounds.content_bytes.max(looked_at);
     let sha256 = hash::sha256(&mut opened.file, bounds.hashing(), |bytes| {
+        seen += bytes.len() as u64;
         let room = kept_max.saturating_sub(beginning.len());
         beginning.extend_from_slice(bytes.get(..room.min(bytes.len())).unwrap_or_default());
     })?;
     let shown = beginning.get(..bounds.content_bytes).unwrap_or(&beginning);
-    Ok(Read { content: Content::new(shown, size > shown.len() as u64), beginning, sha256 })
+    // A file can grow after its size was looked at.
+    let truncated = size.max(seen) > shown.len() as u64;
+    Ok(Read { content: Content::new(shown, truncated), beginning, sha256 })
 }
 
 /// The hash of a whole file.
@@ -113,6 +116,24 @@ mod tests {
         assert_eq!(Content::new("caf\u{e9}".as_bytes(), false).text(), Some("caf\u{e9}"));
         // Cut within the last character.
         assert_eq!(Content::new("caf\u{e9}".as_bytes().get(..4).unwrap(), true).text(), Some("caf"));
+    }
+
+    /// Between the look at its size and the reading of it.
+    #[test]
+    fn a_file_that_grows_is_not_called_whole() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("hook");
+        std::fs::write(&file, "innocent\n").unwrap();
+        let held = crate::open::hold(&crate::open::root(directory.path()).unwrap(), b"/hook").unwrap();
+        let mut opened = crate::open::held_regular(&held).unwrap();
+        std::fs::write(&file, "#\n".repeat(10_000)).unwrap();
+        let bounds = Bounds {
+            deadline: Instant::now() + Duration::from_secs(60),
+            content_bytes: 4096,
+            hashed_bytes: 1 << 20,
+        };
+        let content = read(&mut opened, bounds, 0).unwrap().content;
+        assert_eq!((content.data.len(), content.truncated), (4096, true));
     }
 
     #[test]

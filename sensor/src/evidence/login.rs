@@ -56,7 +56,7 @@ pub(super) fn of(
     }
     let server = chain.iter().find(|ancestor| {
         let executable = ancestor.process.executable.as_ref().map_or(&b""[..], |path| &path.0);
-        executable.ends_with(b"/sshd") || executable.ends_with(b"/sshd-session")
+        is_ssh_server(executable)
     });
     let connection = server.and_then(|server| {
         sockets.iter().find(|socket| socket.pid == server.process.pid && socket.state == "established")
@@ -71,6 +71,12 @@ pub(super) fn of(
         }),
         None => Err("the process does not come from a login that is known"),
     }
+}
+
+/// Where only root puts programs: anybody can call one so elsewhere.
+fn is_ssh_server(executable: &[u8]) -> bool {
+    let names: [&[u8]; 2] = [b"/sshd", b"/sshd-session"];
+    executable.starts_with(b"/usr/") && names.iter().any(|name| executable.ends_with(name))
 }
 
 /// What systemd-logind writes about a session.
@@ -167,5 +173,6 @@ mod tests {
         let login = of(&root, Path::new("/nowhere"), &chain, &[socket]).unwrap();
         assert_eq!(login.remote.as_deref(), Some("192.0.2.1:5000"));
         assert!(of(&root, Path::new("/nowhere"), &chain, &[]).is_err());
+        assert!(!is_ssh_server(b"/tmp/sshd") && !is_ssh_server(b"/home/alice/usr/sbin/sshd"));
     }
 }

@@ -124,6 +124,7 @@ fn known(process: &Process) -> Known {
         start_ticks: start_ticks(&process.entity_id),
         executable: image.executable.as_ref().map(|executable| Text(executable.path().to_vec())),
         command_line: image.arguments.command_line.as_ref().map(|line| Text(line.to_vec())),
+        sha256: image.sha256.as_deref().map(|sha256| String::from_utf8_lossy(sha256).into_owned()),
     }
 }
 
@@ -195,12 +196,21 @@ pub(crate) struct Evidence {
     file: Answer<FileEvidence>,
     package: Answer<Package>,
     ancestry: Answer<Vec<Ancestor>>,
+    /// Why there may be more parents.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ancestry_incomplete: Option<&'static str>,
     login: Answer<Login>,
     /// Of the process and its parents; read when the alert was raised, not when it happened.
     sockets: Answer<Vec<Socket>>,
+    /// Why there may be more of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sockets_incomplete: Option<&'static str>,
     directory: Answer<Vec<Neighbour>>,
     #[serde(skip_serializing_if = "is_zero")]
     directory_not_shown: u64,
+    /// There are more than that.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    directory_not_counted: bool,
     exclusions: Answer<Vec<Exclusion>>,
     activity: Vec<Act>,
     #[serde(skip_serializing_if = "is_zero")]
@@ -278,18 +288,26 @@ fn gather(
     });
     let proc_root = &places.proc_root;
     // Processes end sooner than files change.
-    let mut chain = process::ancestry(proc_root, &question.known, deadline);
+    let (mut chain, chain_incomplete) = process::ancestry(proc_root, &question.known, deadline);
     let ancestry = |chain: &[Ancestor]| match chain.is_empty() {
         true => Answer::from_result(Err("the acting process is not known")),
         false => Answer::Found(chain.to_vec()),
     };
-    set(&mut |evidence| evidence.ancestry = ancestry(&chain));
-    let sockets = process::sockets(proc_root, &chain, deadline);
-    set(&mut |evidence| evidence.sockets = Answer::Found(sockets.clone()));
+    set(&mut |evidence| {
+        evidence.ancestry = ancestry(&chain);
+        evidence.ancestry_incomplete = chain_incomplete;
+    });
+    let (sockets, sockets_incomplete) = process::sockets(proc_root, &chain, deadline);
+    set(&mut |evidence| {
+        evidence.sockets = Answer::Found(sockets.clone());
+        evidence.sockets_incomplete = sockets_incomplete;
+    });
     let login = match open::root(&places.root) {
         Ok(root) => login::of(&root, proc_root, &chain, &sockets),
         Err(_) => Err("the host's root cannot be opened"),
     };
+    let login =
+        login.map_err(|reason| chain_incomplete.map_or(reason, |_| "not all of its parents were looked at"));
     set(&mut |evidence| evidence.login = Answer::from_result(login.clone()));
     about_file(question, places, bounds, packages, &set);
     // Large programs take their time.
@@ -356,6 +374,7 @@ fn about_file(
     let neighbours = neighbours::of(&root, directory, owners.as_ref().ok(), deadline);
     set(&mut |evidence| {
         evidence.directory_not_shown = neighbours.as_ref().map_or(0, |all| all.not_shown);
+        evidence.directory_not_counted = neighbours.as_ref().is_ok_and(|all| all.not_counted);
         evidence.directory = Answer::from_result(neighbours.as_ref().map(|all| all.files.clone()));
     });
 }

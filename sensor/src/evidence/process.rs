@@ -15,9 +15,9 @@ use crate::enrich::{ProcFacts, read_process};
 
 use super::{Bounds, Text, content, open};
 
-/// Parents further up are not listed; pid 1 is reached long before.
-const ANCESTORS_MAX: usize = 20;
-const DESCRIPTORS_MAX: usize = 1024;
+/// Parents further up are not listed.
+const ANCESTORS_MAX: usize = 64;
+const DESCRIPTORS_MAX: usize = 4096;
 const SOCKETS_MAX: usize = 32;
 const TABLE_BYTES_MAX: u64 = 4 << 20;
 
@@ -31,6 +31,9 @@ pub(crate) struct Known {
     pub(crate) executable: Option<Text>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) command_line: Option<Text>,
+    /// Of its executable, if the event has it.
+    #[serde(skip)]
+    pub(crate) sha256: Option<String>,
 }
 
 /// The process, or one of its parents.
@@ -57,19 +60,24 @@ impl Ancestor {
     }
 }
 
+/// What was found, and why there may be more.
+pub(super) type Found<T> = (Vec<T>, Option<&'static str>);
+
 /// The acting process first, its parents up to the first process after it.
-pub(super) fn ancestry(proc_root: &Path, known: &[Known], deadline: Instant) -> Vec<Ancestor> {
+pub(super) fn ancestry(proc_root: &Path, known: &[Known], deadline: Instant) -> Found<Ancestor> {
     let mut chain: Vec<Ancestor> = Vec::new();
     let mut seen = BTreeSet::new();
     let mut next = known.first().map(|process| process.pid);
     while let Some(pid) = next.filter(|pid| *pid > 0 && seen.insert(*pid)) {
-        if chain.len() >= ANCESTORS_MAX || Instant::now() >= deadline {
-            break;
+        if chain.len() >= ANCESTORS_MAX {
+            return (chain, Some("there are more than 64"));
+        }
+        if Instant::now() >= deadline {
+            return (chain, Some(TOO_LONG));
         }
         let by_us = known.iter().find(|process| process.pid == pid);
-        let alive = read_process(proc_root, pid).filter(|facts| {
-            by_us.and_then(|process| process.start_ticks).is_none_or(|start| start == facts.start_ticks)
-        });
+        let alive =
+            read_process(proc_root, pid).filter(|now| by_us.is_none_or(|process| is_same(process, now)));
         let by_us_next =
             known.iter().skip_while(|process| process.pid != pid).nth(1).map(|process| process.pid);
         next = alive.as_ref().map(|facts| facts.ppid).or(by_us_next);
@@ -79,20 +87,26 @@ pub(super) fn ancestry(proc_root: &Path, known: &[Known], deadline: Instant) -> 
             (None, None) => Known { pid, ..Known::default() },
         };
         let reason = alive.is_none().then(|| "it has ended".to_owned());
-        chain.push(Ancestor { process, sha256: None, reason });
+        chain.push(Ancestor { sha256: process.sha256.clone(), process, reason });
     }
-    chain
+    (chain, None)
 }
+
+const TOO_LONG: &str = "there was no time to look at all";
 
 /// Whether a process is still the one that is meant, and not another with its number.
 pub(super) fn is_alive(proc_root: &Path, known: &Known) -> bool {
-    let same = |facts: ProcFacts| known.start_ticks.is_none_or(|start| start == facts.start_ticks);
-    read_process(proc_root, known.pid).is_some_and(same)
+    read_process(proc_root, known.pid).is_some_and(|now| is_same(known, &now))
+}
+
+fn is_same(known: &Known, now: &ProcFacts) -> bool {
+    known.start_ticks.is_none_or(|start| start == now.start_ticks)
 }
 
 /// Adds the hashes of the programs that run.
 pub(super) fn hash(proc_root: &Path, chain: &mut [Ancestor], bounds: Bounds) {
-    for ancestor in chain.iter_mut().filter(|ancestor| ancestor.reason.is_none()) {
+    let without = |ancestor: &&mut Ancestor| ancestor.reason.is_none() && ancestor.sha256.is_none();
+    for ancestor in chain.iter_mut().filter(without) {
         match hash_of(proc_root, &ancestor.process, bounds) {
             Ok(sha256) => ancestor.sha256 = Some(sha256),
             Err(reason) => ancestor.reason = Some(format!("no hash: {reason}")),
@@ -109,6 +123,7 @@ fn from_proc(facts: &ProcFacts) -> Known {
         start_ticks: Some(facts.start_ticks),
         executable: executable.map(Text),
         command_line: (!command_line.is_empty()).then_some(Text(command_line)),
+        sha256: None,
     }
 }
 
@@ -117,6 +132,12 @@ fn hash_of(proc_root: &Path, process: &Known, bounds: Bounds) -> Result<String, 
     let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
     let link = proc_root.join(process.pid.to_string()).join("exe");
     let held = rustix::fs::open(link, flags, rustix::fs::Mode::empty()).map_err(|errno| errno.to_string())?;
+    // Asked after it is held: what is held is what this process ran, not what has its number now.
+    let now = read_process(proc_root, process.pid).filter(|now| is_same(process, now));
+    let now = from_proc(&now.ok_or("it has ended")?);
+    if process.executable.is_some() && process.executable != now.executable {
+        return Err("it may run another program now".to_owned());
+    }
     let mut opened = open::held_regular(&held).map_err(|refusal| refusal.to_string())?;
     let hashed = content::sha256(&mut opened.file, bounds).map_err(|error| error.to_string())?;
     hashed.map_err(str::to_owned)
@@ -134,32 +155,48 @@ pub(super) struct Socket {
 }
 
 /// The internet sockets of the processes that are still alive.
-pub(super) fn sockets(proc_root: &Path, chain: &[Ancestor], deadline: Instant) -> Vec<Socket> {
+pub(super) fn sockets(proc_root: &Path, chain: &[Ancestor], deadline: Instant) -> Found<Socket> {
     let mut found: Vec<Socket> = Vec::new();
     let mut shown = BTreeSet::new();
-    for pid in chain.iter().map(|ancestor| ancestor.process.pid).filter(|pid| *pid > 1) {
-        let inodes = socket_inodes(&proc_root.join(pid.to_string()), deadline);
+    let mut missing = None;
+    let alive = chain.iter().filter(|ancestor| ancestor.reason.is_none());
+    for pid in alive.map(|ancestor| ancestor.process.pid).filter(|pid| *pid > 1) {
+        let inodes = match socket_inodes(&proc_root.join(pid.to_string()), deadline) {
+            Ok((inodes, more)) => {
+                missing = missing.or(more);
+                inodes
+            }
+            Err(_) => {
+                missing = missing.or(Some("the descriptors of a process could not be read"));
+                continue;
+            }
+        };
         if inodes.is_empty() {
             continue;
         }
         for (table, protocol) in [("tcp", "tcp"), ("tcp6", "tcp"), ("udp", "udp"), ("udp6", "udp")] {
-            if found.len() >= SOCKETS_MAX || Instant::now() >= deadline {
-                return found;
+            if Instant::now() >= deadline {
+                return (found, Some(TOO_LONG));
             }
             let path = proc_root.join(pid.to_string()).join("net").join(table);
             let Some(text) = read(&path) else { continue };
+            if text.len() as u64 >= TABLE_BYTES_MAX {
+                missing = missing.or(Some("the kernel's list of sockets is too long to be read whole"));
+            }
             for line in text.lines().skip(1) {
                 if let Some((inode, socket)) = parse_socket(line, pid, protocol)
                     && inodes.contains(&inode)
                     && shown.insert(inode)
                 {
+                    if found.len() >= SOCKETS_MAX {
+                        return (found, Some("there are more than 32"));
+                    }
                     found.push(socket);
                 }
             }
         }
     }
-    found.truncate(SOCKETS_MAX);
-    found
+    (found, missing)
 }
 
 fn read(path: &Path) -> Option<String> {
@@ -169,10 +206,22 @@ fn read(path: &Path) -> Option<String> {
     Some(text)
 }
 
-fn socket_inodes(process: &Path, deadline: Instant) -> BTreeSet<u64> {
-    let Ok(descriptors) = std::fs::read_dir(process.join("fd")) else { return BTreeSet::new() };
-    let targets = descriptors.flatten().take(DESCRIPTORS_MAX).take_while(|_| Instant::now() < deadline);
-    targets.filter_map(|entry| socket_inode(std::fs::read_link(entry.path()).ok()?.as_os_str())).collect()
+fn socket_inodes(
+    process: &Path,
+    deadline: Instant,
+) -> std::io::Result<(BTreeSet<u64>, Option<&'static str>)> {
+    let mut inodes = BTreeSet::new();
+    for (number, descriptor) in std::fs::read_dir(process.join("fd"))?.flatten().enumerate() {
+        if number >= DESCRIPTORS_MAX {
+            return Ok((inodes, Some("a process has more than 4096 descriptors open")));
+        }
+        if Instant::now() >= deadline {
+            return Ok((inodes, Some(TOO_LONG)));
+        }
+        let target = std::fs::read_link(descriptor.path());
+        inodes.extend(target.ok().and_then(|target| socket_inode(target.as_os_str())));
+    }
+    Ok((inodes, None))
 }
 
 fn socket_inode(target: &OsStr) -> Option<u64> {
@@ -222,7 +271,7 @@ fn parse_address(text: &str) -> Option<SocketAddr> {
 mod tests {
     use std::io::{Read as _, Write as _};
     use std::net::{TcpListener, TcpStream};
-    use std::process::{Command, Stdio};
+    use std::process::{Child, Command, Stdio};
     use std::time::Duration;
 
     use super::*;
@@ -232,18 +281,25 @@ mod tests {
         Instant::now() + Duration::from_secs(60)
     }
 
-    #[test]
-    fn the_chain_leads_to_the_first_process() {
+    fn cat() -> Child {
         let mut child = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         // It runs its own image once it answers.
         child.stdin.as_mut().unwrap().write_all(b"x").unwrap();
         child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+        child
+    }
+
+    #[test]
+    fn the_chain_leads_to_the_first_process() {
+        let mut child = cat();
         let known = [Known {
             pid: child.id(),
-            executable: Some(Text(b"/as/the/event/said".to_vec())),
+            executable: Some(executable(child.id())),
+            command_line: Some(Text(b"as the event said".to_vec())),
             ..Known::default()
         }];
-        let mut chain = ancestry(Path::new("/proc"), &known, later());
+        let (mut chain, incomplete) = ancestry(Path::new("/proc"), &known, later());
+        assert_eq!(incomplete, None);
         hash(Path::new("/proc"), &mut chain[..1], Bounds::new(&EvidenceSettings::default(), later()));
         child.kill().unwrap();
         child.wait().unwrap();
@@ -254,12 +310,87 @@ mod tests {
         assert!(chain.last().unwrap().process.pid == 1 || chain.len() > 2, "{chain:?}");
     }
 
+    fn executable(pid: u32) -> Text {
+        let link = std::fs::read_link(format!("/proc/{pid}/exe")).unwrap();
+        Text(link.as_os_str().as_bytes().to_vec())
+    }
+
+    /// Who has its number by the time that it is looked at, or what it runs by then.
+    #[test]
+    fn another_program_is_not_hashed_in_its_place() {
+        let mut child = cat();
+        let pid = child.id();
+        let it = Known { pid, executable: Some(executable(pid)), ..Known::default() };
+        let hashed = |process: Known| {
+            let mut chain = [Ancestor::known(process)];
+            hash(Path::new("/proc"), &mut chain, Bounds::new(&EvidenceSettings::default(), later()));
+            let [Ancestor { sha256, reason, .. }] = chain;
+            (sha256.is_some(), reason)
+        };
+        let why = |reason: &str| (false, Some(format!("no hash: {reason}")));
+        assert_eq!(hashed(it.clone()), (true, None));
+        assert_eq!(hashed(Known { start_ticks: Some(1), ..it.clone() }), why("it has ended"));
+        let began_as = Some(Text(b"/tmp/began-as-this".to_vec()));
+        assert_eq!(
+            hashed(Known { executable: began_as.clone(), ..it.clone() }),
+            why("it may run another program now")
+        );
+        // What the event says counts, whatever runs now.
+        let known = Known { executable: began_as, sha256: Some("as the event said".to_owned()), ..it };
+        let (chain, _) = ancestry(Path::new("/proc"), &[known], later());
+        assert_eq!(chain[0].sha256(), Some("as the event said"));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    fn process(proc_root: &Path, pid: u32, ppid: u32) {
+        let process = proc_root.join(pid.to_string());
+        std::fs::create_dir_all(process.join("fd")).unwrap();
+        std::fs::create_dir_all(process.join("net")).unwrap();
+        let stat = format!("{pid} (sh) S {ppid} {pid} {pid} 0 -1 4194304 {} 1000 0", "0 ".repeat(11));
+        std::fs::write(process.join("stat"), stat).unwrap();
+        std::fs::write(process.join("status"), "Uid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\n").unwrap();
+        std::fs::write(process.join("cmdline"), "sh\0").unwrap();
+        std::os::unix::fs::symlink("/usr/bin/sh", process.join("exe")).unwrap();
+    }
+
+    /// Who hides behind many says so by that.
+    #[test]
+    fn what_is_too_much_to_be_looked_at_is_told() {
+        let proc_root = tempfile::tempdir().unwrap();
+        let proc_root = proc_root.path();
+        for pid in 1..=70 {
+            process(proc_root, pid, pid - 1);
+        }
+        let known = |pid| [Known { pid, ..Known::default() }];
+        let of = |pid| ancestry(proc_root, &known(pid), later());
+        assert_eq!((of(64).0.len(), of(64).1), (64, None));
+        assert_eq!((of(65).0.len(), of(65).1), (64, Some("there are more than 64")));
+        let (chain, _) = ancestry(proc_root, &known(2), later());
+        assert_eq!(sockets(proc_root, &chain, later()), (Vec::new(), None));
+        let descriptors = proc_root.join("2/fd");
+        for number in 0..DESCRIPTORS_MAX {
+            std::os::unix::fs::symlink("/dev/null", descriptors.join(number.to_string())).unwrap();
+        }
+        assert_eq!(sockets(proc_root, &chain, later()), (Vec::new(), None));
+        std::os::unix::fs::symlink("socket:[1]", descriptors.join("4096")).unwrap();
+        assert_eq!(
+            sockets(proc_root, &chain, later()).1,
+            Some("a process has more than 4096 descriptors open")
+        );
+        std::fs::remove_dir_all(&descriptors).unwrap();
+        assert_eq!(
+            sockets(proc_root, &chain, later()).1,
+            Some("the descriptors of a process could not be read")
+        );
+    }
+
     #[test]
     fn a_process_that_has_ended_keeps_what_was_known() {
         let gone =
             Known { pid: 4_000_000, executable: Some(Text(b"/bin/gone".to_vec())), ..Known::default() };
         let parent = Known { pid: std::process::id(), ..Known::default() };
-        let chain = ancestry(Path::new("/proc"), &[gone.clone(), parent], later());
+        let (chain, _) = ancestry(Path::new("/proc"), &[gone.clone(), parent], later());
         assert_eq!(chain[0].process, gone);
         assert_eq!(chain[0].reason.as_deref(), Some("it has ended"));
         assert_eq!(chain[1].process.pid, std::process::id());
@@ -270,7 +401,7 @@ mod tests {
         let other_life = Known { pid: std::process::id(), start_ticks: Some(1), ..Known::default() };
         assert!(!is_alive(Path::new("/proc"), &other_life));
         assert!(is_alive(Path::new("/proc"), &Known { start_ticks: None, ..other_life.clone() }));
-        let chain = ancestry(Path::new("/proc"), &[other_life], later());
+        let (chain, _) = ancestry(Path::new("/proc"), &[other_life], later());
         assert_eq!(chain.len(), 1);
         assert_eq!(chain[0].reason.as_deref(), Some("it has ended"));
     }
@@ -284,7 +415,7 @@ mod tests {
             sha256: None,
             reason: None,
         };
-        let found = sockets(Path::new("/proc"), &[me], later());
+        let (found, _) = sockets(Path::new("/proc"), &[me], later());
         let local = client.local_addr().unwrap().to_string();
         let socket = found.iter().find(|socket| socket.local == local).unwrap();
         assert_eq!(socket.remote, Some(listener.local_addr().unwrap().to_string()));

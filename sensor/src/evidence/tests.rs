@@ -192,6 +192,41 @@ fn a_large_directory_is_counted() {
     assert!(text.contains("(and 9996 more, older)"), "{text}");
 }
 
+/// Whoever writes a file says when it was modified, and nobody says when it was changed.
+#[test]
+fn a_new_file_does_not_look_old() {
+    let root = host("x\n");
+    let directory = root.path().join("etc/apt/apt.conf.d");
+    for number in 0..300 {
+        fs::write(directory.join(format!("old-{number}")), "").unwrap();
+    }
+    let changed = |path: &Path| {
+        use std::os::unix::fs::MetadataExt as _;
+        let metadata = fs::metadata(path).unwrap();
+        (metadata.ctime(), metadata.ctime_nsec())
+    };
+    let last = (0..300).map(|number| changed(&directory.join(format!("old-{number}")))).max();
+    let hook = directory.join("99second");
+    // The clock of a file system goes in steps.
+    while !hook.exists() || Some(changed(&hook)) <= last {
+        fs::write(&hook, "").unwrap();
+        let old = std::time::UNIX_EPOCH + Duration::from_secs(1);
+        fs::File::open(&hook).unwrap().set_modified(old).unwrap();
+    }
+    let (json, _) = answers(&question(9), root.path());
+    assert_eq!(json["directory"][0]["name"], "99second");
+    assert_eq!(json["directory"][0]["modified"], "1970-01-01T00:00:01.000000000Z");
+}
+
+/// Without end, as somebody can make it who adds names while they are read.
+#[test]
+fn a_directory_is_not_read_beyond_the_time() {
+    let root = host("x\n");
+    let root = open::root(root.path()).unwrap();
+    let all = neighbours::of(&root, b"/etc/apt/apt.conf.d", None, Instant::now()).unwrap();
+    assert!(all.not_counted && all.files.is_empty());
+}
+
 #[test]
 fn what_is_no_text_is_shown_by_its_first_bytes() {
     let root = host("");

@@ -118,6 +118,9 @@ fn people(to: &mut Lines, evidence: &Evidence) {
         let branch = if at == 0 { String::new() } else { format!("{}\u{2514} ", "  ".repeat(at - 1)) };
         to.line(if at == 0 { "ancestors" } else { "" }, &format!("{branch}[{}] {name}{hash}", process.pid));
     }
+    if let Some(why) = evidence.ancestry_incomplete {
+        to.line("", &format!("(and more: {why})"));
+    }
     match evidence.login.found() {
         Some(login) => {
             let user = login.user.as_deref().unwrap_or("somebody");
@@ -132,6 +135,9 @@ fn people(to: &mut Lines, evidence: &Evidence) {
             "socket",
             &format!("{} {} {}{remote} (pid {})", socket.protocol, socket.state, socket.local, socket.pid),
         );
+    }
+    if let Some(why) = evidence.sockets_incomplete {
+        to.line("socket", &format!("(not all: {why})"));
     }
 }
 
@@ -166,7 +172,9 @@ fn surroundings(to: &mut Lines, evidence: &Evidence) {
     }
     let shown = evidence.directory.found().map_or(0, |all| all.len().min(NEIGHBOURS_MAX) as u64);
     let all = evidence.directory.found().map_or(0, |all| all.len() as u64) + evidence.directory_not_shown;
-    if all > shown {
+    if evidence.directory_not_counted {
+        to.line("", "(and more: there was no time to count them)");
+    } else if all > shown {
         to.line("", &format!("(and {} more, older)", all - shown));
     }
 }

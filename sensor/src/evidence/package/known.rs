@@ -23,8 +23,7 @@ pub(super) struct Files(Sha256);
 
 impl Files {
     pub(super) fn add(&mut self, name: &[u8], stat: &Stat) {
-        self.0.update(name);
-        self.0.update([0]);
+        self.spelt(name);
         for number in [stat.st_dev, stat.st_ino] {
             self.0.update(number.to_ne_bytes());
         }
@@ -33,6 +32,12 @@ impl Files {
         }
         self.0.update(stat.st_mtime_nsec.to_ne_bytes());
         self.0.update(stat.st_ctime_nsec.to_ne_bytes());
+    }
+
+    /// A name that is looked for in them.
+    pub(super) fn spelt(&mut self, name: &[u8]) {
+        self.0.update(name);
+        self.0.update([0]);
     }
 
     pub(super) fn version(self) -> Version {

@@ -27,6 +27,9 @@ pub(super) use known::Known;
 /// Larger ones are no lists of files.
 const FILE_BYTES_MAX: u64 = 32 << 20;
 const SUMMED_BYTES_MAX: usize = 64 << 20;
+/// In one directory; a database is whatever root of a container wrote.
+const OWNED_MAX: usize = 1 << 16;
+const TOO_LARGE: &str = "the database is too large";
 
 /// What is known about a path's package.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -69,6 +72,8 @@ struct Owner {
     package: String,
     /// Of the content that it brought, where the database has it beside the path.
     sum: Option<Sum>,
+    /// Under which path the database has it, if that is another.
+    listed: Option<Vec<u8>>,
 }
 
 /// A digest as a database has it, in lower-case hexadecimal.
@@ -119,8 +124,9 @@ pub(super) fn of(root: &OwnedFd, path: &[u8], owners: &Owners, opened: Option<&m
         let shipped = if owners.is_partial { Shipped::Unknown } else { Shipped::Never };
         return Package { manager: owners.asked, name: None, shipped };
     };
-    let Owner { manager, package, sum } = owner;
-    let by_dpkg = || found.sum(path, || dpkg::sum(root, package, path)).filter(|_| *manager == dpkg::NAME);
+    let Owner { manager, package, sum, listed } = owner;
+    let listed = listed.as_deref().unwrap_or(path);
+    let by_dpkg = || found.sum(path, || dpkg::sum(root, package, listed)).filter(|_| *manager == dpkg::NAME);
     let recorded = sum.clone().or_else(by_dpkg);
     let actual = recorded.as_ref().and_then(|sum| digest(opened?, &sum.algorithm));
     let shipped = match (recorded, actual) {

@@ -1,6 +1,7 @@
 //! rpm's database, which the hunting program reads: the sensor carries no SQLite, and what a container's root wrote into
 //! its database is parsed in a process that ends with the answer.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io::Read as _;
 use std::os::fd::OwnedFd;
@@ -14,7 +15,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::fstat;
 
 use super::known::{Files, Found, Known};
-use super::{Owner, Sum};
+use super::{OWNED_MAX, Owner, Sum, TOO_LARGE};
 use crate::open;
 
 pub(super) const NAME: &str = "rpm";
@@ -53,7 +54,14 @@ pub(super) fn owners(
             .spawn()
             .map_err(|cause| format!("{} cannot be started: {cause}", program.display()))?;
         let text = answer(child, deadline)?;
-        Ok(text.lines().filter_map(|line| owner(directory, line)).collect())
+        let mut owners = BTreeMap::new();
+        for line in text.lines() {
+            owners.extend(owner(directory, line));
+            if owners.len() > OWNED_MAX {
+                return Err(TOO_LARGE.to_owned());
+            }
+        }
+        Ok(owners)
     };
     known.of(files.version(), directory, read).map(Some)
 }
@@ -100,7 +108,7 @@ fn owner(directory: &[u8], line: &str) -> Option<(Vec<u8>, Owner)> {
     let package = parts.next()?.to_owned();
     let (algorithm, digest) = (parts.next()?.to_owned(), parts.next()?.to_owned());
     let sum = (!algorithm.is_empty()).then_some(Sum { algorithm, digest });
-    Some(([directory, b"/", &name].concat(), Owner { manager: NAME, package, sum }))
+    Some(([directory, b"/", &name].concat(), Owner { manager: NAME, package, sum, listed: None }))
 }
 
 fn bytes(hex: &str) -> Option<Vec<u8>> {

@@ -34,6 +34,7 @@ fn system() -> System {
         format!("Package: other\nStatus: x\n\nPackage: demo\nStatus: install ok installed\nConffiles:\n /etc/apt/apt.conf.d/01demo {shipped}\n\n"),
     )
     .unwrap();
+    std::os::unix::fs::symlink("usr/bin", at("bin")).unwrap();
     fs::write(at("etc/apt/apt.conf.d/01demo"), "shipped\n").unwrap();
     fs::write(at("usr/bin/demo"), "program\n").unwrap();
     let root = open::root(directory.path()).unwrap();
@@ -76,6 +77,58 @@ fn a_file_of_nobody_is_told() {
     fs::write(system.directory.path().join("etc/apt/apt.conf.d/99hook"), "hook\n").unwrap();
     let nobodys = Package { manager: "dpkg", name: None, shipped: Shipped::Never };
     assert_eq!(system.package("/etc/apt/apt.conf.d/99hook"), nobodys);
+}
+
+/// Where `/bin` and `/usr/bin` are two directories, a package's program in one of them says nothing of the other.
+#[test]
+fn a_program_of_another_directory_is_no_packages() {
+    let system = system();
+    let at = |path: &str| system.directory.path().join(path);
+    fs::remove_file(at("bin")).unwrap();
+    fs::create_dir(at("bin")).unwrap();
+    fs::write(at("bin/demo"), "program\n").unwrap();
+    let nobodys = Package { manager: "dpkg", name: None, shipped: Shipped::Never };
+    assert_eq!(system.package("/usr/bin/demo"), nobodys);
+    assert_eq!(system.package("/bin/demo").name.as_deref(), Some("demo:amd64"));
+    fs::write(at("var/lib/dpkg/info/demo:amd64.list"), "/usr/bin/demo\n").unwrap();
+    assert_eq!(system.package("/bin/demo"), nobodys);
+    assert_eq!(system.package("/usr/bin/demo"), owned(Shipped::Same));
+}
+
+/// The file under the name is the diverting package's, and the other's is under another name.
+#[test]
+fn a_diverted_file_is_still_its_packages() {
+    let system = system();
+    let at = |path: &str| system.directory.path().join(path);
+    fs::write(at("usr/bin/demo.distrib"), "program\n").unwrap();
+    fs::write(at("usr/bin/demo"), "wrapper\n").unwrap();
+    let wrapper = hex(&Md5::digest(b"wrapper\n"));
+    fs::write(at("var/lib/dpkg/info/wrap.list"), "/usr/bin/demo\n").unwrap();
+    fs::write(at("var/lib/dpkg/info/wrap.md5sums"), format!("{wrapper}  usr/bin/demo\n")).unwrap();
+    let by = |by: &str| {
+        format!("/usr/bin/other\n/usr/bin/other.distrib\nx\n/bin/demo\n/usr/bin/demo.distrib\n{by}\n")
+    };
+    fs::write(at("var/lib/dpkg/diversions"), by("wrap")).unwrap();
+    let wraps = Package { manager: "dpkg", name: Some("wrap".to_owned()), shipped: Shipped::Same };
+    assert_eq!(system.package("/usr/bin/demo"), wraps);
+    assert_eq!(system.package("/usr/bin/demo.distrib"), owned(Shipped::Same));
+    fs::write(at("usr/bin/demo.distrib"), "evil\n").unwrap();
+    assert_eq!(system.package("/usr/bin/demo.distrib"), owned(Shipped::Different));
+    // By the administrator: nobody's file is there.
+    fs::write(at("var/lib/dpkg/diversions"), by(":")).unwrap();
+    assert_eq!(system.package("/usr/bin/demo").name, None);
+}
+
+/// A container's root writes its database.
+#[test]
+fn a_database_without_end_is_refused() {
+    let system = system();
+    let list = system.directory.path().join("var/lib/dpkg/info/many.list");
+    let lines: String = (0..=OWNED_MAX).map(|number| format!("/usr/bin/{number}\n")).collect();
+    fs::write(list, lines).unwrap();
+    let refused = owners(&system.root, b"/usr/bin", None, &mut Known::default(), later()).unwrap_err();
+    assert_eq!(refused, TOO_LARGE);
+    assert!(owners(&system.root, b"/etc", None, &mut Known::default(), later()).is_ok());
 }
 
 /// What dpkg does not know may be rpm's; where that cannot be asked, nobody knows.
@@ -140,7 +193,7 @@ fn a_database_is_read_again_when_it_changes() {
 #[test]
 fn what_is_remembered_has_bounds() {
     let mut known = Known::default();
-    let owner = || Owner { manager: "dpkg", package: "demo".to_owned(), sum: None };
+    let owner = || Owner { manager: "dpkg", package: "demo".to_owned(), sum: None, listed: None };
     for number in 0..100_u32 {
         let directory = number.to_ne_bytes();
         let many = if number % 10 == 9 { 10_000 } else { 1_000 };
