@@ -96,11 +96,17 @@ impl Query {
     }
 
     /// Whether a path in a directory is met for the first time, where it may be found in several ways.
-    pub(crate) fn once(&self) -> impl FnMut(&[u8], &[u8]) -> bool + use<> {
+    pub(crate) fn once(&self, directory: usize) -> impl FnMut(&[u8], &[u8]) -> bool + use<> {
+        // A directory that its own pattern finds ends in a slash, and matches that pattern without it, too.
+        let slash = self.of(directory, Op::Like).count() == 1
+            && self.of(directory, Op::Like).filter_map(Cell::text).all(|pattern| pattern.ends_with(b"%"));
         // Keyed hashes: as many as files are looked at, which is bounded.
         let mut seen = (self.constraints.len() > 1).then(|| (RandomState::new(), HashSet::new()));
         move |path, directory| match &mut seen {
-            Some((keys, seen)) => seen.insert(keys.hash_one((path, directory))),
+            Some((keys, seen)) => {
+                let plain = directory.strip_suffix(b"/").filter(|_| slash).unwrap_or(directory);
+                seen.insert(keys.hash_one((path, plain)))
+            }
             None => true,
         }
     }

@@ -108,6 +108,10 @@ impl Binder {
                 },
             }
         }
+        // One value with a point makes all of them such.
+        if ty == Type::Double {
+            values.iter_mut().for_each(|value| *value = value.as_double().map_or(Val::Null, Val::Double));
+        }
         Ok(Node::constant(Val::from_items(values), ty, span))
     }
 

@@ -33,7 +33,7 @@ fn rows(context: &Context, query: &Query) -> Result<Rows, Trouble> {
             directories.extend(Some(path?).filter(|path| path.ends_with(b"/")));
         }
     }
-    let (mut found, mut once) = (Vec::new(), query.once());
+    let (mut found, mut once) = (Vec::new(), query.once(DIRECTORY));
     for path in paths {
         let parent = path.iter().rposition(|byte| *byte == b'/').and_then(|at| path.get(..at.max(1)));
         let parent = parent.unwrap_or_default().to_vec();

@@ -100,7 +100,7 @@ fn rows(context: &Context, query: &Query) -> Result<Rows, Trouble> {
         Ok(_) => Box::new(std::iter::empty()),
         Err(trouble) => Box::new(std::iter::once(Err(trouble))),
     });
-    let mut once = query.once();
+    let mut once = query.once(DIRECTORY);
     let text = |row: &Row, index| row.get(index).and_then(Cell::text).unwrap_or_default().to_vec();
     let rows = by_path.chain(by_directory).chain(by_pattern);
     Ok(Box::new(rows.filter(move |row| match row {

@@ -79,7 +79,7 @@ fn rows(context: &Context, query: &Query) -> Result<Rows, Trouble> {
         };
         listed
     });
-    let (context, mut once) = (context.clone(), query.once());
+    let (context, mut once) = (context.clone(), query.once(DIRECTORY));
     Ok(Box::new(by_path.chain(by_directory).filter_map(move |found| match found {
         Ok((path, directory)) if !once(&path, &directory) => None,
         Ok((path, directory)) => of_file(&context, path, directory, wanted).transpose(),

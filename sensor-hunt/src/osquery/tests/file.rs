@@ -95,6 +95,10 @@ fn what_two_constraints_find_is_one_row() {
         for (condition, expected) in [
             ("path LIKE '/etc/pass%' AND path LIKE '/etc/%'", vec!["/etc/passwd"]),
             ("path = '/etc/passwd' AND path LIKE '/etc/%'", vec!["/etc/passwd"]),
+            ("path LIKE '/etc/pass%' AND directory LIKE '/etc%'", vec!["/etc/passwd"]),
+            ("path LIKE '/etc/pass%' AND directory LIKE '/%tc/'", vec!["/etc/passwd"]),
+            ("path LIKE '/etc/pass%' AND directory LIKE '/%tc'", vec!["/etc/passwd"]),
+            ("path LIKE '/etc/cron.d/a%' AND directory LIKE '/etc/%'", vec!["/etc/cron.d/a"]),
             (
                 "directory LIKE '/etc/cron%' AND directory LIKE '/etc/%/' AND path LIKE '%/a'",
                 vec!["/etc/cron.d/a"],
