@@ -2,7 +2,7 @@
 
 use crate::digits::Digits;
 use crate::fields::{Documents, row};
-use crate::file::PathView;
+use crate::file::{Executable, PathView};
 use crate::host::{Agent, Host};
 use crate::id::EventId;
 use crate::process::{Credentials, Image, Process};
@@ -432,6 +432,8 @@ impl<'a> FileFields<'a> {
 pub struct ProcessView<'a> {
     /// The process.
     pub process: &'a Process,
+    /// Its executable's name in place of its own, by the way that the event is looked at.
+    pub executable: Option<&'a Executable>,
     /// Its parent.
     pub parent: Option<&'a Process>,
     /// The leader of its process group.
@@ -454,6 +456,7 @@ impl<'a> ProcessView<'a> {
     pub fn new(process: &'a Process) -> Self {
         Self {
             process,
+            executable: None,
             parent: None,
             group_leader: None,
             session_leader: None,

@@ -267,7 +267,7 @@ fields! {
     PROCESS_ENTRY_LEADER_USER_NAME = "process.entry_leader.user.name", Keyword, process, ProcessTable, yes, |e| e.entry_leader().user_name();
     PROCESS_ENTRY_LEADER_WORKING_DIRECTORY = "process.entry_leader.working_directory", Keyword, process, ProcessTable, yes, |e| e.entry_leader().working_directory();
     PROCESS_ENV_VARS = "process.env_vars", Keyword, process, Kernel, yes, |e| e.process().env_vars();
-    PROCESS_EXECUTABLE = "process.executable", Keyword, both, Kernel, yes, |e| e.process().executable();
+    PROCESS_EXECUTABLE = "process.executable", Keyword, both, Kernel, yes, |e| e.process_executable();
     PROCESS_EXIT_CODE = "process.exit_code", Long, process, Kernel, yes, |e| e.process().exit_code();
     PROCESS_GROUP_ID = "process.group.id", Keyword, process, Kernel, yes, |e| e.process().group_id();
     PROCESS_GROUP_NAME = "process.group.name", Keyword, process, ProcessTable, yes, |e| e.process().group_name();
@@ -298,7 +298,7 @@ fields! {
     PROCESS_HASH_SHA1 = "process.hash.sha1", Keyword, process, FileRead, no, |e| e.process().sha1();
     PROCESS_HASH_SHA256 = "process.hash.sha256", Keyword, process, FileRead, yes, |e| e.process().sha256();
     PROCESS_INTERACTIVE = "process.interactive", Boolean, process, Kernel, yes, |e| e.process().interactive();
-    PROCESS_NAME = "process.name", Keyword, both, Derived, yes, |e| e.process().name();
+    PROCESS_NAME = "process.name", Keyword, both, Derived, yes, |e| e.process_name();
     PROCESS_PARENT_EXT_COMMAND_LINE_TRUNCATED = "process.parent.Ext.command_line_truncated", Boolean, process, ProcessTable, yes, |e| e.parent().command_line_truncated();
     PROCESS_PARENT_ARGS = "process.parent.args", Keyword, process, ProcessTable, yes, |e| e.parent().args();
     PROCESS_PARENT_ARGS_COUNT = "process.parent.args_count", Long, process, ProcessTable, yes, |e| e.parent().args_count();

@@ -31,8 +31,8 @@ pub use id::{EventId, entity_id};
 pub use json::{write_escaped_flag, write_facts, write_json};
 pub use open_schema::OpenSchema;
 pub use process::{
-    Account, Arguments, Container, Credentials, Degradation, EntryMeta, EntryType, Image, Pod, Process, Text,
-    Tty, capabilities,
+    Account, Arguments, Container, Credentials, Degradation, Elsewhere, EntryMeta, EntryType, Image, Pod,
+    Process, Text, Tty, capabilities,
 };
 pub use schema::{ECS_VERSION, Ecs};
 pub use value::{Field, FieldId, FieldType, Lifetime, Record, Scalar, Schema, Value};

@@ -14,6 +14,8 @@ pub type Text = Arc<[u8]>;
 pub struct Image {
     /// `process.executable`, `process.name`. Absent for kernel threads and where nothing could be read.
     pub executable: Option<Executable>,
+    /// The same by other ways than the process's own, where one differs.
+    pub elsewhere: Option<Box<Elsewhere>>,
     /// `process.args` with `process.command_line`.
     pub arguments: Arguments,
     /// `process.env_vars`: allow-listed variables only.
@@ -24,6 +26,15 @@ pub struct Image {
     pub sha1: Option<Text>,
     /// `process.hash.sha256`.
     pub sha256: Option<Text>,
+}
+
+/// Names of an executable: a root or a mount of its own makes any file `/usr/bin/dpkg`.
+#[derive(Clone, Debug)]
+pub struct Elsewhere {
+    /// As the mount namespace has it, whatever the process's root is.
+    pub host: Executable,
+    /// By way of its file system's first mount.
+    pub file_system: Executable,
 }
 
 /// An argument vector.

@@ -1,7 +1,7 @@
 //! How the rows of the field table get at their values: a part that may be missing answers [`Value::Absent`].
 
 use crate::event::{Event, FileFields, ProcessView};
-use crate::file::PathView;
+use crate::file::{Executable, PathView};
 use crate::process::{Account, Container, Credentials, EntryType, Image, Pod, Process, Text};
 use crate::value::Value;
 
@@ -207,6 +207,20 @@ impl Event<'_> {
 
     pub(crate) fn process(&self) -> Who<'_> {
         self.relation(|view| Some(view.process))
+    }
+
+    fn executable_by_view(&self) -> Option<&Executable> {
+        self.process.as_ref().and_then(|view| view.executable)
+    }
+
+    pub(crate) fn process_executable(&self) -> Value<'_> {
+        self.executable_by_view()
+            .map_or_else(|| self.process().executable(), |executable| text(executable.path()))
+    }
+
+    pub(crate) fn process_name(&self) -> Value<'_> {
+        self.executable_by_view()
+            .map_or_else(|| self.process().name(), |executable| bytes_opt(executable.name()))
     }
 
     pub(crate) fn parent(&self) -> Who<'_> {

@@ -68,6 +68,7 @@ impl World {
                 ..FileFields::new(&file.path)
             }),
             process: process.map(|process| ProcessView {
+                executable: None,
                 process,
                 parent,
                 group_leader,
@@ -126,6 +127,7 @@ prop_compose! {
         command_line in shared(), truncated: bool, env_vars in list(), hash in shared(),
     ) -> Image {
         Image {
+            elsewhere: None,
             executable: executable.map(Executable::new),
             arguments: Arguments { args, count, command_line, truncated },
             env_vars,

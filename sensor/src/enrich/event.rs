@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use sensor_common::wire::{FileOp, FileRecord};
 use sensor_ecs::{
-    Action, Digits, Event, EventMeta, FileFields, FileType, Image, Integration, Names, Operation, Outcome,
-    PathView, ProcessView, rfind,
+    Action, Digits, Event, EventMeta, Executable, FileFields, FileType, Image, Integration, Names, Operation,
+    Outcome, PathView, ProcessView, rfind,
 };
 use sensor_eql::ProcessVersion;
 
@@ -71,7 +71,19 @@ impl<'a> Enriched<'a> {
         let mut named = file.named(names);
         // What the mounter called the directory need not be what it is called now.
         named.path_incomplete |= view == View::Upper;
-        Some(Event { file: Some(named), ..self.event })
+        let executable = self.executable_by(view);
+        let process = self.event.process.map(|process| ProcessView { executable, ..process });
+        Some(Event { file: Some(named), process, ..self.event })
+    }
+
+    /// The acting program's name by the same way as the file's: with a root or a mount of its own it has any name.
+    fn executable_by(&self, view: View) -> Option<&'a Executable> {
+        let elsewhere = self.event.process?.process.image.elsewhere.as_deref()?;
+        match view {
+            View::Task => None,
+            View::Host => Some(&elsewhere.host),
+            View::FileSystem | View::Upper => Some(&elsewhere.file_system),
+        }
     }
 }
 
@@ -136,6 +148,22 @@ impl Views {
             self.upper.clear();
         }
     }
+
+    /// Has the name by way of the file system also where it is no other than one before it.
+    fn complete(&mut self, path: &WirePath<'_>, dev: u32, mounts: &mut Mounts, within: &mut Vec<u8>) {
+        if !self.file_system.is_empty() || !path.is_known() {
+            return;
+        }
+        if path.is_within_one_mount() && mounts.is_root(dev) {
+            let known = if self.namespace.is_empty() { &self.task } else { &self.namespace };
+            self.file_system.extend_from_slice(known);
+            return;
+        }
+        within.clear();
+        if path.write_within_file_system(within) {
+            self.file_system = mounts.name(dev, within).unwrap_or_default();
+        }
+    }
 }
 
 /// Appends a name in the directory of another path; the root has none.
@@ -167,6 +195,16 @@ impl PathBuffers {
         }
         self.target.clear();
         self.target.extend_from_slice(file.target.unwrap_or_default());
+    }
+
+    /// For a program that has other names by other ways: what it does is looked at by each, whatever the file is called.
+    #[cold]
+    fn complete(&mut self, file: &File<'_>, mounts: &mut Mounts) {
+        let dev = file.record.dev;
+        self.path.complete(&file.path, dev, mounts, &mut self.within);
+        if let Some(old_path) = &file.old_path {
+            self.original.complete(old_path, dev, mounts, &mut self.within);
+        }
     }
 
     fn names<'a>(&'a self, renamed: bool, of: impl Fn(&'a Views) -> &'a Vec<u8>) -> Names<'a> {
@@ -245,7 +283,7 @@ impl Enricher {
                 Some(self.process_event(Action::Exec, key, boot_ns))
             }
             Wire::Script(script) => {
-                self.scripts.note(script);
+                self.scripts.note(script, &mut self.mounts);
                 None
             }
             Wire::Fork(fork) => {
@@ -300,6 +338,9 @@ impl Enricher {
         let record = &file.record;
         let key = self.locate(&record.header.task, record.header.boot_ns);
         self.paths.set(file, &mut self.mounts);
+        if self.table.get(key).is_some_and(|entry| entry.process.image.elsewhere.is_some()) {
+            self.paths.complete(file, &mut self.mounts);
+        }
         let operation = operation(file.op);
         let meta = self.meta(operation.action(), record.header.boot_ns);
         let renamed = operation.action() == Action::Rename && file.old_path.is_some();
@@ -388,6 +429,7 @@ pub(super) fn view<'a>(relations: Relations<'a>, previous: Option<&'a Arc<Image>
     let process = |entry: Option<&'a Entry>| entry.map(|entry| &entry.process);
     ProcessView {
         process: &relations.own.process,
+        executable: None,
         parent: process(relations.parent),
         group_leader: process(relations.group),
         session_leader: process(relations.session),

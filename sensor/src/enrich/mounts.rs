@@ -10,6 +10,9 @@ use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::{Path, PathBuf};
 
+use sensor_ecs::{Elsewhere, Executable};
+
+use crate::decode::WirePath;
 use crate::mountinfo::{self, Mount};
 
 /// File systems of other namespaces that are remembered between two rounds of housekeeping.
@@ -90,21 +93,13 @@ impl Mounts {
         by_mount: &mut Vec<u8>,
         in_upper: &mut Vec<u8>,
     ) {
-        let mut write = |mounts: &Vec<Mount>| {
+        if let Some(mounts) = self.on_host(asked.dev) {
             let Some((mount, below)) = primary(mounts, within) else { return };
             write_below(&mount.at, below, by_mount);
             if let Some(upper) = &mount.upper {
                 write_below(upper, below, in_upper);
             }
-        };
-        if let Some(mounts) = self.host.get(&asked.dev) {
-            return write(mounts);
-        }
-        if self.watch.as_ref().is_some_and(mountinfo::has_changed) {
-            self.refresh();
-            if let Some(mounts) = self.host.get(&asked.dev) {
-                return write(mounts);
-            }
+            return;
         }
         // Only the upper layer is of interest: where it is mounted is what the record says already.
         if let Some((mount, below)) = primary(self.foreign(asked), within)
@@ -112,6 +107,39 @@ impl Mounts {
         {
             write_below(upper, below, in_upper);
         }
+    }
+
+    /// The name by way of the file system's first mount, if the host has mounted it.
+    pub(super) fn name(&mut self, dev: u32, within: &[u8]) -> Option<Vec<u8>> {
+        let (mount, below) = primary(self.on_host(dev)?, within)?;
+        let mut name = Vec::new();
+        write_below(&mount.at, below, &mut name);
+        Some(name)
+    }
+
+    /// The names of an executable in this file system, where one is another than the process's own.
+    pub(super) fn elsewhere(&mut self, path: &WirePath<'_>, dev: u32) -> Option<Box<Elsewhere>> {
+        // Nearly every one: on the host's root, and no root of its own.
+        let is_plain = path.is_within_one_mount() && self.is_root(dev);
+        if !path.is_known() || is_plain && !path.views_differ() {
+            return None;
+        }
+        let (mut task, mut host, mut within) = (Vec::new(), Vec::new(), Vec::new());
+        path.write_task_view(&mut task);
+        path.write_namespace_view(&mut host);
+        let has_mount = !is_plain && path.write_within_file_system(&mut within);
+        let by_mount = if has_mount { self.name(dev, &within) } else { None };
+        let file_system = by_mount.unwrap_or_else(|| host.clone());
+        (host != task || file_system != task).then(|| {
+            Box::new(Elsewhere { host: Executable::new(host), file_system: Executable::new(file_system) })
+        })
+    }
+
+    fn on_host(&mut self, dev: u32) -> Option<&Vec<Mount>> {
+        if !self.host.contains_key(&dev) && self.watch.as_ref().is_some_and(mountinfo::has_changed) {
+            self.refresh();
+        }
+        self.host.get(&dev)
     }
 
     fn foreign(&mut self, asked: Asked) -> &[Mount] {

@@ -420,10 +420,11 @@ impl Enricher {
             flags & record_flags::EXE_UNLINKED != 0 || exec.exe.is_unlinked(),
         );
         let pending = self.scripts.take(exec);
-        let (path, is_doubtful) = if flags & record_flags::SCRIPT == 0 {
-            (written(&exec.exe), exec.exe.doubts().next().is_some())
+        let exe_elsewhere = self.mounts.elsewhere(&exec.exe, exec.record.header.task.exe_dev);
+        let (path, names_elsewhere, is_doubtful) = if flags & record_flags::SCRIPT == 0 {
+            (written(&exec.exe), exe_elsewhere, exec.exe.doubts().next().is_some())
         } else if let Some(script) = pending {
-            (Some(script.path), script.is_doubtful)
+            (Some(script.path), script.elsewhere, script.is_doubtful)
         } else {
             // Best effort: what the caller wrote, unless it names a descriptor, or climbs through directories that need
             // not be where they seem to be.
@@ -433,12 +434,13 @@ impl Enricher {
                     && !name.split(|&byte| byte == b'/').any(|part| part == b"..")
             };
             let named = exec.filename.filter(plain).map(|name| absolute(name, cwd.unwrap_or(b"/")));
-            (named.or_else(|| written(&exec.exe)), true)
+            (named.or_else(|| written(&exec.exe)), exe_elsewhere, true)
         };
         note(Degradation::ExecutableIncomplete, is_doubtful);
         let truncated = flags & record_flags::ARGV_TRUNCATED != 0;
         Image {
             executable: path.map(Executable::new),
+            elsewhere: names_elsewhere,
             arguments: Arguments::from_nul_terminated(
                 exec.argv,
                 Some(u64::from(exec.record.argc)),

@@ -4,8 +4,11 @@
 use std::collections::HashMap;
 
 use sensor_common::wire::record_flags;
+use sensor_ecs::Elsewhere;
 
 use crate::decode::{Exec, Script};
+
+use super::mounts::Mounts;
 
 /// Threads with a script pending; an exec that fails leaves its script behind.
 const TASKS_MAX: usize = 4096;
@@ -13,12 +16,14 @@ const TASKS_MAX: usize = 4096;
 const AGE_NS_MAX: u64 = 10_000_000_000;
 
 /// A script that an exec may be about.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) struct PendingScript {
     /// As the task sees it.
     pub(crate) path: Vec<u8>,
     /// Upper components are missing or may be wrong.
     pub(crate) is_doubtful: bool,
+    /// By other ways.
+    pub(crate) elsewhere: Option<Box<Elsewhere>>,
     boot_ns: u64,
 }
 
@@ -31,7 +36,7 @@ pub(crate) struct PendingScripts {
 impl PendingScripts {
     /// Remembers a script until its exec. The kernel sends one for each attempt: what the thread had pending belongs to
     /// an attempt that failed, as `execvp` makes along `PATH`.
-    pub(crate) fn note(&mut self, script: &Script<'_>) {
+    pub(crate) fn note(&mut self, script: &Script<'_>, mounts: &mut Mounts) {
         let header = &script.record.header;
         if !script.path.is_known() {
             return;
@@ -45,7 +50,8 @@ impl PendingScripts {
         let mut path = Vec::new();
         script.path.write_task_view(&mut path);
         let is_doubtful = script.path.doubts().next().is_some();
-        let pending = PendingScript { path, is_doubtful, boot_ns: header.boot_ns };
+        let elsewhere = mounts.elsewhere(&script.path, script.record.dev);
+        let pending = PendingScript { path, is_doubtful, elsewhere, boot_ns: header.boot_ns };
         self.by_thread.insert((header.task.tgid, header.task.tid), pending);
     }
 
@@ -80,7 +86,7 @@ mod tests {
     fn note(scripts: &mut PendingScripts, boot_ns: u64, path: &str) {
         let bytes = synth::script(&synth::task(10, 1), boot_ns, path);
         let Ok(Wire::Script(script)) = decode(&bytes) else { panic!("not a script") };
-        scripts.note(&script);
+        scripts.note(&script, &mut Mounts::default());
     }
 
     fn take(scripts: &mut PendingScripts, filename: &str, interp: &str) -> Option<String> {

@@ -171,7 +171,9 @@ impl<O: Output> Matcher<O> {
     /// Takes a look at the event under one of its names, and another one if its process is not what it seems.
     fn look(&mut self, enriched: &Enriched<'_>, event: &Event<'_>, view: View) {
         let kind = Some(event.meta.action as u8 + CONTAINER_KINDS * event.meta.integration as u8);
-        let process = whose(enriched);
+        // What is remembered of a process is of its own name.
+        let has_own_name = event.process.is_none_or(|view| view.executable.is_none());
+        let process = whose(enriched).filter(|_| has_own_name);
         let look = Look { event, image_lost: enriched.image_lost, view };
         let is_first = view == View::Task && event.meta.integration == Integration::Endpoint;
         self.look_at(event, look, Known { kind, process }, is_first);

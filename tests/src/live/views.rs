@@ -1,13 +1,14 @@
 //! A file has one name for each way that leads to it; a rule is asked about all of them, and raises one alert.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Result, ensure};
 
 use super::tests;
-use crate::ctx::{APT_DIR, Ctx, Mount, act, container_root, ok, shell};
+use crate::ctx::{APT_DIR, Ctx, Mount, act, container_root, install_actor, ok, shell};
 use crate::doc::Doc;
 use crate::runner::Outcome;
 use crate::sensor::{Run, Sensor};
@@ -22,8 +23,13 @@ tests![
     foreign_root_descriptor_does_not_blind_the_rule,
     detached_bind_mount_does_not_blind_the_rule,
     overlay_over_the_directory_does_not_blind_the_rule,
+    program_in_a_root_of_its_own_is_not_the_packager,
+    program_mounted_over_the_packager_is_not_it,
+    packager_in_a_root_that_shows_the_hosts_stays_silent,
     file_outside_the_directory_alerts_by_no_name,
 ];
+
+const DPKG: &str = "/usr/bin/dpkg";
 
 /// The one alert, by this way, with the path that every one of these tests hides.
 fn alert_by<'r>(run: &'r Run, view: &str) -> Result<&'r Doc> {
@@ -60,6 +66,61 @@ fn chroot_into_etc_does_not_blind_the_rule(ctx: &Ctx) -> Result<Outcome> {
     run.file("/apt/apt.conf.d/99evil", "creation")?
         .expect(&[("file.Ext.host_path", "/etc/apt/apt.conf.d/99evil")])?;
     Ok(Outcome::Passed)
+}
+
+/// What the rule excludes is a path, and any program has it in a root of the attacker's: file and program are looked at by
+/// the same way.
+fn program_in_a_root_of_its_own_is_not_the_packager(ctx: &Ctx) -> Result<Outcome> {
+    let root = ctx.dir("root")?;
+    container_root(&root)?;
+    fs::create_dir_all(root.join("etc/apt"))?;
+    let program = root.join("usr/bin/dpkg").display().to_string();
+    // A script, whose path is its own.
+    fs::write(&program, format!("#!/usr/bin/sh\necho >{APT_DIR}/99evil\n"))?;
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
+    let sensor = Sensor::start(ctx)?;
+    let _mount = Mount::bind(Path::new("/etc/apt"), &root.join("etc/apt"))?;
+    creating_as_dpkg_in(&root)?;
+    let run = sensor.stop()?;
+    alert_by(&run, "file_system")?.expect(&[("process.executable", &program), ("process.name", "dpkg")])?;
+    run.file(&format!("{APT_DIR}/99evil"), "creation")?.expect(&[("process.executable", "/usr/bin/dpkg")])?;
+    Ok(Outcome::Passed)
+}
+
+fn program_mounted_over_the_packager_is_not_it(ctx: &Ctx) -> Result<Outcome> {
+    let program = ctx.scratch().join("program");
+    let program = program.display().to_string();
+    install_actor(&program)?;
+    install_actor(DPKG)?;
+    let sensor = Sensor::start(ctx)?;
+    let script = format!(
+        "mount --make-rprivate / && mount --bind '{program}' {DPKG} && exec {DPKG} act create {APT_DIR}/99evil",
+    );
+    ok(Command::new("/usr/bin/unshare").args(["-m", "sh", "-c", &script]))?;
+    let run = sensor.stop()?;
+    fs::remove_file(DPKG)?;
+    alert_by(&run, "file_system")?
+        .expect(&[("process.executable", &program), ("process.name", "program")])?;
+    Ok(Outcome::Passed)
+}
+
+/// As administrators make a root for a build or a repair: both are the host's by the way of their file system.
+fn packager_in_a_root_that_shows_the_hosts_stays_silent(ctx: &Ctx) -> Result<Outcome> {
+    let root = ctx.dir("root")?;
+    install_actor(DPKG)?;
+    let _whole = Mount::bind(Path::new("/"), &root)?;
+    let _apt = Mount::bind(Path::new("/etc/apt"), &root.join("etc/apt"))?;
+    let sensor = Sensor::start(ctx)?;
+    creating_as_dpkg_in(&root)?;
+    let run = sensor.stop()?;
+    fs::remove_file(DPKG)?;
+    run.no_alert()?;
+    Ok(Outcome::Passed)
+}
+
+fn creating_as_dpkg_in(root: &Path) -> Result<()> {
+    let path = format!("{APT_DIR}/99evil");
+    ok(Command::new("/usr/bin/chroot").arg(root).args([DPKG, "act", "create", &path])).map(drop)
 }
 
 fn bind_mount_elsewhere_does_not_blind_the_rule(ctx: &Ctx) -> Result<Outcome> {

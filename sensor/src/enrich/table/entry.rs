@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
-use sensor_ecs::{Image, Process, Scalar};
+use sensor_ecs::{Elsewhere, Image, Process, Scalar};
 
 /// `/proc` counts time in units of 10 ms, whatever the kernel's tick.
 const TICK_NS: u64 = 10_000_000;
@@ -205,6 +205,9 @@ pub(super) fn image_bytes_if_sole(image: &Arc<Image>) -> usize {
     }
     size_of::<Image>()
         + image.executable.as_ref().map_or(0, |executable| executable.path().len())
+        + image.elsewhere.as_ref().map_or(0, |names| {
+            size_of::<Elsewhere>() + names.host.path().len() + names.file_system.path().len()
+        })
         + image.arguments.command_line.as_ref().map_or(0, |line| line.len())
         + list_bytes(&image.arguments.args)
         + list_bytes(&image.env_vars)
