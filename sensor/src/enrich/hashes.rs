@@ -41,6 +41,12 @@ const WAIT_SAVED_MAX: Duration = Duration::from_millis(100);
 /// How long one file may take.
 const HASHING_MAX: Duration = Duration::from_secs(5);
 
+/// Times of change move once in a tick of the kernel's, 10 ms at most: what is written within the same one has the same
+/// version. A hash that was made so soon is asked for again at the next event.
+const FRESH: i64 = 20_000_000;
+/// Versions of which that is remembered.
+const FRESH_MAX: usize = 256;
+
 /// One state of a file's content, as far as a file system tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Version {
@@ -64,6 +70,13 @@ impl Version {
             modified: ns(&stat.stx_mtime),
             changed: ns(&stat.stx_ctime),
         }
+    }
+
+    /// Whether it could still be written to without another time of change.
+    fn is_fresh(&self) -> bool {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+        let now_ns = now.tv_sec.saturating_mul(1_000_000_000).saturating_add(now.tv_nsec);
+        now_ns.saturating_sub(self.changed) < FRESH
     }
 
     /// As the kernel side tells of it; `dev` is in the kernel's encoding.
@@ -113,7 +126,13 @@ impl Told<'_> {
     }
 }
 
-type Answer = (Version, Option<Text>);
+#[derive(Debug)]
+struct Answer {
+    version: Version,
+    hash: Option<Text>,
+    /// See [`FRESH`].
+    is_fresh: bool,
+}
 
 #[derive(Debug)]
 struct Worker {
@@ -131,6 +150,8 @@ pub(crate) struct Hashes {
     root: Option<(PathBuf, OwnedFd)>,
     /// Nothing for one that is being hashed, or that cannot be.
     known: HashMap<Version, Option<Text>, RandomState>,
+    /// Those of `known` that hold for one event alone: see [`FRESH`].
+    fresh: Vec<Version>,
     worker: Option<Worker>,
     allowance: Allowance,
 }
@@ -162,6 +183,7 @@ impl Hashes {
             bytes_max,
             root: None,
             known: HashMap::default(),
+            fresh: Vec::new(),
             worker: None,
             allowance: Allowance { left: WAIT_SAVED_MAX, since: Instant::now() },
         }
@@ -181,8 +203,8 @@ impl Hashes {
         }
         self.take_answers();
         // Most programs have run before: no system call.
-        if let Some(Some(known)) = ran.version.and_then(|version| self.known.get(&version)) {
-            return Some(known.clone());
+        if let Some(Some(known)) = ran.version.and_then(|version| self.remembered(version)) {
+            return Some(known);
         }
         let by_path = ran.path.and_then(|path| Some((self.version_by_path(path, ran)?, path)));
         let version = match by_path {
@@ -239,8 +261,8 @@ impl Hashes {
             return None;
         }
         self.take_answers();
-        if let Some(known) = self.known.get(&version) {
-            return known.clone();
+        if let Some(known) = self.remembered(version) {
+            return known;
         }
         // Nobody will ask for it again: what cannot be waited for is not worth reading.
         if self.allowance.at(Instant::now()).is_zero() {
@@ -253,12 +275,22 @@ impl Hashes {
         })
     }
 
+    /// What is known of a version, and still holds.
+    fn remembered(&mut self, version: Version) -> Option<Option<Text>> {
+        if let Some(at) = self.fresh.iter().position(|fresh| *fresh == version) {
+            self.fresh.swap_remove(at);
+            self.known.remove(&version);
+        }
+        self.known.get(&version).cloned()
+    }
+
     fn of_version(&mut self, version: Version, place: impl FnOnce(&Self) -> Place) -> Option<Text> {
-        if let Some(known) = self.known.get(&version) {
-            return known.clone();
+        if let Some(known) = self.remembered(version) {
+            return known;
         }
         if self.known.len() >= KNOWN_MAX {
             self.known.clear();
+            self.fresh.clear();
         }
         if self.worker.is_none() {
             self.worker = start(self.bytes_max);
@@ -276,9 +308,10 @@ impl Hashes {
         let begun = Instant::now();
         let until = begun + self.allowance.at(begun);
         let Worker { answers, open, .. } = self.worker.as_mut()?;
-        while let Ok((of, hash)) = answers.recv_timeout(until.saturating_duration_since(Instant::now())) {
+        while let Ok(answer) = answers.recv_timeout(until.saturating_duration_since(Instant::now())) {
             *open = open.saturating_sub(1);
-            self.known.insert(of, hash);
+            let of = answer.version;
+            remember(&mut self.known, &mut self.fresh, answer);
             if of == version {
                 break;
             }
@@ -290,12 +323,29 @@ impl Hashes {
     fn take_answers(&mut self) {
         let Some(worker) = &mut self.worker else { return };
         while worker.open > 0
-            && let Ok((of, hash)) = worker.answers.try_recv()
+            && let Ok(answer) = worker.answers.try_recv()
         {
             worker.open -= 1;
-            self.known.insert(of, hash);
+            remember(&mut self.known, &mut self.fresh, answer);
         }
     }
+}
+
+fn remember(
+    known: &mut HashMap<Version, Option<Text>, RandomState>,
+    fresh: &mut Vec<Version>,
+    answer: Answer,
+) {
+    let Answer { version, hash, is_fresh } = answer;
+    if is_fresh && fresh.len() >= FRESH_MAX {
+        fresh.drain(..FRESH_MAX / 2).for_each(|version| {
+            known.remove(&version);
+        });
+    }
+    if is_fresh && hash.is_some() {
+        fresh.push(version);
+    }
+    known.insert(version, hash);
 }
 
 fn link_of(proc_root: &Path, pid: u32) -> PathBuf {
@@ -310,11 +360,12 @@ fn start(bytes_max: u64) -> Option<Worker> {
     let (answer, answers) = sync_channel(KNOWN_MAX);
     let work = move || {
         for (version, place) in asked {
+            let is_fresh = version.is_fresh();
             let hash = match place {
                 Place::Executable(link) => executable(&link, version, bytes_max),
                 Place::File(paths) => file(&paths, version, bytes_max),
             };
-            if answer.send((version, hash)).is_err() {
+            if answer.send(Answer { version, hash, is_fresh }).is_err() {
                 break;
             }
         }

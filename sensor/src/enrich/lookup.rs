@@ -7,18 +7,19 @@
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 /// How long the hot path waits for an answer.
 const WAIT_MAX: Duration = Duration::from_millis(100);
 /// Readers that may hang before nothing is asked any more.
-const ABANDONED_MAX: u32 = 8;
+const ABANDONED_MAX: usize = 8;
 
 #[derive(Debug)]
 struct Reader<Q, A> {
     ask: Sender<Q>,
     answers: Receiver<(Q, Option<A>)>,
+    thread: JoinHandle<()>,
 }
 
 /// The way to what lies below a directory.
@@ -27,12 +28,13 @@ pub(crate) struct Lookup<Q, A> {
     root: PathBuf,
     read: fn(&Path, &Q) -> Option<A>,
     reader: Option<Reader<Q, A>>,
-    abandoned: u32,
+    /// Those that were given up and still hang.
+    abandoned: Vec<JoinHandle<()>>,
 }
 
 impl<Q: Clone + Debug + PartialEq + Send + 'static, A: Send + 'static> Lookup<Q, A> {
     pub(crate) fn new(root: PathBuf, read: fn(&Path, &Q) -> Option<A>) -> Self {
-        Self { root, read, reader: None, abandoned: 0 }
+        Self { root, read, reader: None, abandoned: Vec::new() }
     }
 
     /// What there is to read about it; `None` if it is gone, or does not let itself be read.
@@ -50,20 +52,20 @@ impl<Q: Clone + Debug + PartialEq + Send + 'static, A: Send + 'static> Lookup<Q,
                 Err(_) => asked = false,
             }
         }
-        self.reader = None;
-        self.abandoned += 1;
+        self.abandoned.extend(self.reader.take().map(|reader| reader.thread));
         tracing::warn!("{about:?} cannot be read below {}", self.root.display());
         None
     }
 
-    fn start(&self) -> Option<Reader<Q, A>> {
-        if self.abandoned >= ABANDONED_MAX {
+    fn start(&mut self) -> Option<Reader<Q, A>> {
+        self.abandoned.retain(|thread| !thread.is_finished());
+        if self.abandoned.len() >= ABANDONED_MAX {
             return None;
         }
         let (ask, asked) = channel::<Q>();
         let (answer, answers) = channel();
         let (root, read) = (self.root.clone(), self.read);
-        thread::Builder::new()
+        let thread = thread::Builder::new()
             .name("lookup".to_owned())
             .spawn(move || {
                 for about in asked {
@@ -74,7 +76,7 @@ impl<Q: Clone + Debug + PartialEq + Send + 'static, A: Send + 'static> Lookup<Q,
                 }
             })
             .ok()?;
-        Some(Reader { ask, answers })
+        Some(Reader { ask, answers, thread })
     }
 }
 
@@ -100,8 +102,19 @@ mod tests {
         for _ in 0..ABANDONED_MAX + 3 {
             assert!(lookup.read(&7).is_none());
         }
-        assert!(start.elapsed() < WAIT_MAX * (ABANDONED_MAX + 3));
-        assert_eq!(lookup.abandoned, ABANDONED_MAX);
+        assert!(start.elapsed() < WAIT_MAX * (ABANDONED_MAX as u32 + 3));
+        assert_eq!(lookup.abandoned.len(), ABANDONED_MAX);
+        // Somebody writes, and all come back.
+        let writer = std::fs::File::options().write(true).open(dir.join("stat")).unwrap();
+        drop(writer);
+        std::fs::remove_dir_all(&dir).unwrap();
+        let own = std::process::id();
+        lookup.root = "/proc".into();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while lookup.read(&own).is_none() {
+            assert!(Instant::now() < deadline, "nothing is read any more");
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 
     #[test]
@@ -110,6 +123,6 @@ mod tests {
         let pid = std::process::id();
         assert!(lookup.read(&u32::MAX).is_none());
         assert_eq!(lookup.read(&pid).unwrap().pid, pid);
-        assert_eq!(lookup.abandoned, 0);
+        assert!(lookup.abandoned.is_empty());
     }
 }

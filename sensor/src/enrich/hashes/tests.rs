@@ -19,7 +19,16 @@ fn proc(program: &[u8]) -> (tempfile::TempDir, u64) {
     fs::write(&file, program).unwrap();
     symlink(&file, root.path().join("7/exe")).unwrap();
     let inode = fs::metadata(&file).unwrap().ino();
+    grow_old(&file);
     (root, inode)
+}
+
+/// Until a hash of it is remembered.
+fn grow_old(file: &Path) {
+    let told = record(file);
+    while Version::told(told.dev, told.inode, told.size, told.mtime_ns, told.ctime_ns).is_fresh() {
+        thread::sleep(Duration::from_millis(5));
+    }
 }
 
 fn eventually(hashes: &mut Hashes, root: &Path, ran: Ran<'_>) -> Option<String> {
@@ -114,6 +123,7 @@ fn a_renamed_file_is_hashed_if_it_is_still_the_one() {
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("file");
     fs::write(&path, b"abc").unwrap();
+    grow_old(&path);
     let of = |hashes: &mut Hashes, record: &FileRecord, name: &str| {
         let told = Told { record, path: name.as_bytes(), host_path: None };
         let start = Instant::now();
@@ -180,4 +190,20 @@ fn a_reader_that_hangs_holds_nothing_up() {
         assert!(hashes.of_executable(root.path(), ran(7, inode)).is_none());
     }
     assert!(start.elapsed() < Duration::from_secs(5));
+}
+
+/// On kernels whose times of change move once in a tick, two contents can have the same version.
+#[test]
+fn a_hash_made_in_the_tick_of_the_change_holds_once() {
+    let mut hashes = Hashes::new(1 << 20);
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+    let now_ns = now.tv_sec * 1_000_000_000 + now.tv_nsec;
+    for (changed, again) in [(now_ns + FRESH, None), (now_ns - 2 * FRESH, Some(Some("hash")))] {
+        let version = Version::told(1, 2, 3, changed, changed);
+        let answer = Answer { version, hash: Some((*b"hash").into()), is_fresh: version.is_fresh() };
+        remember(&mut hashes.known, &mut hashes.fresh, answer);
+        let again = again.map(|hash: Option<&str>| hash.map(|hash| hash.as_bytes().into()));
+        assert_eq!(hashes.remembered(version), again);
+    }
+    assert!(hashes.fresh.is_empty());
 }
