@@ -1,11 +1,17 @@
-//! Findings that need no schema: clauses that can never decide anything.
+//! Findings that need no schema: clauses that can never decide anything, pipes that nothing goes through.
 
 use crate::ast::{CompareOp, Expr, ExprKind, PatternSyntax, Query};
 use crate::diag::{Diagnostic, Span};
 use crate::wild::Wildcard;
 
-/// Adds warnings about unreachable clauses to `found`.
+/// Adds warnings about them to `found`.
 pub(crate) fn query(query: &Query, found: &mut Vec<Diagnostic>) {
+    if let Query::Event(q) = query
+        && !q.pipes.is_empty()
+    {
+        let warning = Diagnostic::warning(q.filter.condition.span, "its pipe is left out");
+        found.push(warning.because("each event that matches is an alert, whichever it is of them all"));
+    }
     let mut visit = |e: &Expr| condition(e, found);
     match query {
         Query::Event(q) => visit(&q.filter.condition),

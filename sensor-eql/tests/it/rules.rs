@@ -255,3 +255,14 @@ fn a_rule_may_name_the_fields_that_categories_and_order_are_read_from() {
         assert_eq!(matches, found, "{kind} {seconds} {pid}");
     }
 }
+
+#[test]
+fn a_pipe_behind_a_single_event_is_warned_of() {
+    let warned = |query: &str| {
+        let set = load(vec![source(Origin::User, "r.toml", rule("r", query))]);
+        assert_eq!(set.rules().len(), 1, "{query}");
+        set.warnings().iter().any(|found| found.diagnostic.message == "its pipe is left out")
+    };
+    assert!(warned("process where process.name == \"a\" | head 2"));
+    assert!(!warned("process where process.name == \"a\""));
+}
