@@ -17,6 +17,8 @@
 
 #[cfg(feature = "files")]
 mod bulk;
+#[cfg(feature = "files")]
+mod checksum;
 pub mod coverage;
 mod error;
 #[cfg(feature = "files")]

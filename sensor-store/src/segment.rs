@@ -28,6 +28,7 @@ use parquet::schema::types::{ColumnDescPtr, ColumnPath};
 use sensor_ecs::FieldType;
 use zstd::bulk::Compressor;
 
+use crate::checksum;
 use crate::error::StoreError;
 use crate::schema::{self, Column, SCHEMA_VERSION};
 use crate::table::{DISTINCT, Table, Texts, field, nulls};
@@ -173,7 +174,10 @@ impl SegmentWriter {
         let all = schema::columns();
         let fields = columns.iter().filter_map(|index| all.get(*index)).map(|c| field(c, Texts::Plain));
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-        let file = File::create(path).map_err(StoreError::at(path))?;
+        let mut options = File::options();
+        // What was written is read again for its checksums.
+        options.read(true).write(true).create(true).truncate(true);
+        let file = options.open(path).map_err(StoreError::at(path))?;
         let writer = ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties()));
         let wrong = |cause| StoreError::new(path, cause);
         let (file, factory) = writer.and_then(ArrowWriter::into_serialized_writer).map_err(wrong)?;
@@ -241,6 +245,10 @@ impl SegmentWriter {
 
     /// Ends the file and makes it durable; returns its size.
     pub(crate) fn finish(mut self) -> Result<u64, StoreError> {
+        self.file.flush().map_err(StoreError::at(&self.path))?;
+        let sums = checksum::of_groups(self.file.inner(), self.file.flushed_row_groups());
+        let sums = sums.map_err(StoreError::at(&self.path))?;
+        self.file.append_key_value_metadata(KeyValue::new(checksum::KEY.to_owned(), sums));
         self.file.finish().map_err(|cause| StoreError::new(&self.path, cause))?;
         let file = self.file.inner();
         file.sync_all().map_err(StoreError::at(&self.path))?;
@@ -300,6 +308,8 @@ pub(crate) struct Segment {
     metadata: ArrowReaderMetadata,
     /// For each column of the schema, which of the file it is.
     columns: Arc<Vec<Option<usize>>>,
+    /// For each column of the file, group by group. Files of earlier versions have none.
+    checksums: Arc<Vec<u32>>,
 }
 
 impl Segment {
@@ -312,8 +322,13 @@ impl Segment {
         let options = ArrowReaderOptions::new();
         let found = ArrowReaderMetadata::load(&file, options.clone()).map_err(wrong)?;
         let pairs = found.metadata().file_metadata().key_value_metadata();
-        let version = pairs.into_iter().flatten().find(|pair| pair.key == VERSION_KEY);
-        let version = version.and_then(|pair| pair.value.as_ref()?.parse::<u32>().ok());
+        let value = |key: &str| {
+            let pair = pairs.into_iter().flatten().find(|pair| pair.key == key)?;
+            pair.value.as_deref()
+        };
+        let version = value(VERSION_KEY).and_then(|version| version.parse::<u32>().ok());
+        let checksums = checksum::parse(value(checksum::KEY).unwrap_or_default());
+        let checksums = checksums.ok_or_else(|| StoreError::new(path, "its checksums are damaged"))?;
         if version.is_none_or(|version| version > SCHEMA_VERSION) {
             return Err(StoreError::new(
                 path,
@@ -339,7 +354,13 @@ impl Segment {
         }
         let options = options.with_schema(Arc::new(Schema::new(hinted)));
         let metadata = ArrowReaderMetadata::try_new(Arc::clone(found.metadata()), options).map_err(wrong)?;
-        Ok(Self { path: path.to_owned(), file, metadata, columns: Arc::new(columns) })
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            metadata,
+            columns: Arc::new(columns),
+            checksums: Arc::new(checksums),
+        })
     }
 
     pub(crate) fn groups(&self) -> usize {
@@ -366,6 +387,20 @@ impl Segment {
         }
     }
 
+    /// Compares a column of a group, by their places in the file, with its checksum.
+    fn check(&self, group: usize, position: usize) -> Result<(), StoreError> {
+        let Some(of_group) = self.metadata.metadata().row_groups().get(group) else { return Ok(()) };
+        let Some(column) = of_group.columns().get(position) else { return Ok(()) };
+        let Some(wanted) = self.checksums.get(group * of_group.num_columns() + position) else {
+            return Ok(());
+        };
+        let found = checksum::of(&self.file.file, column.byte_range()).map_err(StoreError::at(&self.path))?;
+        if found != *wanted {
+            return Err(StoreError::new(&self.path, "it is damaged: a column is not what was written"));
+        }
+        Ok(())
+    }
+
     fn reader(
         &self,
         column: usize,
@@ -374,6 +409,7 @@ impl Segment {
     ) -> Result<Option<ParquetRecordBatchReader>, StoreError> {
         let Some(position) = self.columns.get(column).copied().flatten() else { return Ok(None) };
         let wrong = |cause: ParquetError| StoreError::new(&self.path, cause);
+        groups.iter().try_for_each(|group| self.check(*group, position))?;
         let builder =
             ParquetRecordBatchReaderBuilder::new_with_metadata(self.file.clone(), self.metadata.clone());
         let mask = ProjectionMask::roots(builder.parquet_schema(), [position]);
@@ -447,5 +483,16 @@ mod tests {
         assert_eq!(read.len(), texts.len());
         assert!(read.iter().zip(&texts).all(|(read, text)| read == text.as_deref()));
         assert_eq!(segment.array(1, column).unwrap().unwrap().null_count(), 3);
+        // Any bit of it that a disk changes is noticed.
+        let (start, length) = segment.metadata.metadata().row_group(1).column(0).byte_range();
+        let whole = std::fs::read(&path).unwrap();
+        for at in start..start + length {
+            let mut changed = whole.clone();
+            changed[at as usize] ^= 4;
+            std::fs::write(&path, &changed).unwrap();
+            let segment = Segment::open(&path, Texts::Plain).unwrap();
+            assert!(segment.array(0, column).is_ok());
+            assert!(segment.array(1, column).is_err(), "byte {at}");
+        }
     }
 }

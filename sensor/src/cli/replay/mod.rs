@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use sensor_ecs::{Agent, Document, OpenSchema, Record, field};
+use sensor_ecs::{Agent, Document, OpenSchema, Record, Schema as _, Value, field};
 use sensor_eql::{Correlator, Known, Language, Limits, Match, Memory, RuleIndex, RuleSet, Selection};
 
 use crate::cli::args::{ReplayArgs, ReplayFormat, RuleLanguage};
@@ -176,6 +176,9 @@ pub(in crate::cli) struct Replay<'r, T: Taker> {
     streams: Streams,
     memory: Memory,
     totals: Totals,
+    /// Events behind a later one.
+    late: u64,
+    newest_ns: i64,
     /// Rules that the event in hand has satisfied.
     matched: Vec<RuleIndex>,
     pub(in crate::cli) taker: T,
@@ -194,6 +197,8 @@ impl<'r, T: Taker> Replay<'r, T> {
             streams,
             memory,
             totals: Totals::default(),
+            late: 0,
+            newest_ns: i64::MIN,
             matched: Vec::new(),
             taker,
         }
@@ -212,6 +217,10 @@ impl<'r, T: Taker> Replay<'r, T> {
     pub(in crate::cli) fn event(&mut self, line: Line<'_>, document: &Document) -> io::Result<()> {
         self.totals.events += 1;
         self.totals.malformed += document.malformed() as u64;
+        if let Value::Date(ns) = document.value(self.schema.timestamp()) {
+            self.late += u64::from(ns < self.newest_ns);
+            self.newest_ns = self.newest_ns.max(ns);
+        }
         self.matched.clear();
         self.look(line, document, document, false)?;
         for view in further_views(document) {
@@ -276,8 +285,20 @@ impl<'r, T: Taker> Replay<'r, T> {
         self.correlator.stream_mut(rule).map(|stream| stream.seen()).unwrap_or_default()
     }
 
+    /// Events behind a later one, if that means anything to a rule.
+    fn late(&self) -> Option<u64> {
+        let is_for_several = self.correlator.stats().next().is_some();
+        (is_for_several && self.late > 0).then_some(self.late)
+    }
+
     /// What was seen, in a line; says which rules lost something.
     fn say(&self) -> String {
+        if let Some(late) = self.late() {
+            note(format_args!(
+                "{late} events are behind a later one: rules on several events take them in the order of the input, \
+                 and may miss what a store, which has them in the order of time, shows"
+            ));
+        }
         for (index, stats) in self.correlator.stats() {
             let lost = stats.evicted + stats.combinations_cut;
             if let Some(rule) = self.rules.get(index).filter(|_| lost > 0) {
@@ -378,6 +399,28 @@ query = 'file where file.path : "/etc/*" and destination.port == 443'
         let rule = "11111111-1111-1111-1111-111111111111";
         assert_eq!(out, format!("{rule}\ta\n{rule}\tb\\tc\n{rule}\tline 6\n"));
         assert_eq!(totals, "4 events, 3 matched, 1 bad");
+    }
+
+    #[test]
+    fn what_is_out_of_order_is_told() {
+        let event = |second: u64, name: &str| {
+            format!(
+                r#"{{"@timestamp":"2026-01-01T00:00:0{second}Z","event":{{"category":["process"]}},"process":{{"name":"{name}"}}}}"#
+            )
+        };
+        let query = "sequence with maxspan=1m [process where process.name == \"a\"] \
+                     [process where process.name == \"b\"]";
+        let (head, _) = RULE.split_once("query").unwrap();
+        let rule = format!("{head}query = '''{query}'''\n");
+        let schema = OpenSchema::new();
+        let source = RuleSource { origin: Origin::User, path: "r.toml".to_owned(), text: rule };
+        let rules = RuleSet::load([source], &schema);
+        let (one, other) = (event(1, "a"), event(2, "b"));
+        for (input, late) in [(format!("{one}\n{other}"), None), (format!("{other}\n{one}"), Some(1))] {
+            let mut replay = Replay::new(&schema, &rules, Pairs { out: Vec::new() });
+            assert!(replay.all(&mut Events::new(input.as_bytes(), "events".to_owned())).is_ok());
+            assert_eq!((replay.late(), replay.totals.matches), (late, u64::from(late.is_none())));
+        }
     }
 
     #[test]
