@@ -76,6 +76,10 @@ impl Version {
     fn is_fresh(&self) -> bool {
         let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
         let now_ns = now.tv_sec.saturating_mul(1_000_000_000).saturating_add(now.tv_nsec);
+        self.is_fresh_at(now_ns)
+    }
+
+    fn is_fresh_at(&self, now_ns: i64) -> bool {
         now_ns.saturating_sub(self.changed) < FRESH
     }
 

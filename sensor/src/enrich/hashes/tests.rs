@@ -200,6 +200,7 @@ fn a_hash_made_in_the_tick_of_the_change_holds_once() {
     let now_ns = now.tv_sec * 1_000_000_000 + now.tv_nsec;
     for (changed, again) in [(now_ns + FRESH, None), (now_ns - 2 * FRESH, Some(Some("hash")))] {
         let version = Version::told(1, 2, 3, changed, changed);
+        assert!(version.is_fresh_at(changed + 10_000_000) && !version.is_fresh_at(changed + 20_000_000));
         let answer = Answer { version, hash: Some((*b"hash").into()), is_fresh: version.is_fresh() };
         remember(&mut hashes.known, &mut hashes.fresh, answer);
         let again = again.map(|hash: Option<&str>| hash.map(|hash| hash.as_bytes().into()));
